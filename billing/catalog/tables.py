@@ -1,0 +1,171 @@
+"""What is sold: billable items, and plans whose versions hold charges, rates and tiers."""
+
+from datetime import datetime
+from decimal import Decimal
+from enum import StrEnum
+from typing import Any
+from uuid import UUID
+
+from sqlalchemy import CheckConstraint, ForeignKey, Index, Integer, UniqueConstraint, text
+from sqlalchemy.orm import Mapped, mapped_column, relationship
+
+from billing.db.base import Base, choices
+from billing.ids import new_id
+
+
+class ItemKind(StrEnum):
+    """How a billable item comes about."""
+
+    USAGE = "usage"
+    RECURRING = "recurring"
+
+
+class Aggregation(StrEnum):
+    """How the events of a period become one quantity."""
+
+    COUNT = "count"
+    SUM = "sum"
+
+
+class VersionStatus(StrEnum):
+    """The life of a plan version: edited only as a draft, never changed once active."""
+
+    DRAFT = "draft"
+    ACTIVE = "active"
+    ARCHIVED = "archived"
+
+
+class PriceModel(StrEnum):
+    """How a quantity becomes an amount."""
+
+    FLAT = "flat"
+    PER_UNIT = "per_unit"
+    GRADUATED = "graduated"
+
+
+class BillableItem(Base):
+    """Something that can be a line on an invoice."""
+
+    __tablename__ = "billable_items"
+    __table_args__ = (
+        CheckConstraint("(kind = 'usage') = (event_type IS NOT NULL)", name="usage_has_event_type"),
+        CheckConstraint("sac ~ '^[0-9]{6}$'", name="sac_six_digits"),
+    )
+
+    id: Mapped[UUID] = mapped_column(primary_key=True, default=new_id)
+    code: Mapped[str] = mapped_column(unique=True)
+    name: Mapped[str]
+    kind: Mapped[ItemKind] = mapped_column(choices(ItemKind))
+    event_type: Mapped[str | None]
+    event_filter: Mapped[dict[str, Any]]
+    """Dimension name to the list of values that count; empty counts every event."""
+    aggregation: Mapped[Aggregation] = mapped_column(choices(Aggregation))
+    unit: Mapped[str]
+    sac: Mapped[str]
+    """Services Accounting Code for GST, six digits."""
+    created_at: Mapped[datetime]
+
+
+class PricePlan(Base):
+    """A named offer."""
+
+    __tablename__ = "price_plans"
+
+    id: Mapped[UUID] = mapped_column(primary_key=True, default=new_id)
+    code: Mapped[str] = mapped_column(unique=True)
+    name: Mapped[str]
+    created_at: Mapped[datetime]
+
+
+class PlanVersion(Base):
+    """The prices of a plan as they stand; frozen when published."""
+
+    __tablename__ = "price_plan_versions"
+    __table_args__ = (
+        UniqueConstraint("plan_id", "version"),
+        Index(
+            "uq_price_plan_versions_active",
+            "plan_id",
+            unique=True,
+            postgresql_where=text("status = 'active'"),
+        ),
+        CheckConstraint(
+            "(status = 'draft') = (published_at IS NULL)", name="published_unless_draft"
+        ),
+    )
+
+    id: Mapped[UUID] = mapped_column(primary_key=True, default=new_id)
+    plan_id: Mapped[UUID] = mapped_column(ForeignKey("billing.price_plans.id"))
+    version: Mapped[int] = mapped_column(Integer)
+    status: Mapped[VersionStatus] = mapped_column(choices(VersionStatus))
+    grace_days: Mapped[int] = mapped_column(Integer, default=3)
+    """Days after a period's end in which late events still join it."""
+    created_at: Mapped[datetime]
+    published_at: Mapped[datetime | None]
+
+    charges: Mapped[list["Charge"]] = relationship(lazy="raise", order_by="Charge.ordinal")
+
+
+class Charge(Base):
+    """One priced item of a plan version."""
+
+    __tablename__ = "charges"
+    __table_args__ = (
+        UniqueConstraint("plan_version_id", "code"),
+        CheckConstraint("free_units >= 0 AND free_units <> 'NaN'", name="free_units_not_negative"),
+    )
+
+    id: Mapped[UUID] = mapped_column(primary_key=True, default=new_id)
+    plan_version_id: Mapped[UUID] = mapped_column(ForeignKey("billing.price_plan_versions.id"))
+    item_id: Mapped[UUID] = mapped_column(ForeignKey("billing.billable_items.id"))
+    ordinal: Mapped[int] = mapped_column(Integer)
+    code: Mapped[str]
+    name: Mapped[str]
+    price_model: Mapped[PriceModel] = mapped_column(choices(PriceModel))
+    prorated: Mapped[bool] = mapped_column(default=False)
+    """For flat charges: whether a part of a period bills a part of the price, by days."""
+    free_units: Mapped[Decimal] = mapped_column(default=Decimal(0))
+    """Units per period and rate that cost nothing."""
+    match_dimensions: Mapped[list[str]]
+    """The event dimensions its rates may name, such as `["country", "channel"]`."""
+
+    item: Mapped[BillableItem] = relationship(lazy="raise")
+    rates: Mapped[list["Rate"]] = relationship(lazy="raise", order_by="Rate.ordinal")
+
+
+class Rate(Base):
+    """The price of a charge for events that match, in one currency."""
+
+    __tablename__ = "rates"
+    __table_args__ = (UniqueConstraint("charge_id", "currency", "match"),)
+
+    id: Mapped[UUID] = mapped_column(primary_key=True, default=new_id)
+    charge_id: Mapped[UUID] = mapped_column(ForeignKey("billing.charges.id"))
+    ordinal: Mapped[int] = mapped_column(Integer)
+    currency: Mapped[str] = mapped_column(ForeignKey("billing.currencies.code"))
+    match: Mapped[dict[str, Any]]
+    """Dimension to exact value; an absent dimension matches anything. Most exact matches win."""
+
+    tiers: Mapped[list["RateTier"]] = relationship(lazy="raise", order_by="RateTier.ordinal")
+
+
+class RateTier(Base):
+    """One step of a rate: units above the previous `up_to`, up to and including this one.
+
+    A per-unit rate has one tier with a unit price; a flat one has one tier with a flat amount.
+    """
+
+    __tablename__ = "rate_tiers"
+    __table_args__ = (
+        CheckConstraint("up_to > 0 AND up_to <> 'NaN'", name="up_to_positive"),
+        CheckConstraint("unit_price >= 0 AND unit_price <> 'NaN'", name="unit_price_not_negative"),
+        CheckConstraint(
+            "flat_amount >= 0 AND flat_amount <> 'NaN'", name="flat_amount_not_negative"
+        ),
+    )
+
+    rate_id: Mapped[UUID] = mapped_column(ForeignKey("billing.rates.id"), primary_key=True)
+    ordinal: Mapped[int] = mapped_column(Integer, primary_key=True)
+    up_to: Mapped[Decimal | None]
+    unit_price: Mapped[Decimal] = mapped_column(default=Decimal(0))
+    flat_amount: Mapped[Decimal] = mapped_column(default=Decimal(0))

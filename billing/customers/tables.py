@@ -1,0 +1,132 @@
+"""Who buys: customers with their tax profiles, accounts, and the aliases usage arrives under."""
+
+from datetime import date, datetime
+from enum import StrEnum
+from uuid import UUID
+
+from sqlalchemy import CheckConstraint, ForeignKey, Index, Integer, UniqueConstraint, text
+from sqlalchemy.orm import Mapped, mapped_column
+
+from billing.db.base import Base, choices
+from billing.ids import new_id
+
+
+class BillingMode(StrEnum):
+    """Whether usage is paid before or after."""
+
+    PREPAID = "prepaid"
+    POSTPAID = "postpaid"
+
+
+class AccountStatus(StrEnum):
+    """Whether an account may send."""
+
+    ACTIVE = "active"
+    SUSPENDED = "suspended"
+    CLOSED = "closed"
+
+
+class TaxKind(StrEnum):
+    """What the customer is for GST (CGST Act 2017 and its rules)."""
+
+    REGISTERED = "registered"
+    COMPOSITION = "composition"
+    SEZ_UNIT = "sez_unit"
+    SEZ_DEVELOPER = "sez_developer"
+    UIN = "uin"
+    TDS_DEDUCTOR = "tds_deductor"
+    UNREGISTERED = "unregistered"
+    OVERSEAS = "overseas"
+
+
+class Customer(Base):
+    """The legal person that contracts with us."""
+
+    __tablename__ = "customers"
+
+    id: Mapped[UUID] = mapped_column(primary_key=True, default=new_id)
+    code: Mapped[str] = mapped_column(unique=True)
+    """A short stable name, such as `acme`."""
+    name: Mapped[str]
+    email: Mapped[str | None]
+    created_at: Mapped[datetime]
+    updated_at: Mapped[datetime]
+
+
+class TaxProfile(Base):
+    """What the customer's invoices say and how they are taxed, from a day on."""
+
+    __tablename__ = "tax_profiles"
+    __table_args__ = (
+        UniqueConstraint("customer_id", "valid_from"),
+        CheckConstraint("tax_kind = 'overseas' OR country = 'IN'", name="abroad_is_overseas"),
+        CheckConstraint(
+            "tax_kind IN ('unregistered', 'overseas') OR gstin IS NOT NULL", name="gstin_present"
+        ),
+    )
+
+    id: Mapped[UUID] = mapped_column(primary_key=True, default=new_id)
+    customer_id: Mapped[UUID] = mapped_column(ForeignKey("billing.customers.id"))
+    valid_from: Mapped[date]
+    tax_kind: Mapped[TaxKind] = mapped_column(choices(TaxKind))
+    legal_name: Mapped[str]
+    gstin: Mapped[str | None]
+    """GSTIN or UIN."""
+    address_line: Mapped[str]
+    city: Mapped[str]
+    postal_code: Mapped[str]
+    state_code: Mapped[str | None]
+    country: Mapped[str]
+    sez_authorised_operations: Mapped[bool] = mapped_column(default=False)
+
+
+class Account(Base):
+    """What usage, subscriptions and a wallet belong to."""
+
+    __tablename__ = "accounts"
+    __table_args__ = (CheckConstraint("parent_account_id <> id", name="not_own_parent"),)
+
+    id: Mapped[UUID] = mapped_column(primary_key=True, default=new_id)
+    customer_id: Mapped[UUID] = mapped_column(ForeignKey("billing.customers.id"), index=True)
+    parent_account_id: Mapped[UUID | None] = mapped_column(ForeignKey("billing.accounts.id"))
+    code: Mapped[str] = mapped_column(unique=True)
+    name: Mapped[str]
+    billing_mode: Mapped[BillingMode] = mapped_column(choices(BillingMode))
+    currency: Mapped[str] = mapped_column(ForeignKey("billing.currencies.code"))
+    zone: Mapped[str]
+    status: Mapped[AccountStatus] = mapped_column(choices(AccountStatus))
+    shard: Mapped[int] = mapped_column(Integer)
+    payment_terms_days: Mapped[int] = mapped_column(Integer, default=15)
+    created_at: Mapped[datetime]
+    updated_at: Mapped[datetime]
+
+
+class AccountAlias(Base):
+    """Another name an account's usage arrives under, for a range of days."""
+
+    __tablename__ = "account_aliases"
+    __table_args__ = (
+        Index(
+            "uq_account_aliases_current",
+            "alias",
+            unique=True,
+            postgresql_where=text("valid_to IS NULL"),
+        ),
+        CheckConstraint("valid_to > valid_from", name="some_days"),
+    )
+
+    id: Mapped[UUID] = mapped_column(primary_key=True, default=new_id)
+    account_id: Mapped[UUID] = mapped_column(ForeignKey("billing.accounts.id"), index=True)
+    alias: Mapped[str] = mapped_column(index=True)
+    valid_from: Mapped[date]
+    valid_to: Mapped[date | None]
+
+
+class CurrencyRow(Base):
+    """The currencies of `billing.money`, so that the database can refuse others."""
+
+    __tablename__ = "currencies"
+
+    code: Mapped[str] = mapped_column(primary_key=True)
+    minor_exponent: Mapped[int] = mapped_column(Integer)
+    wallet_exponent: Mapped[int] = mapped_column(Integer)

@@ -1,0 +1,10 @@
+"""Imports every table module, so that the metadata is whole."""
+
+import billing.access.tables
+import billing.catalog.tables
+import billing.customers.tables
+import billing.fx.tables
+import billing.invoices.tables
+import billing.subscriptions.tables
+import billing.usage.tables
+import billing.wallets.tables  # noqa: F401

@@ -1,0 +1,240 @@
+"""Supplier registrations, rating runs, invoices with their lines, taxes, numbers and PDFs."""
+
+from datetime import date, datetime
+from decimal import Decimal
+from enum import StrEnum
+from typing import Any
+from uuid import UUID
+
+from sqlalchemy import (
+    CheckConstraint,
+    ForeignKey,
+    Index,
+    Integer,
+    LargeBinary,
+    UniqueConstraint,
+)
+from sqlalchemy.orm import Mapped, mapped_column, relationship
+
+from billing.db.base import Base, choices
+from billing.ids import new_id
+
+
+class InvoiceStatus(StrEnum):
+    """DESIGN's life of an invoice; `ongoing` is the live preview and is never stored."""
+
+    DRAFT = "draft"
+    DUE = "due"
+    PAID = "paid"
+    VOID = "void"
+
+
+class ReviewState(StrEnum):
+    """Where a draft stands with finance."""
+
+    PENDING = "pending"
+    IN_REVIEW = "in_review"
+    APPROVED = "approved"
+    REJECTED = "rejected"
+    PARKED = "parked"
+    """Something must be mended first: usage without a rate, or a tax question."""
+
+
+class TaxHead(StrEnum):
+    """The heads of GST."""
+
+    CGST = "CGST"
+    SGST = "SGST"
+    UTGST = "UTGST"
+    IGST = "IGST"
+
+
+class SupplierRegistration(Base):
+    """One of our GST registrations."""
+
+    __tablename__ = "supplier_registrations"
+
+    id: Mapped[UUID] = mapped_column(primary_key=True, default=new_id)
+    gstin: Mapped[str] = mapped_column(unique=True)
+    legal_name: Mapped[str]
+    trade_name: Mapped[str]
+    address_line: Mapped[str]
+    city: Mapped[str]
+    postal_code: Mapped[str]
+    state_code: Mapped[str]
+    lut_arn: Mapped[str | None]
+    lut_valid_from: Mapped[date | None]
+    lut_valid_to: Mapped[date | None]
+    invoice_series: Mapped[str]
+    bank_details: Mapped[dict[str, Any]]
+    is_default: Mapped[bool] = mapped_column(default=False)
+
+
+class RatingRun(Base):
+    """One rating of one invoice month, with the cut-offs that make it repeatable."""
+
+    __tablename__ = "rating_runs"
+
+    id: Mapped[UUID] = mapped_column(primary_key=True, default=new_id)
+    invoice_month: Mapped[date] = mapped_column(index=True)
+    event_time_to: Mapped[datetime]
+    """Events that occurred at or after this instant were not read."""
+    started_at: Mapped[datetime]
+    finished_at: Mapped[datetime | None]
+    triggered_by: Mapped[str]
+    line_count: Mapped[int | None] = mapped_column(Integer)
+    lines_hash: Mapped[str | None]
+    """SHA-256 over the lines in `line_ref` order: equal hash, equal lines."""
+
+
+class RatingRunCutoff(Base):
+    """The last `accept_seq` of a shard that the run read."""
+
+    __tablename__ = "rating_run_cutoffs"
+
+    rating_run_id: Mapped[UUID] = mapped_column(
+        ForeignKey("billing.rating_runs.id"), primary_key=True
+    )
+    shard: Mapped[int] = mapped_column(Integer, primary_key=True, autoincrement=False)
+    accept_seq: Mapped[int]
+
+
+class Invoice(Base):
+    """A tax invoice: recomputed while a draft, a frozen snapshot from issue on."""
+
+    __tablename__ = "invoices"
+    __table_args__ = (
+        UniqueConstraint("account_id", "period_start", "period_end", "revision"),
+        UniqueConstraint("supplier_gstin", "number"),
+        CheckConstraint("total_minor = taxable_minor + tax_minor", name="total_adds_up"),
+        CheckConstraint("taxable_minor >= 0 AND tax_minor >= 0", name="amounts_not_negative"),
+        CheckConstraint("period_end > period_start", name="some_days"),
+        CheckConstraint("(status = 'draft') = (number IS NULL)", name="number_unless_draft"),
+        CheckConstraint("number ~ '^[A-Z1-9][A-Z0-9/-]{0,15}$'", name="number_allowed_by_rule_46"),
+        CheckConstraint("settled_minor BETWEEN 0 AND total_minor", name="settled_within_total"),
+        CheckConstraint(
+            "status <> 'paid' OR settled_minor = total_minor", name="paid_means_settled"
+        ),
+        Index("ix_invoices_status", "status", "review_state"),
+    )
+
+    id: Mapped[UUID] = mapped_column(primary_key=True, default=new_id)
+    account_id: Mapped[UUID] = mapped_column(ForeignKey("billing.accounts.id"))
+    customer_id: Mapped[UUID] = mapped_column(ForeignKey("billing.customers.id"), index=True)
+    supplier_gstin: Mapped[str]
+    period_start: Mapped[date]
+    period_end: Mapped[date]
+    invoice_month: Mapped[date] = mapped_column(index=True)
+    revision: Mapped[int] = mapped_column(Integer, default=1)
+    rating_run_id: Mapped[UUID | None] = mapped_column(ForeignKey("billing.rating_runs.id"))
+    lines_hash: Mapped[str]
+    status: Mapped[InvoiceStatus] = mapped_column(choices(InvoiceStatus))
+    review_state: Mapped[ReviewState] = mapped_column(choices(ReviewState))
+    review_note: Mapped[str | None]
+    reviewed_by: Mapped[str | None]
+    currency: Mapped[str] = mapped_column(ForeignKey("billing.currencies.code"))
+    taxable_minor: Mapped[int]
+    tax_minor: Mapped[int]
+    total_minor: Mapped[int]
+    settled_minor: Mapped[int] = mapped_column(default=0)
+    """Paid so far, from the wallet or by a payment."""
+    tax_decision: Mapped[dict[str, Any]]
+    number: Mapped[str | None]
+    issue_date: Mapped[date | None]
+    due_date: Mapped[date | None]
+    issued_at: Mapped[datetime | None]
+    snapshot: Mapped[dict[str, Any] | None]
+    """The whole document as it was issued; the PDF is rendered from this and nothing else."""
+    snapshot_hash: Mapped[str | None]
+    created_at: Mapped[datetime]
+    updated_at: Mapped[datetime]
+
+    lines: Mapped[list["InvoiceLine"]] = relationship(lazy="raise", order_by="InvoiceLine.ordinal")
+
+
+class InvoiceLine(Base):
+    """One line; `line_ref` is stable across re-rating."""
+
+    __tablename__ = "invoice_lines"
+    __table_args__ = (
+        UniqueConstraint("invoice_id", "line_ref"),
+        CheckConstraint("amount_minor >= 0", name="amount_not_negative"),
+    )
+
+    id: Mapped[UUID] = mapped_column(primary_key=True, default=new_id)
+    invoice_id: Mapped[UUID] = mapped_column(ForeignKey("billing.invoices.id"))
+    line_ref: Mapped[str]
+    ordinal: Mapped[int] = mapped_column(Integer)
+    description: Mapped[str]
+    item_code: Mapped[str]
+    sac: Mapped[str]
+    quantity: Mapped[Decimal]
+    unit: Mapped[str]
+    unit_price: Mapped[Decimal | None]
+    """None where tiers make the price differ from unit to unit."""
+    amount_minor: Mapped[int]
+    period_start: Mapped[date]
+    period_end: Mapped[date]
+    tier_breakdown: Mapped[list[dict[str, Any]]]
+
+    taxes: Mapped[list["TaxLine"]] = relationship(lazy="raise", order_by="TaxLine.head")
+
+
+class TaxLine(Base):
+    """One head of tax on one line, rounded once."""
+
+    __tablename__ = "tax_lines"
+    __table_args__ = (
+        CheckConstraint("rate >= 0 AND rate <= 100", name="rate_is_percentage"),
+        CheckConstraint("tax_minor >= 0", name="tax_not_negative"),
+    )
+
+    invoice_line_id: Mapped[UUID] = mapped_column(
+        ForeignKey("billing.invoice_lines.id"), primary_key=True
+    )
+    head: Mapped[TaxHead] = mapped_column(choices(TaxHead), primary_key=True)
+    rate: Mapped[Decimal]
+    """Percent."""
+    taxable_minor: Mapped[int]
+    tax_minor: Mapped[int]
+
+
+class InvoiceAllocation(Base):
+    """Money set against an invoice."""
+
+    __tablename__ = "invoice_allocations"
+    __table_args__ = (
+        UniqueConstraint("invoice_id", "reference"),
+        CheckConstraint("amount_minor > 0", name="amount_positive"),
+    )
+
+    id: Mapped[UUID] = mapped_column(primary_key=True, default=new_id)
+    invoice_id: Mapped[UUID] = mapped_column(ForeignKey("billing.invoices.id"), index=True)
+    source: Mapped[str]
+    """`wallet`, or the means of payment."""
+    reference: Mapped[str]
+    amount_minor: Mapped[int]
+    recorded_at: Mapped[datetime]
+
+
+class DocumentCounter(Base):
+    """The last number given in a series; locked by whoever issues, so that there are no gaps."""
+
+    __tablename__ = "document_counters"
+
+    gstin: Mapped[str] = mapped_column(primary_key=True)
+    series: Mapped[str] = mapped_column(primary_key=True)
+    financial_year: Mapped[str] = mapped_column(primary_key=True)
+    last_number: Mapped[int]
+    last_issue_date: Mapped[date]
+
+
+class InvoiceDocument(Base):
+    """The rendered PDF of an issued invoice, with its hash."""
+
+    __tablename__ = "invoice_documents"
+
+    invoice_id: Mapped[UUID] = mapped_column(ForeignKey("billing.invoices.id"), primary_key=True)
+    sha256: Mapped[str]
+    content: Mapped[bytes] = mapped_column(LargeBinary)
+    rendered_at: Mapped[datetime]

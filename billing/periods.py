@@ -1,0 +1,90 @@
+"""Half-open periods of local days, and the instants they stand for.
+
+A period of days means nothing without a zone: `Period.instants` gives the aware UTC bounds that
+events are compared with. Start is in, end is out, everywhere.
+"""
+
+import calendar
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import UTC, date, datetime, time, timedelta
+from zoneinfo import ZoneInfo
+
+DEFAULT_ZONE = "Asia/Kolkata"
+
+
+def local_midnight(day: date, zone: str) -> datetime:
+    """The instant at which that local day begins, in UTC."""
+    return datetime.combine(day, time(), ZoneInfo(zone)).astimezone(UTC)
+
+
+def local_day(instant: datetime, zone: str) -> date:
+    """The local day an aware instant falls on."""
+    return instant.astimezone(ZoneInfo(zone)).date()
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class Period:
+    """The local days from `start` (in) to `end` (out)."""
+
+    start: date
+    end: date
+
+    def __post_init__(self) -> None:
+        if self.end <= self.start:
+            raise ValueError(f"a period must end after it starts: {self.start} to {self.end}")
+
+    @property
+    def days(self) -> int:
+        """How many days it has."""
+        return (self.end - self.start).days
+
+    def __contains__(self, day: date) -> bool:
+        return self.start <= day < self.end
+
+    def intersection(self, other: "Period") -> "Period | None":
+        """The days both have, if any."""
+        start, end = max(self.start, other.start), min(self.end, other.end)
+        return Period(start, end) if start < end else None
+
+    def instants(self, zone: str) -> tuple[datetime, datetime]:
+        """Its bounds as aware UTC instants."""
+        return local_midnight(self.start, zone), local_midnight(self.end, zone)
+
+
+def month_of(day: date) -> Period:
+    """The calendar month that day is in."""
+    start = day.replace(day=1)
+    return Period(start, add_months(start, 1))
+
+
+def add_months(day: date, months: int, anchor_day: int | None = None) -> date:
+    """That many months later; a day the month does not have becomes its last day.
+
+    Args:
+        anchor_day: the day of the month to come back to after a short month (29 to 31).
+    """
+    index = day.year * 12 + day.month - 1 + months
+    year, month = divmod(index, 12)
+    last = calendar.monthrange(year, month + 1)[1]
+    return date(year, month + 1, min(anchor_day or day.day, last))
+
+
+def monthly_periods(start: date, anchor_day: int, until: date) -> Iterator[Period]:
+    """Tile the days from `start` up to at least `until` with months that begin on `anchor_day`.
+
+    The first period may be short. Anchors 29 to 31 clamp to the month's end and return.
+    """
+    current = start
+    while current < until:
+        following = add_months(current.replace(day=1), 0, anchor_day)
+        if following <= current:
+            following = add_months(current.replace(day=1), 1, anchor_day)
+        yield Period(current, following)
+        current = following
+
+
+def each_day(period: Period) -> Iterator[date]:
+    """Its days in order."""
+    for offset in range(period.days):
+        yield period.start + timedelta(days=offset)

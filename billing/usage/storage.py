@@ -1,0 +1,96 @@
+"""How `usage.raw_events` is stored: the one module that knows whether TimescaleDB is there.
+
+With TimescaleDB it is a hypertable with one-day chunks; without, a table with native daily
+partitions, made ahead by `ensure_days`. Everything above sees one table.
+"""
+
+from collections.abc import Iterable
+from datetime import UTC, date, datetime, timedelta
+
+from sqlalchemy import Connection, text
+
+_COLUMNS = """
+    occurred_at  timestamptz    NOT NULL,
+    shard        integer        NOT NULL,
+    accept_seq   bigint         NOT NULL,
+    source       text           NOT NULL,
+    event_id     text           NOT NULL,
+    revision     integer        NOT NULL CHECK (revision >= 1),
+    account_id   uuid           NOT NULL,
+    event_type   text           NOT NULL,
+    quantity     numeric(20, 6) NOT NULL CHECK (quantity >= 0 AND quantity <> 'NaN'),
+    dimensions   jsonb          NOT NULL,
+    vendor_cost  numeric(20, 6) CHECK (vendor_cost <> 'NaN'),
+    voided       boolean        NOT NULL DEFAULT false,
+    received_at  timestamptz    NOT NULL,
+    recorded_at  timestamptz    NOT NULL,
+    PRIMARY KEY (occurred_at, shard, accept_seq)
+"""
+
+
+def timescaledb_can_be_created(connection: Connection) -> bool:
+    """Whether this server offers the extension."""
+    found = connection.scalar(
+        text("SELECT count(*) FROM pg_available_extensions WHERE name = 'timescaledb'")
+    )
+    return bool(found)
+
+
+def create_event_table(connection: Connection) -> None:
+    """Make `usage.raw_events` the best way this server can. Called by its migration."""
+    if timescaledb_can_be_created(connection):
+        connection.execute(text("CREATE EXTENSION IF NOT EXISTS timescaledb"))
+        connection.execute(text(f"CREATE TABLE usage.raw_events ({_COLUMNS})"))
+        connection.execute(
+            text(
+                "SELECT create_hypertable('usage.raw_events', "
+                "by_range('occurred_at', INTERVAL '1 day'), create_default_indexes => false)"
+            )
+        )
+    else:
+        connection.execute(
+            text(f"CREATE TABLE usage.raw_events ({_COLUMNS}) PARTITION BY RANGE (occurred_at)")
+        )
+    connection.execute(
+        text("CREATE INDEX ix_raw_events_shard_accept_seq ON usage.raw_events (shard, accept_seq)")
+    )
+    connection.execute(
+        text("CREATE INDEX ix_raw_events_account_id ON usage.raw_events (account_id, occurred_at)")
+    )
+
+
+def is_hypertable(connection: Connection) -> bool:
+    """Whether `usage.raw_events` is a TimescaleDB hypertable (chunks then make themselves)."""
+    return not connection.scalar(
+        text(
+            "SELECT EXISTS (SELECT 1 FROM pg_partitioned_table "
+            "WHERE partrelid = 'usage.raw_events'::regclass)"
+        )
+    )
+
+
+def partition_statements(days: Iterable[date]) -> list[str]:
+    """The statements that give native storage a partition for each of these UTC days.
+
+    A partition is made beside the table and then attached: attaching blocks neither readers nor
+    writers, creating it in place would. Running them again changes nothing.
+    """
+    statements = []
+    for day in sorted(set(days)):
+        name = f"raw_events_{day:%Y%m%d}"
+        start = datetime(day.year, day.month, day.day, tzinfo=UTC)
+        end = start + timedelta(days=1)
+        statements.append(
+            f"""
+            DO $$ BEGIN
+                PERFORM pg_advisory_xact_lock(hashtext('usage.{name}'));
+                IF to_regclass('usage.{name}') IS NULL THEN
+                    CREATE TABLE usage.{name}
+                        (LIKE usage.raw_events INCLUDING DEFAULTS INCLUDING CONSTRAINTS);
+                    ALTER TABLE usage.raw_events ATTACH PARTITION usage.{name}
+                        FOR VALUES FROM ('{start.isoformat()}') TO ('{end.isoformat()}');
+                END IF;
+            END $$
+            """
+        )
+    return statements

@@ -1,0 +1,171 @@
+"""Tables of intake: event keys, per-event debits, revisions, conflicts, and the shard's cursor.
+
+`usage.raw_events` itself is made by `billing.usage.storage`, which decides how it is partitioned.
+"""
+
+from datetime import datetime
+from decimal import Decimal
+from enum import StrEnum
+from typing import Any
+from uuid import UUID
+
+from sqlalchemy import (
+    CheckConstraint,
+    Index,
+    Integer,
+    LargeBinary,
+    UniqueConstraint,
+)
+from sqlalchemy.orm import Mapped, mapped_column
+
+from billing.db.base import Base, choices
+
+
+class ShardMode(StrEnum):
+    """Whether a shard's intake is open."""
+
+    OPEN = "open"
+    REBUILDING = "rebuilding"
+
+
+class ShardState(Base):
+    """Where a shard's writer stands: the only place that numbers events (`accept_seq`)."""
+
+    __tablename__ = "shard_state"
+    __table_args__ = (
+        CheckConstraint("epoch >= 1 AND accept_seq >= 0", name="counters_positive"),
+        {"schema": "usage"},
+    )
+
+    shard: Mapped[int] = mapped_column(Integer, primary_key=True, autoincrement=False)
+    epoch: Mapped[int]
+    cursor_ms: Mapped[int] = mapped_column(default=0)
+    cursor_seq: Mapped[int] = mapped_column(default=0)
+    accept_seq: Mapped[int] = mapped_column(default=0)
+    mode: Mapped[ShardMode] = mapped_column(choices(ShardMode), default=ShardMode.OPEN)
+
+
+class EventKey(Base):
+    """The identity of an event, unique for ever: `(source, event_id)` as in CloudEvents."""
+
+    __tablename__ = "event_key"
+    __table_args__ = (
+        UniqueConstraint("shard", "accept_seq"),
+        {"schema": "usage"},
+    )
+
+    source: Mapped[str] = mapped_column(primary_key=True)
+    event_id: Mapped[str] = mapped_column(primary_key=True)
+    body_hash: Mapped[bytes] = mapped_column(LargeBinary)
+    shard: Mapped[int] = mapped_column(Integer)
+    accept_seq: Mapped[int]
+    """Of the first revision."""
+    epoch: Mapped[int]
+    stream_ms: Mapped[int]
+    stream_seq: Mapped[int]
+    account_id: Mapped[UUID]
+    occurred_at: Mapped[datetime]
+    received_at: Mapped[datetime]
+
+
+class UsageDebit(Base):
+    """What one event (or one revision) took from a wallet, provisionally."""
+
+    __tablename__ = "usage_debits"
+    __table_args__ = (
+        Index("ix_usage_debits_wallet_id", "wallet_id", "occurred_at"),
+        {"schema": "usage"},
+    )
+
+    shard: Mapped[int] = mapped_column(Integer, primary_key=True, autoincrement=False)
+    accept_seq: Mapped[int] = mapped_column(primary_key=True, autoincrement=False)
+    wallet_id: Mapped[UUID]
+    amount_units: Mapped[int]
+    rate_id: Mapped[UUID | None]
+    occurred_at: Mapped[datetime]
+
+
+class SupersededEvent(Base):
+    """A revision that another one replaced; the latest revision is the one not listed here."""
+
+    __tablename__ = "superseded_events"
+    __table_args__ = ({"schema": "usage"},)
+
+    shard: Mapped[int] = mapped_column(Integer, primary_key=True, autoincrement=False)
+    accept_seq: Mapped[int] = mapped_column(primary_key=True, autoincrement=False)
+    superseded_by: Mapped[int]
+    """`accept_seq`, in the same shard, of the revision that replaced it."""
+    occurred_at: Mapped[datetime]
+    """Of the replaced revision, so that its day is aggregated again."""
+    recorded_at: Mapped[datetime]
+
+
+class EventConflict(Base):
+    """The same id with another body: refused, and kept for whoever must explain it."""
+
+    __tablename__ = "event_conflicts"
+    __table_args__ = ({"schema": "usage"},)
+
+    id: Mapped[UUID] = mapped_column(primary_key=True)
+    source: Mapped[str]
+    event_id: Mapped[str]
+    body_hash: Mapped[bytes] = mapped_column(LargeBinary)
+    payload: Mapped[dict[str, Any]]
+    recorded_at: Mapped[datetime]
+
+
+class QuarantinedEntry(Base):
+    """A journal entry that could not be applied; set aside so that the rest goes on."""
+
+    __tablename__ = "quarantine"
+    __table_args__ = (
+        UniqueConstraint("shard", "epoch", "stream_ms", "stream_seq", "position"),
+        {"schema": "usage"},
+    )
+
+    id: Mapped[UUID] = mapped_column(primary_key=True)
+    shard: Mapped[int] = mapped_column(Integer)
+    epoch: Mapped[int]
+    stream_ms: Mapped[int]
+    stream_seq: Mapped[int]
+    position: Mapped[int] = mapped_column(Integer)
+    reason: Mapped[str]
+    payload: Mapped[bytes] = mapped_column(LargeBinary)
+    wallet_id: Mapped[UUID | None]
+    amount_units: Mapped[int] = mapped_column(default=0)
+    recorded_at: Mapped[datetime]
+
+
+class Compensation(Base):
+    """A debit that Redis took twice for one event, to be given back to it once."""
+
+    __tablename__ = "redis_compensations"
+    __table_args__ = ({"schema": "usage"},)
+
+    shard: Mapped[int] = mapped_column(Integer, primary_key=True, autoincrement=False)
+    epoch: Mapped[int] = mapped_column(primary_key=True, autoincrement=False)
+    stream_ms: Mapped[int] = mapped_column(primary_key=True, autoincrement=False)
+    stream_seq: Mapped[int] = mapped_column(primary_key=True, autoincrement=False)
+    position: Mapped[int] = mapped_column(Integer, primary_key=True, autoincrement=False)
+    wallet_id: Mapped[UUID]
+    amount_units: Mapped[int]
+    recorded_at: Mapped[datetime]
+
+
+RAW_EVENT_COLUMNS: dict[str, type[Any]] = {
+    "occurred_at": datetime,
+    "shard": int,
+    "accept_seq": int,
+    "source": str,
+    "event_id": str,
+    "revision": int,
+    "account_id": UUID,
+    "event_type": str,
+    "quantity": Decimal,
+    "dimensions": dict,
+    "vendor_cost": Decimal,
+    "voided": bool,
+    "received_at": datetime,
+    "recorded_at": datetime,
+}
+"""The columns of `usage.raw_events`, in order."""

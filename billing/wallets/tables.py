@@ -1,0 +1,131 @@
+"""Wallets and the double-entry ledger behind them.
+
+A balance is the sum of immutable entries; `wallets.balance_units` and Redis are projections.
+Signs: a credit to the wallet is positive; within one transaction all entries sum to zero.
+"""
+
+from datetime import datetime
+from enum import StrEnum
+from uuid import UUID
+
+from sqlalchemy import CheckConstraint, ForeignKey, Integer, UniqueConstraint
+from sqlalchemy.orm import Mapped, mapped_column
+
+from billing.db.base import Base, choices
+from billing.ids import new_id
+
+
+class WalletStatus(StrEnum):
+    """What the balance means for sending."""
+
+    ACTIVE = "active"
+    LOW = "low"
+    SUSPENDED = "suspended"
+
+
+class LedgerAccount(StrEnum):
+    """The accounts of the ledger; `wallet` and `usage_unbilled` exist once per wallet."""
+
+    WALLET = "wallet"
+    USAGE_UNBILLED = "usage_unbilled"
+    """Debited usage that no invoice has taken over yet; clears to zero when invoiced."""
+    CASH = "cash"
+    TAX_ON_ADVANCES = "tax_on_advances"
+    PROMOTION = "promotion"
+    CORRECTION = "correction"
+    REVENUE = "revenue"
+
+
+class LedgerKind(StrEnum):
+    """Why a ledger transaction was posted."""
+
+    USAGE = "usage"
+    TOP_UP = "top_up"
+    PROMOTION = "promotion"
+    AMENDMENT = "amendment"
+    TRUE_UP = "true_up"
+    CORRECTION = "correction"
+    INVOICE = "invoice"
+
+
+class Wallet(Base):
+    """Prepaid money of one account in one currency, in wallet units."""
+
+    __tablename__ = "wallets"
+    __table_args__ = (
+        UniqueConstraint("account_id", "currency"),
+        CheckConstraint("abs(balance_units) < 9007199254740992", name="balance_below_2_53"),
+        CheckConstraint("credit_line_units >= 0", name="credit_line_not_negative"),
+    )
+
+    id: Mapped[UUID] = mapped_column(primary_key=True, default=new_id)
+    account_id: Mapped[UUID] = mapped_column(ForeignKey("billing.accounts.id"))
+    currency: Mapped[str] = mapped_column(ForeignKey("billing.currencies.code"))
+    shard: Mapped[int] = mapped_column(Integer)
+    balance_units: Mapped[int] = mapped_column(default=0)
+    entry_seq: Mapped[int] = mapped_column(default=0)
+    """Number of the last ledger entry."""
+    adjustment_seq: Mapped[int] = mapped_column(default=0)
+    """Number of the last adjustment; Redis applies them in this order, each once."""
+    credit_line_units: Mapped[int] = mapped_column(default=0)
+    """How far below zero authorisations may still be given."""
+    low_balance_units: Mapped[int] = mapped_column(default=0)
+    status: Mapped[WalletStatus] = mapped_column(choices(WalletStatus))
+    created_at: Mapped[datetime]
+    updated_at: Mapped[datetime]
+
+
+class LedgerTransaction(Base):
+    """One balanced posting."""
+
+    __tablename__ = "ledger_transactions"
+
+    id: Mapped[UUID] = mapped_column(primary_key=True, default=new_id)
+    kind: Mapped[LedgerKind] = mapped_column(choices(LedgerKind))
+    reference: Mapped[str] = mapped_column(unique=True)
+    """Natural key: posting the same thing twice is refused."""
+    currency: Mapped[str] = mapped_column(ForeignKey("billing.currencies.code"))
+    recorded_at: Mapped[datetime]
+
+
+class LedgerEntry(Base):
+    """One side of a posting. Never updated, never deleted."""
+
+    __tablename__ = "ledger_entries"
+    __table_args__ = (
+        UniqueConstraint("wallet_id", "wallet_seq"),
+        CheckConstraint(
+            "(account = 'wallet') = (wallet_seq IS NOT NULL AND balance_after_units IS NOT NULL)",
+            name="wallet_entries_are_numbered",
+        ),
+    )
+
+    transaction_id: Mapped[UUID] = mapped_column(
+        ForeignKey("billing.ledger_transactions.id"), primary_key=True
+    )
+    line_no: Mapped[int] = mapped_column(Integer, primary_key=True)
+    account: Mapped[LedgerAccount] = mapped_column(choices(LedgerAccount))
+    wallet_id: Mapped[UUID] = mapped_column(ForeignKey("billing.wallets.id"))
+    currency: Mapped[str]
+    amount_units: Mapped[int]
+    wallet_seq: Mapped[int | None]
+    balance_after_units: Mapped[int | None]
+
+
+class WalletAdjustment(Base):
+    """A change of balance that begins in PostgreSQL and is applied to Redis once, in order."""
+
+    __tablename__ = "wallet_adjustments"
+    __table_args__ = (UniqueConstraint("reference"),)
+
+    wallet_id: Mapped[UUID] = mapped_column(ForeignKey("billing.wallets.id"), primary_key=True)
+    seq: Mapped[int] = mapped_column(primary_key=True, autoincrement=False)
+    kind: Mapped[LedgerKind] = mapped_column(choices(LedgerKind))
+    amount_units: Mapped[int]
+    reference: Mapped[str]
+    note: Mapped[str]
+    ledger_transaction_id: Mapped[UUID] = mapped_column(
+        ForeignKey("billing.ledger_transactions.id")
+    )
+    actor: Mapped[str]
+    recorded_at: Mapped[datetime]
