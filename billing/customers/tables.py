@@ -9,6 +9,7 @@ from sqlalchemy.orm import Mapped, mapped_column
 
 from billing.db.base import Base, choices
 from billing.ids import new_id
+from billing.tax.model import TaxKind
 
 
 class BillingMode(StrEnum):
@@ -24,19 +25,6 @@ class AccountStatus(StrEnum):
     ACTIVE = "active"
     SUSPENDED = "suspended"
     CLOSED = "closed"
-
-
-class TaxKind(StrEnum):
-    """What the customer is for GST (CGST Act 2017 and its rules)."""
-
-    REGISTERED = "registered"
-    COMPOSITION = "composition"
-    SEZ_UNIT = "sez_unit"
-    SEZ_DEVELOPER = "sez_developer"
-    UIN = "uin"
-    TDS_DEDUCTOR = "tds_deductor"
-    UNREGISTERED = "unregistered"
-    OVERSEAS = "overseas"
 
 
 class Customer(Base):

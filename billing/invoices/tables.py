@@ -18,6 +18,7 @@ from sqlalchemy.orm import Mapped, mapped_column, relationship
 
 from billing.db.base import Base, choices
 from billing.ids import new_id
+from billing.tax.model import TaxHead
 
 
 class InvoiceStatus(StrEnum):
@@ -38,15 +39,6 @@ class ReviewState(StrEnum):
     REJECTED = "rejected"
     PARKED = "parked"
     """Something must be mended first: usage without a rate, or a tax question."""
-
-
-class TaxHead(StrEnum):
-    """The heads of GST."""
-
-    CGST = "CGST"
-    SGST = "SGST"
-    UTGST = "UTGST"
-    IGST = "IGST"
 
 
 class SupplierRegistration(Base):

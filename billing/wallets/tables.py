@@ -34,6 +34,7 @@ class LedgerAccount(StrEnum):
     PROMOTION = "promotion"
     CORRECTION = "correction"
     REVENUE = "revenue"
+    OUTPUT_TAX = "output_tax"
 
 
 class LedgerKind(StrEnum):

@@ -902,6 +902,7 @@ def upgrade() -> None:
                 "promotion",
                 "correction",
                 "revenue",
+                "output_tax",
                 name="ledgeraccount_known",
                 native_enum=False,
                 create_constraint=True,
