@@ -1,0 +1,21 @@
+"""Fixtures that every test may ask for."""
+
+import shutil
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+pytest_plugins = ["tests.support.postgres", "tests.support.redis", "tests.support.clock"]
+
+
+@pytest.fixture(scope="session")
+def server_dir() -> Iterator[Path]:
+    """A short folder of this run for servers, which PostgreSQL's own user can enter too."""
+    path = Path(tempfile.mkdtemp(prefix="billing-test-"))
+    path.chmod(0o755)
+    try:
+        yield path
+    finally:
+        shutil.rmtree(path, ignore_errors=True)
