@@ -1,0 +1,128 @@
+"""From stored records to tax on an invoice: asks the tax rules, writes their answer down."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import date
+from uuid import UUID
+
+from sqlalchemy import select
+from sqlalchemy.orm import Session
+
+from billing.customers.tables import TaxProfile
+from billing.errors import PreconditionError
+from billing.invoices.tables import Invoice, InvoiceLine, SupplierRegistration, TaxLine
+from billing.tax import model as tax
+from billing.tax.compute import tax_line
+from billing.tax.decide import decide
+
+
+@dataclass(frozen=True, slots=True)
+class InvoiceTax:
+    """The decisions for an invoice, one per SAC on it."""
+
+    by_sac: Mapping[str, tax.TaxDecision]
+
+    @property
+    def leading(self) -> tax.TaxDecision:
+        """Place of supply and zero-rating depend on the parties alone: any decision shows them."""
+        return next(iter(self.by_sac.values()))
+
+    @property
+    def status(self) -> tax.DecisionStatus:
+        """The gravest of them."""
+        return tax.worst([decision.status for decision in self.by_sac.values()])
+
+    @property
+    def notes(self) -> str | None:
+        """What a person has to look at, as sentences."""
+        messages = {
+            reason.message
+            for decision in self.by_sac.values()
+            for reason in decision.reasons
+            if reason.status is not tax.DecisionStatus.OK
+        }
+        return " ".join(sorted(messages)) or None
+
+    def to_dict(self) -> dict[str, object]:
+        """As it is kept on the invoice."""
+        return {sac: decision.to_dict() for sac, decision in sorted(self.by_sac.items())}
+
+
+def tax_profile_on(session: Session, customer_id: UUID, day: date) -> TaxProfile:
+    """The customer's tax profile in force on a day.
+
+    Raises:
+        PreconditionError: if none is on record; nothing may be invoiced then.
+    """
+    profile = session.scalars(
+        select(TaxProfile)
+        .where(TaxProfile.customer_id == customer_id, TaxProfile.valid_from <= day)
+        .order_by(TaxProfile.valid_from.desc())
+        .limit(1)
+    ).one_or_none()
+    if profile is None:
+        raise PreconditionError(
+            f"The customer has no tax profile on {day}; add one that is valid from then.",
+            code="no_tax_profile",
+        )
+    return profile
+
+
+def decide_invoice_tax(
+    supplier: SupplierRegistration,
+    profile: TaxProfile,
+    *,
+    sacs: set[str],
+    currency: str,
+    tax_date: date,
+) -> InvoiceTax:
+    """Ask the tax rules once per SAC.
+
+    Args:
+        currency: what the invoice is paid in; ISO 4217.
+        tax_date: day of the time of supply in Asia/Kolkata.
+    """
+    registration = tax.SupplierRegistration(
+        gstin=supplier.gstin, legal_name=supplier.legal_name, lut=_lut(supplier)
+    )
+    recipient = tax.CustomerTaxProfile(
+        tax_kind=profile.tax_kind,
+        legal_name=profile.legal_name,
+        country=profile.country,
+        gstin=profile.gstin,
+        state_code=profile.state_code,
+        address=profile.address_line,
+        sez_authorised_operations=profile.sez_authorised_operations,
+        payment_currency=currency,
+    )
+    return InvoiceTax(
+        {
+            sac: decide(registration, recipient, tax.TaxableItem(sac=sac), tax_date)
+            for sac in sorted(sacs)
+        }
+    )
+
+
+def apply_tax(invoice: Invoice, lines: list[InvoiceLine], decision: InvoiceTax) -> None:
+    """Write the tax of each line, and the totals, onto an invoice that is still a draft."""
+    for line in lines:
+        computed = tax_line(line.amount_minor, decision.by_sac[line.sac].heads)
+        line.taxes = [
+            TaxLine(
+                head=amount.head,
+                rate=amount.rate,
+                taxable_minor=amount.taxable_minor,
+                tax_minor=amount.tax_minor,
+            )
+            for amount in computed.taxes
+        ]
+    invoice.tax_decision = decision.to_dict()
+    invoice.taxable_minor = sum(line.amount_minor for line in lines)
+    invoice.tax_minor = sum(tax.tax_minor for line in lines for tax in line.taxes)
+    invoice.total_minor = invoice.taxable_minor + invoice.tax_minor
+
+
+def _lut(supplier: SupplierRegistration) -> tax.Lut | None:
+    if supplier.lut_arn is None or supplier.lut_valid_from is None or supplier.lut_valid_to is None:
+        return None
+    return tax.Lut(supplier.lut_arn, supplier.lut_valid_from, supplier.lut_valid_to)

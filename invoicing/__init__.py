@@ -1,0 +1,1 @@
+"""Documents: drafts from rated lines, issue with number and snapshot, PDFs."""

@@ -1,0 +1,262 @@
+"""From the lines of a rating run to drafts: made, brought up to date, or left as they are."""
+
+import hashlib
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from datetime import date
+from itertools import groupby
+from uuid import UUID
+
+from sqlalchemy import delete, select
+from sqlalchemy.orm import Session
+
+from billing.clock import Clock
+from billing.commands import canonical_json
+from billing.db.locks import lock_for_transaction
+from billing.errors import BillingError, PreconditionError
+from billing.invoices.repository import default_registration, load_invoice
+from billing.invoices.tables import (
+    Invoice,
+    InvoiceLine,
+    InvoiceStatus,
+    ReviewState,
+    SupplierRegistration,
+    TaxLine,
+)
+from billing.invoices.taxing import InvoiceTax, apply_tax, decide_invoice_tax, tax_profile_on
+from billing.periods import DEFAULT_ZONE, local_day, month_of
+from billing.tax.model import DecisionStatus
+from invoicing.rated_lines import RatedLine, rated_lines, unrated_usage
+
+
+@dataclass
+class DraftReport:
+    """What a drafting run did, by invoice id."""
+
+    created: list[UUID] = field(default_factory=list)
+    updated: list[UUID] = field(default_factory=list)
+    unchanged: list[UUID] = field(default_factory=list)
+    issued_kept: list[UUID] = field(default_factory=list)
+    """Already issued: frozen, whatever the lines say now."""
+    issued_differs: list[UUID] = field(default_factory=list)
+    """Those of them whose lines have changed since: they need a note."""
+    removed: list[UUID] = field(default_factory=list)
+    """Drafts that no line supports any more."""
+    parked: list[UUID] = field(default_factory=list)
+
+
+@dataclass(frozen=True, slots=True)
+class _Assembly:
+    """What is the same for every draft of a run."""
+
+    session: Session
+    clock: Clock
+    invoice_month: date
+    rating_run_id: UUID
+    supplier: SupplierRegistration
+    unrated: dict[UUID, str]
+    report: DraftReport
+
+
+def draft_invoices(
+    session: Session, invoice_month: date, rating_run_id: UUID, clock: Clock
+) -> DraftReport:
+    """Make the drafts of a month agree with a rating run. Running it again changes nothing.
+
+    Args:
+        invoice_month: first day of the month.
+        rating_run_id: the run whose lines stand in `marts.fct_invoice_lines`.
+
+    Raises:
+        PreconditionError: if no default supplier registration is on record.
+    """
+    lock_for_transaction(session, f"drafts:{invoice_month}")
+    supplier = default_registration(session)
+    if supplier is None:
+        raise PreconditionError(
+            "No supplier registration is on record; register the GSTIN that supplies.",
+            code="no_supplier_registration",
+        )
+    assembly = _Assembly(
+        session=session,
+        clock=clock,
+        invoice_month=invoice_month,
+        rating_run_id=rating_run_id,
+        supplier=supplier,
+        unrated=unrated_usage(session, invoice_month),
+        report=DraftReport(),
+    )
+    lines = rated_lines(session, invoice_month, rating_run_id)
+    seen: set[UUID] = set()
+    for _, group in groupby(lines, key=lambda line: (line.account_id, line.period_start)):
+        seen.add(_draft_one(assembly, list(group)))
+    _remove_unsupported(assembly, seen)
+    session.flush()
+    return assembly.report
+
+
+def _draft_one(assembly: _Assembly, lines: list[RatedLine]) -> UUID:
+    first = lines[0]
+    existing = assembly.session.scalars(
+        select(Invoice)
+        .filter_by(
+            account_id=first.account_id,
+            period_start=first.period_start,
+            period_end=first.period_end,
+        )
+        .with_for_update()
+    ).one_or_none()
+    lines_hash = hash_of_lines(lines)
+    if existing is not None and existing.status is not InvoiceStatus.DRAFT:
+        assembly.report.issued_kept.append(existing.id)
+        if existing.lines_hash != lines_hash:
+            assembly.report.issued_differs.append(existing.id)
+        return existing.id
+    if existing is not None and _is_up_to_date(assembly, existing, lines_hash):
+        existing.rating_run_id = assembly.rating_run_id
+        assembly.report.unchanged.append(existing.id)
+        return existing.id
+    if existing is None:
+        invoice = _new_draft(assembly, first)
+        assembly.report.created.append(invoice.id)
+    else:
+        invoice = _emptied(assembly.session, existing)
+        assembly.report.updated.append(invoice.id)
+    _fill(assembly, invoice, lines, lines_hash)
+    return invoice.id
+
+
+def _is_up_to_date(assembly: _Assembly, existing: Invoice, lines_hash: str) -> bool:
+    should_be_parked = existing.account_id in assembly.unrated
+    is_parked = existing.review_state is ReviewState.PARKED
+    return existing.lines_hash == lines_hash and not should_be_parked and not is_parked
+
+
+def _new_draft(assembly: _Assembly, line: RatedLine) -> Invoice:
+    now = assembly.clock.now()
+    invoice = Invoice(
+        account_id=line.account_id,
+        customer_id=line.customer_id,
+        supplier_gstin=assembly.supplier.gstin,
+        period_start=line.period_start,
+        period_end=line.period_end,
+        invoice_month=assembly.invoice_month,
+        status=InvoiceStatus.DRAFT,
+        currency=line.currency,
+        lines_hash="",
+        review_state=ReviewState.PENDING,
+        tax_decision={},
+        taxable_minor=0,
+        tax_minor=0,
+        total_minor=0,
+        created_at=now,
+        updated_at=now,
+    )
+    assembly.session.add(invoice)
+    assembly.session.flush()
+    return invoice
+
+
+def _emptied(session: Session, draft: Invoice) -> Invoice:
+    line_ids = select(InvoiceLine.id).where(InvoiceLine.invoice_id == draft.id)
+    session.execute(delete(TaxLine).where(TaxLine.invoice_line_id.in_(line_ids)))
+    session.execute(delete(InvoiceLine).where(InvoiceLine.invoice_id == draft.id))
+    return load_invoice(session, draft.id)
+
+
+def _fill(
+    assembly: _Assembly, invoice: Invoice, lines: Sequence[RatedLine], lines_hash: str
+) -> None:
+    """Give a draft its lines and taxes, or park it with what stands in the way."""
+    invoice.lines_hash = lines_hash
+    invoice.rating_run_id = assembly.rating_run_id
+    invoice.updated_at = assembly.clock.now()
+    invoice.reviewed_by = None
+    invoice_lines = [_to_line(invoice.id, number, line) for number, line in enumerate(lines, 1)]
+    assembly.session.add_all(invoice_lines)
+    assembly.session.flush()
+    note, rejected = _tax(assembly, invoice, invoice_lines)
+    unrated = assembly.unrated.get(invoice.account_id)
+    invoice.review_note = unrated or note
+    if unrated or rejected:
+        invoice.review_state = ReviewState.PARKED
+        assembly.report.parked.append(invoice.id)
+    else:
+        invoice.review_state = ReviewState.PENDING
+
+
+def _tax(
+    assembly: _Assembly, invoice: Invoice, lines: list[InvoiceLine]
+) -> tuple[str | None, bool]:
+    """Put tax on a draft; return what a person has to look at, and whether it must not go out."""
+    try:
+        decision = _decide(assembly, invoice, lines)
+    except BillingError as error:
+        # Without a tax profile or a rate there is no tax yet, but the lines are worth showing.
+        invoice.taxable_minor = invoice.total_minor = sum(line.amount_minor for line in lines)
+        invoice.tax_minor = 0
+        return error.message, True
+    apply_tax(invoice, lines, decision)
+    return decision.notes, decision.status is DecisionStatus.REJECT
+
+
+def _decide(assembly: _Assembly, invoice: Invoice, lines: list[InvoiceLine]) -> InvoiceTax:
+    # The supply is made as the period ends; the decision is taken again on the day of issue.
+    tax_date = min(
+        local_day(assembly.clock.now(), DEFAULT_ZONE), month_of(invoice.invoice_month).end
+    )
+    return decide_invoice_tax(
+        assembly.supplier,
+        tax_profile_on(assembly.session, invoice.customer_id, tax_date),
+        sacs={line.sac for line in lines},
+        currency=invoice.currency,
+        tax_date=tax_date,
+    )
+
+
+def _to_line(invoice_id: UUID, ordinal: int, line: RatedLine) -> InvoiceLine:
+    return InvoiceLine(
+        invoice_id=invoice_id,
+        line_ref=line.line_ref,
+        ordinal=ordinal,
+        description=line.description,
+        item_code=line.item_code,
+        sac=line.sac,
+        quantity=line.quantity,
+        unit=line.unit,
+        unit_price=line.unit_price,
+        amount_minor=line.amount_minor,
+        period_start=line.period_start,
+        period_end=line.period_end,
+        tier_breakdown=line.tier_breakdown,
+        taxes=[],
+    )
+
+
+def _remove_unsupported(assembly: _Assembly, seen: set[UUID]) -> None:
+    """Delete drafts of the month that have no line left, as when all their usage was voided."""
+    drafts = assembly.session.scalars(
+        select(Invoice).filter_by(invoice_month=assembly.invoice_month, status=InvoiceStatus.DRAFT)
+    ).all()
+    for draft in drafts:
+        if draft.id not in seen:
+            assembly.session.delete(_emptied(assembly.session, draft))
+            assembly.report.removed.append(draft.id)
+
+
+def hash_of_lines(lines: Sequence[RatedLine]) -> str:
+    """SHA-256 over what the lines say; equal hash, equal invoice."""
+    said = [
+        [
+            line.line_ref,
+            line.description,
+            line.sac,
+            line.quantity.normalize(),
+            line.unit,
+            None if line.unit_price is None else line.unit_price.normalize(),
+            line.amount_minor,
+            line.tier_breakdown,
+        ]
+        for line in lines
+    ]
+    return hashlib.sha256(canonical_json(said).encode()).hexdigest()

@@ -1,0 +1,73 @@
+"""Reading what the pipeline rated: the lines of an invoice month, and usage without a rate."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import date
+from decimal import Decimal
+from typing import Any
+from uuid import UUID
+
+from sqlalchemy import text
+from sqlalchemy.orm import Session
+
+_LINES = text(
+    """
+    SELECT line_ref, account_id, customer_id, charge_code, item_code, sac, description,
+           period_start, period_end, quantity, unit, unit_price, currency, amount_minor,
+           is_recurring, tier_breakdown
+    FROM marts.fct_invoice_lines
+    WHERE invoice_month = :month AND rating_run_id = :run
+    ORDER BY account_id, period_start, is_recurring DESC, line_ref
+    """
+)
+
+_UNRATED = text(
+    """
+    SELECT account_id, event_type, sum(event_count) AS events
+    FROM marts.fct_unrated_usage
+    WHERE invoice_month = :month
+    GROUP BY account_id, event_type
+    ORDER BY account_id, event_type
+    """
+)
+
+
+@dataclass(frozen=True, slots=True)
+class RatedLine:
+    """One row of `marts.fct_invoice_lines`."""
+
+    line_ref: str
+    account_id: UUID
+    customer_id: UUID
+    charge_code: str
+    item_code: str
+    sac: str
+    description: str
+    period_start: date
+    period_end: date
+    quantity: Decimal
+    unit: str
+    unit_price: Decimal | None
+    currency: str
+    amount_minor: int
+    is_recurring: bool
+    tier_breakdown: list[dict[str, Any]]
+
+
+def rated_lines(session: Session, invoice_month: date, rating_run_id: UUID) -> Sequence[RatedLine]:
+    """The lines one rating run made for a month, by account, recurring ones first."""
+    rows = session.execute(_LINES, {"month": invoice_month, "run": rating_run_id}).mappings()
+    return [RatedLine(**row) for row in rows]
+
+
+def unrated_usage(session: Session, invoice_month: date) -> dict[UUID, str]:
+    """Accounts with usage that no rate matched, with a sentence that says which."""
+    sentences: dict[UUID, list[str]] = {}
+    for row in session.execute(_UNRATED, {"month": invoice_month}).mappings():
+        sentences.setdefault(row["account_id"], []).append(
+            f"{int(row['events'])} {row['event_type']} events"
+        )
+    return {
+        account_id: f"No rate matches {' and '.join(parts)}: add a rate and rate the month again."
+        for account_id, parts in sentences.items()
+    }
