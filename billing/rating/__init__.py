@@ -1,0 +1,1 @@
+"""Rating in pure Python: the twin of the SQL rating of record, for wallets and previews."""

@@ -1,0 +1,1 @@
+"""What changes a quantity or an amount around the price model."""

@@ -1,0 +1,103 @@
+"""A rated line, the name it keeps when it is rated again, and the words it carries."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import date
+from decimal import Decimal
+from uuid import UUID
+
+from billing.money import round_half_up
+from billing.periods import Period
+from billing.rating.match import DIMENSIONS
+from billing.rating.prices.graduated import TierShare
+
+AMOUNT_DECIMALS = 18
+"""Decimals a rated amount is stored with: quantities have 6, prices 12, so products are exact."""
+
+
+@dataclass(frozen=True, slots=True)
+class RatedLine:
+    """What one charge bills for one segment of one period under one rate."""
+
+    line_ref: str
+    charge_code: str
+    rate_id: UUID | None
+    item_code: str
+    sac: str
+    description: str
+    period: Period
+    quantity: Decimal
+    """All units, the free ones too."""
+    free_quantity: Decimal
+    event_count: int
+    unit: str
+    unit_price: Decimal | None
+    """None where tiers make the price differ from unit to unit."""
+    currency: str
+    amount: Decimal
+    """In the currency, to `AMOUNT_DECIMALS`."""
+    amount_minor: int
+    """The exact amount, rounded once."""
+    is_recurring: bool
+    tier_breakdown: tuple[Mapping[str, str | None], ...]
+
+
+@dataclass(frozen=True, slots=True)
+class UnratedUsage:
+    """What a charge counts but none of its rates matches: never billed as zero.
+
+    A flat charge without a price in the account's currency is one too, with no event type.
+    """
+
+    charge_code: str
+    event_type: str | None
+    dimensions: Mapping[str, str | None]
+    event_count: int
+    quantity: Decimal
+
+
+def line_ref(
+    subscription_id: UUID, period_start: date, line_start: date, charge_code: str, ordinal: int
+) -> str:
+    """The line's stable name: rating the same thing again gives the same one.
+
+    Args:
+        line_start: first day of the segment within the period.
+        ordinal: of the rate within its charge.
+    """
+    return f"{subscription_id}:{period_start:%Y%m%d}:{line_start:%Y%m%d}:{charge_code}:{ordinal}"
+
+
+def describe(
+    name: str, match: Mapping[str, str], partial_days: tuple[int, int] | None = None
+) -> str:
+    """The line's words: the charge, what the rate is for, and the part of a period if not all."""
+    details = [f"{key} {match[key]}" for key in DIMENSIONS if key in match]
+    if partial_days is not None:
+        details.append(f"{partial_days[0]} of {partial_days[1]} days")
+    return f"{name} ({', '.join(details)})" if details else name
+
+
+def plain(value: Decimal) -> str:
+    """A decimal as SQL's `trim_scale(x)::text` writes it: no exponent, no trailing zeros."""
+    text = format(value, "f")
+    if "." in text:
+        text = text.rstrip("0").rstrip(".")
+    return text
+
+
+def breakdown_entry(share: TierShare) -> dict[str, str | None]:
+    """One tier of a line as it is stored and shown."""
+    return {
+        "from": plain(share.above),
+        "to": None if share.up_to is None else plain(share.up_to),
+        "units": plain(share.units),
+        "unit_price": plain(share.unit_price),
+        "flat_amount": plain(share.flat_amount),
+        "amount": plain(share.amount),
+    }
+
+
+def stored_amount(amount: Decimal) -> Decimal:
+    """A rated amount as it is stored: exact for usage, cut far below a minor unit for days."""
+    return round_half_up(amount, AMOUNT_DECIMALS)
