@@ -7,7 +7,7 @@ from datetime import date
 from itertools import groupby
 from uuid import UUID
 
-from sqlalchemy import delete, select
+from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from billing.clock import Clock
@@ -21,7 +21,6 @@ from billing.invoices.tables import (
     InvoiceStatus,
     ReviewState,
     SupplierRegistration,
-    TaxLine,
 )
 from billing.invoices.taxing import InvoiceTax, apply_tax, decide_invoice_tax, tax_profile_on
 from billing.periods import DEFAULT_ZONE, local_day, month_of
@@ -151,6 +150,7 @@ def _new_draft(assembly: _Assembly, line: RatedLine) -> Invoice:
         total_minor=0,
         created_at=now,
         updated_at=now,
+        lines=[],
     )
     assembly.session.add(invoice)
     assembly.session.flush()
@@ -158,10 +158,12 @@ def _new_draft(assembly: _Assembly, line: RatedLine) -> Invoice:
 
 
 def _emptied(session: Session, draft: Invoice) -> Invoice:
-    line_ids = select(InvoiceLine.id).where(InvoiceLine.invoice_id == draft.id)
-    session.execute(delete(TaxLine).where(TaxLine.invoice_line_id.in_(line_ids)))
-    session.execute(delete(InvoiceLine).where(InvoiceLine.invoice_id == draft.id))
-    return load_invoice(session, draft.id)
+    """The draft without its lines; flushed, so that new ones may have the same references."""
+    draft = load_invoice(session, draft.id)
+    draft.lines.clear()
+    draft.taxable_minor = draft.tax_minor = draft.total_minor = 0
+    session.flush()
+    return draft
 
 
 def _fill(
@@ -172,10 +174,8 @@ def _fill(
     invoice.rating_run_id = assembly.rating_run_id
     invoice.updated_at = assembly.clock.now()
     invoice.reviewed_by = None
-    invoice_lines = [_to_line(invoice.id, number, line) for number, line in enumerate(lines, 1)]
-    assembly.session.add_all(invoice_lines)
-    assembly.session.flush()
-    note, rejected = _tax(assembly, invoice, invoice_lines)
+    invoice.lines = [_to_line(number, line) for number, line in enumerate(lines, 1)]
+    note, rejected = _tax(assembly, invoice, invoice.lines)
     unrated = assembly.unrated.get(invoice.account_id)
     invoice.review_note = unrated or note
     if unrated or rejected:
@@ -214,9 +214,8 @@ def _decide(assembly: _Assembly, invoice: Invoice, lines: list[InvoiceLine]) -> 
     )
 
 
-def _to_line(invoice_id: UUID, ordinal: int, line: RatedLine) -> InvoiceLine:
+def _to_line(ordinal: int, line: RatedLine) -> InvoiceLine:
     return InvoiceLine(
-        invoice_id=invoice_id,
         line_ref=line.line_ref,
         ordinal=ordinal,
         description=line.description,

@@ -141,7 +141,9 @@ class Invoice(Base):
     created_at: Mapped[datetime]
     updated_at: Mapped[datetime]
 
-    lines: Mapped[list["InvoiceLine"]] = relationship(lazy="raise", order_by="InvoiceLine.ordinal")
+    lines: Mapped[list["InvoiceLine"]] = relationship(
+        lazy="raise", order_by="InvoiceLine.ordinal", cascade="all, delete-orphan"
+    )
 
 
 class InvoiceLine(Base):
@@ -169,7 +171,9 @@ class InvoiceLine(Base):
     period_end: Mapped[date]
     tier_breakdown: Mapped[list[dict[str, Any]]]
 
-    taxes: Mapped[list["TaxLine"]] = relationship(lazy="raise", order_by="TaxLine.head")
+    taxes: Mapped[list["TaxLine"]] = relationship(
+        lazy="raise", order_by="TaxLine.head", cascade="all, delete-orphan"
+    )
 
 
 class TaxLine(Base):

@@ -1,0 +1,210 @@
+"""From stored rows to the document a customer reads; everything is copied, nothing refers back."""
+
+from collections.abc import Mapping, Sequence
+from datetime import date
+from decimal import Decimal
+from typing import Any
+
+from babel import Locale
+from sqlalchemy import select
+from sqlalchemy.orm import Session
+
+from billing.customers.tables import Account, Customer, TaxProfile
+from billing.errors import PreconditionError
+from billing.fx.tables import FxRate
+from billing.invoices.tables import (
+    Invoice,
+    InvoiceAllocation,
+    InvoiceLine,
+    InvoiceStatus,
+    SupplierRegistration,
+)
+from billing.tax.compute import inr_minor
+from billing.tax.model import TaxDecision, TaxKind
+from billing.tax.rules import place_name
+from invoicing import document as doc
+from invoicing.words import amount_in_words
+
+_RECIPIENT_KINDS = {
+    TaxKind.UIN: doc.RecipientKind.UIN,
+    TaxKind.UNREGISTERED: doc.RecipientKind.UNREGISTERED,
+    TaxKind.OVERSEAS: doc.RecipientKind.OVERSEAS,
+}
+_ENGLISH = Locale("en")
+
+
+def document_of(
+    session: Session,
+    invoice: Invoice,
+    *,
+    supplier: SupplierRegistration,
+    profile: TaxProfile,
+    customer: Customer,
+    decision: TaxDecision,
+    allocations: Sequence[InvoiceAllocation] = (),
+) -> doc.InvoiceDocument:
+    """The document of an invoice as it stands, draft or issued.
+
+    Raises:
+        PreconditionError: if it is in a foreign currency and no exchange rate is on record.
+    """
+    is_draft = invoice.status is InvoiceStatus.DRAFT
+    account = session.get_one(Account, invoice.account_id)
+    rate_day = invoice.issue_date or invoice.period_end
+    return doc.InvoiceDocument(
+        status=doc.DocumentStatus.DRAFT if is_draft else doc.DocumentStatus.ISSUED,
+        brand=doc.Brand(name=supplier.trade_name, logo_text=supplier.trade_name),
+        supplier=_supplier(supplier, decision),
+        recipient=_recipient(profile, customer),
+        supply=decision.supply,
+        number=invoice.number,
+        issue_date=invoice.issue_date,
+        due_date=invoice.due_date,
+        period_start=invoice.period_start,
+        period_end=invoice.period_end,
+        account_name=account.name,
+        place_of_supply_code=decision.pos_code or "",
+        place_of_supply_name=decision.pos_name or "",
+        currency=invoice.currency,
+        lines=tuple(_line(line) for line in invoice.lines),
+        head_totals=_head_totals(invoice.lines),
+        taxable_minor=invoice.taxable_minor,
+        tax_minor=invoice.tax_minor,
+        total_minor=invoice.total_minor,
+        amount_in_words=amount_in_words(invoice.total_minor, invoice.currency),
+        fx=_fx(session, invoice, rate_day),
+        settlements=tuple(
+            doc.Settlement(label=f"Settled from {row.source}", amount_minor=row.amount_minor)
+            for row in allocations
+        ),
+        bank=doc.BankDetails(**supplier.bank_details) if supplier.bank_details else None,
+        wording=decision.wording,
+    )
+
+
+def _supplier(row: SupplierRegistration, decision: TaxDecision) -> doc.Supplier:
+    return doc.Supplier(
+        legal_name=row.legal_name,
+        trade_name=row.trade_name,
+        address=_address(row.address_line, row.city, row.postal_code, row.state_code, "IN"),
+        gstin=row.gstin,
+        pan=row.gstin[2:12],
+        lut_arn=decision.lut_arn,
+    )
+
+
+def _recipient(profile: TaxProfile, customer: Customer) -> doc.Recipient:
+    return doc.Recipient(
+        kind=_RECIPIENT_KINDS.get(profile.tax_kind, doc.RecipientKind.GSTIN),
+        legal_name=profile.legal_name,
+        address=_address(
+            profile.address_line,
+            profile.city,
+            profile.postal_code,
+            profile.state_code,
+            profile.country,
+        ),
+        tax_number=profile.gstin,
+        customer_code=customer.code,
+        email=customer.email or "",
+    )
+
+
+def _address(
+    line: str, city: str, postal_code: str, state_code: str | None, country: str
+) -> doc.Address:
+    return doc.Address(
+        lines=(line,),
+        city=city,
+        postal_code=postal_code,
+        state_code=state_code,
+        state_name=place_name(state_code) if state_code else None,
+        country_code=country,
+        country_name=_ENGLISH.territories.get(country, country),
+    )
+
+
+def _line(line: InvoiceLine) -> doc.DocumentLine:
+    taxes = tuple(
+        doc.TaxOnLine(head=tax.head, rate=_plain(tax.rate), tax_minor=tax.tax_minor)
+        for tax in line.taxes
+    )
+    return doc.DocumentLine(
+        ordinal=line.ordinal,
+        line_ref=line.line_ref,
+        description=line.description,
+        sac=line.sac,
+        period_start=line.period_start,
+        period_end=line.period_end,
+        quantity=_plain(line.quantity),
+        unit=line.unit,
+        unit_price=None if line.unit_price is None else _plain(line.unit_price),
+        price_note="tiered" if line.unit_price is None else "",
+        taxable_minor=line.amount_minor,
+        taxes=taxes,
+        total_minor=line.amount_minor + sum(tax.tax_minor for tax in taxes),
+        tiers=tuple(_tier(tier) for tier in line.tier_breakdown) if _is_tiered(line) else (),
+    )
+
+
+def _is_tiered(line: InvoiceLine) -> bool:
+    return line.unit_price is None and bool(line.tier_breakdown)
+
+
+def _tier(tier: Mapping[str, Any]) -> doc.TierRow:
+    flat = _plain(Decimal(tier["flat_amount"]))
+    return doc.TierRow(
+        from_quantity=_plain(Decimal(tier["from"])),
+        up_to=None if tier["to"] is None else _plain(Decimal(tier["to"])),
+        quantity=_plain(Decimal(tier["units"])),
+        unit_price=_plain(Decimal(tier["unit_price"])),
+        flat=flat or None,
+        amount=_plain(Decimal(tier["amount"])),
+    )
+
+
+def _plain(number: Decimal) -> Decimal:
+    """The same number with one spelling, whatever scale its column gave it."""
+    return Decimal(f"{number.normalize():f}")
+
+
+def _head_totals(lines: Sequence[InvoiceLine]) -> tuple[doc.HeadTotal, ...]:
+    sums: dict[tuple[Any, Decimal], tuple[int, int]] = {}
+    for line in lines:
+        for tax in line.taxes:
+            key = (tax.head, _plain(tax.rate))
+            taxable, amount = sums.get(key, (0, 0))
+            sums[key] = (taxable + tax.taxable_minor, amount + tax.tax_minor)
+    return tuple(
+        doc.HeadTotal(head=head, rate=rate, taxable_minor=taxable, tax_minor=amount)
+        for (head, rate), (taxable, amount) in sorted(sums.items())
+    )
+
+
+def _fx(session: Session, invoice: Invoice, day: date) -> doc.Fx | None:
+    if invoice.currency == "INR":
+        return None
+    rate = session.scalars(
+        select(FxRate)
+        .where(FxRate.currency == invoice.currency, FxRate.rate_date <= day)
+        .order_by(FxRate.rate_date.desc())
+        .limit(1)
+    ).one_or_none()
+    if rate is None:
+        raise PreconditionError(
+            f"No {invoice.currency} exchange rate on or before {day} is on record; record one.",
+            code="no_fx_rate",
+        )
+    taxable = tax = 0
+    for line in invoice.lines:
+        taxable += inr_minor(line.amount_minor, invoice.currency, rate.inr_per_unit)
+        for on_line in line.taxes:
+            tax += inr_minor(on_line.tax_minor, invoice.currency, rate.inr_per_unit)
+    return doc.Fx(
+        inr_per_unit=_plain(rate.inr_per_unit),
+        source=rate.source,
+        rate_date=rate.rate_date,
+        taxable_inr_minor=taxable,
+        tax_inr_minor=tax,
+        total_inr_minor=taxable + tax,
+    )

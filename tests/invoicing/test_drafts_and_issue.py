@@ -1,0 +1,387 @@
+"""From rated lines to a numbered, frozen document."""
+
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from datetime import UTC, date, datetime, timedelta
+from decimal import Decimal
+
+import pytest
+from sqlalchemy import Engine, select, text
+from sqlalchemy.exc import IntegrityError
+from sqlalchemy.orm import Session
+
+from billing.access.actor import SYSTEM, Actor
+from billing.access.roles import Role
+from billing.clock import ManualClock
+from billing.commands import Context, verify_audit_chain
+from billing.customers.tables import Account
+from billing.db.engine import open_engine
+from billing.db.unit_of_work import unit_of_work
+from billing.errors import BillingError, ForbiddenError, InvalidError, PreconditionError
+from billing.fx.tables import FxRate
+from billing.invoices.repository import get_invoice, load_invoice
+from billing.invoices.service import RejectInvoice, SubmitInvoice, reject_invoice, submit_invoice
+from billing.invoices.tables import DocumentCounter, Invoice, InvoiceStatus, ReviewState
+from billing.tax.model import TaxHead, TaxKind
+from invoicing.assemble import DraftReport, draft_invoices
+from invoicing.issue import ApproveInvoice, approve_invoice
+from invoicing.storage import invoice_pdf
+from tests.support.factories.parties import make_account, make_supplier
+from tests.support.marts import create_marts, make_rated_line, make_rating_run
+
+JUNE = date(2026, 6, 1)
+
+
+@pytest.fixture
+def engine(database_url: str) -> Iterator[Engine]:
+    engine = open_engine(database_url, application="test", pool_size=10)
+    with unit_of_work(engine) as session:
+        create_marts(session)
+        make_supplier(session)
+    yield engine
+    engine.dispose()
+
+
+def drafted(
+    engine: Engine, clock: ManualClock, accounts: list[tuple[Account, list[int]]]
+) -> DraftReport:
+    """Rate the given amounts per account, and draft them."""
+    with unit_of_work(engine) as session:
+        run = make_rating_run(session, JUNE)
+        for account, amounts in accounts:
+            for position, amount_minor in enumerate(amounts):
+                make_rated_line(
+                    session,
+                    run.id,
+                    account,
+                    amount_minor=amount_minor,
+                    line_ref=f"{account.code}:{position}",
+                )
+        return draft_invoices(session, JUNE, run.id, clock)
+
+
+def an_account(engine: Engine, **what: object) -> Account:
+    with unit_of_work(engine) as session:
+        return make_account(session, **what)  # type: ignore[arg-type]
+
+
+def approve(engine: Engine, clock: ManualClock, draft: Invoice | object, **what: object) -> Invoice:
+    with unit_of_work(engine) as session:
+        return approve_invoice(
+            Context(session, SYSTEM, clock),
+            ApproveInvoice(invoice_id=draft, **what),  # type: ignore[arg-type]
+        )
+
+
+class TestDrafts:
+    def test_within_the_state_cgst_and_sgst_are_equal_halves(
+        self, engine: Engine, clock: ManualClock
+    ) -> None:
+        report = drafted(engine, clock, [(an_account(engine), [10_001, 333])])
+
+        with Session(engine) as session:
+            draft = load_invoice(session, report.created[0])
+        assert draft.taxable_minor == 10_334
+        heads = [(tax.head, tax.tax_minor) for line in draft.lines for tax in line.taxes]
+        assert heads == [
+            (TaxHead.CGST, 900),
+            (TaxHead.SGST, 900),
+            (TaxHead.CGST, 30),
+            (TaxHead.SGST, 30),
+        ]
+        assert draft.total_minor == 10_334 + 1_860
+
+    def test_another_state_pays_igst(self, engine: Engine, clock: ManualClock) -> None:
+        report = drafted(engine, clock, [(an_account(engine, state_code="27"), [10_000])])
+
+        with Session(engine) as session:
+            draft = load_invoice(session, report.created[0])
+        assert [(tax.head, tax.tax_minor) for tax in draft.lines[0].taxes] == [
+            (TaxHead.IGST, 1_800)
+        ]
+
+    def test_a_second_run_with_the_same_lines_changes_nothing(
+        self, engine: Engine, clock: ManualClock
+    ) -> None:
+        account = an_account(engine)
+        first = drafted(engine, clock, [(account, [500])])
+        clear_lines(engine)
+
+        second = drafted(engine, clock, [(account, [500])])
+
+        assert second.unchanged == first.created
+        assert not second.created
+        assert not second.updated
+
+    def test_changed_lines_replace_those_of_the_draft_and_send_it_back_to_review(
+        self, engine: Engine, clock: ManualClock
+    ) -> None:
+        account = an_account(engine)
+        first = drafted(engine, clock, [(account, [500])])
+        with unit_of_work(engine) as session:
+            submit_invoice(
+                Context(session, SYSTEM, clock), SubmitInvoice(invoice_id=first.created[0])
+            )
+        clear_lines(engine)
+
+        second = drafted(engine, clock, [(account, [700, 100])])
+
+        assert second.updated == first.created
+        with Session(engine) as session:
+            draft = load_invoice(session, first.created[0])
+        assert [line.amount_minor for line in draft.lines] == [700, 100]
+        assert draft.review_state is ReviewState.PENDING
+
+    def test_a_draft_that_no_line_supports_any_more_goes_away(
+        self, engine: Engine, clock: ManualClock
+    ) -> None:
+        first = drafted(engine, clock, [(an_account(engine), [500])])
+        clear_lines(engine)
+
+        second = drafted(engine, clock, [])
+
+        assert second.removed == first.created
+        with Session(engine) as session:
+            assert session.scalars(select(Invoice)).all() == []
+
+    def test_usage_without_a_rate_parks_the_draft_until_it_is_rated(
+        self, engine: Engine, clock: ManualClock
+    ) -> None:
+        account = an_account(engine)
+        with unit_of_work(engine) as session:
+            session.execute(
+                text("INSERT INTO marts.fct_unrated_usage VALUES (:m, :a, 'otp.sms', 7, 7)"),
+                {"m": JUNE, "a": account.id},
+            )
+        report = drafted(engine, clock, [(account, [500])])
+
+        assert report.parked == report.created
+        with pytest.raises(PreconditionError, match=r"7 otp\.sms events"):
+            approve(engine, clock, report.created[0])
+
+    def test_a_customer_without_a_tax_profile_is_parked_with_the_reason(
+        self, engine: Engine, clock: ManualClock
+    ) -> None:
+        report = drafted(engine, clock, [(an_account(engine, tax_profile=False), [500])])
+
+        with Session(engine) as session:
+            draft = load_invoice(session, report.parked[0])
+        assert draft.review_state is ReviewState.PARKED
+        assert "tax profile" in (draft.review_note or "")
+
+
+class TestApproval:
+    def test_gives_consecutive_numbers_of_the_financial_year(
+        self, engine: Engine, clock: ManualClock
+    ) -> None:
+        accounts = [(an_account(engine), [100]), (an_account(engine), [200])]
+        report = drafted(engine, clock, accounts)
+
+        numbers = [
+            approve(engine, clock, draft, issue_date=date(2026, 7, 3)).number
+            for draft in report.created
+        ]
+
+        assert numbers == ["INV-2627-000001", "INV-2627-000002"]
+
+    def test_fifty_concurrent_approvals_of_ten_drafts_leave_no_gap_and_no_double(
+        self, engine: Engine, clock: ManualClock
+    ) -> None:
+        report = drafted(engine, clock, [(an_account(engine), [100 + n]) for n in range(10)])
+
+        def try_to_approve(position: int) -> str | None:
+            try:
+                return approve(engine, clock, report.created[position % 10]).number
+            except BillingError:
+                return None
+
+        with ThreadPoolExecutor(10) as pool:
+            numbers = [number for number in pool.map(try_to_approve, range(50)) if number]
+
+        assert sorted(numbers) == [f"INV-2627-{n:06}" for n in range(1, 11)]
+        with Session(engine) as session:
+            assert session.scalars(select(DocumentCounter.last_number)).one() == 10
+
+    def test_a_failed_approval_gives_its_number_back(
+        self, engine: Engine, clock: ManualClock
+    ) -> None:
+        first, second = drafted(
+            engine, clock, [(an_account(engine), [100]), (an_account(engine), [100])]
+        ).created
+        with Session(engine) as session:
+            taken = approve_invoice(
+                Context(session, SYSTEM, clock), ApproveInvoice(invoice_id=first)
+            )
+            assert taken.number == "INV-2627-000001"
+            session.rollback()  # as when the process dies before the commit
+
+        assert approve(engine, clock, second).number == "INV-2627-000001"
+
+    def test_issue_dates_do_not_go_back_within_a_series(
+        self, engine: Engine, clock: ManualClock
+    ) -> None:
+        first, second = drafted(
+            engine, clock, [(an_account(engine), [100]), (an_account(engine), [100])]
+        ).created
+        approve(engine, clock, first, issue_date=date(2026, 7, 10))
+
+        with pytest.raises(PreconditionError, match="2026-07-10 or later"):
+            approve(engine, clock, second, issue_date=date(2026, 7, 9))
+
+    @pytest.mark.parametrize("issue_date", [date(2026, 6, 29), date(2026, 7, 16)])
+    def test_refuses_a_date_before_the_period_ends_or_after_today(
+        self, engine: Engine, clock: ManualClock, issue_date: date
+    ) -> None:
+        (draft,) = drafted(engine, clock, [(an_account(engine), [100])]).created
+
+        with pytest.raises(InvalidError, match="between 2026-06-30"):
+            approve(engine, clock, draft, issue_date=issue_date)
+
+    def test_needs_the_permission(self, engine: Engine, clock: ManualClock) -> None:
+        (draft,) = drafted(engine, clock, [(an_account(engine), [100])]).created
+        support = Actor("someone", Role.SUPPORT)
+
+        with pytest.raises(ForbiddenError, match=r"invoices\.approve"), Session(engine) as session:
+            approve_invoice(Context(session, support, clock), ApproveInvoice(invoice_id=draft))
+
+    def test_a_rejected_draft_cannot_be_approved_and_says_why(
+        self, engine: Engine, clock: ManualClock
+    ) -> None:
+        (draft,) = drafted(engine, clock, [(an_account(engine), [100])]).created
+        with unit_of_work(engine) as session:
+            reject_invoice(
+                Context(session, SYSTEM, clock),
+                RejectInvoice(invoice_id=draft, reason="The discount is missing."),
+            )
+
+        with pytest.raises(PreconditionError, match="The discount is missing"):
+            approve(engine, clock, draft)
+
+    def test_the_same_idempotency_key_approves_once(
+        self, engine: Engine, clock: ManualClock
+    ) -> None:
+        (draft,) = drafted(engine, clock, [(an_account(engine), [100])]).created
+        numbers = []
+        for _ in range(2):
+            with unit_of_work(engine) as session:
+                ctx = Context(session, SYSTEM, clock, "one click")
+                numbers.append(approve_invoice(ctx, ApproveInvoice(invoice_id=draft)).number)
+
+        assert numbers == ["INV-2627-000001"] * 2
+
+    def test_the_audit_chain_holds_and_names_the_command(
+        self, engine: Engine, clock: ManualClock
+    ) -> None:
+        (draft,) = drafted(engine, clock, [(an_account(engine), [100])]).created
+        approve(engine, clock, draft)
+
+        with Session(engine) as session:
+            assert verify_audit_chain(session) == 1
+            command = session.scalar(text("SELECT command FROM billing.audit_log"))
+        assert command == "invoice.approve"
+
+
+class TestIssuedInvoice:
+    def test_is_frozen_by_the_database(self, engine: Engine, clock: ManualClock) -> None:
+        (draft,) = drafted(engine, clock, [(an_account(engine), [100])]).created
+        approve(engine, clock, draft)
+
+        for statement in (
+            "UPDATE billing.invoices SET taxable_minor = 1, total_minor = 1, tax_minor = 0",
+            "DELETE FROM billing.invoices",
+            "UPDATE billing.invoice_lines SET amount_minor = 1",
+            "UPDATE billing.tax_lines SET tax_minor = 0",
+        ):
+            with pytest.raises(IntegrityError, match=r"frozen|issued"), engine.begin() as connection:
+                connection.execute(text(statement))
+
+    def test_later_lines_leave_it_alone_but_are_reported(
+        self, engine: Engine, clock: ManualClock
+    ) -> None:
+        account = an_account(engine)
+        (draft,) = drafted(engine, clock, [(account, [100])]).created
+        approve(engine, clock, draft)
+        clear_lines(engine)
+
+        report = drafted(engine, clock, [(account, [100, 50])])
+
+        assert report.issued_kept == report.issued_differs == [draft]
+
+    def test_its_pdf_is_stored_once_and_stays_the_same(
+        self, engine: Engine, clock: ManualClock
+    ) -> None:
+        (draft,) = drafted(engine, clock, [(an_account(engine), [100])]).created
+        approve(engine, clock, draft)
+        with unit_of_work(engine) as session:
+            first = invoice_pdf(session, draft, clock)
+        clock.advance(timedelta(days=30))
+        with unit_of_work(engine) as session:
+            second = invoice_pdf(session, draft, clock)
+
+        assert first.startswith(b"%PDF")
+        assert first == second
+
+    def test_an_export_under_lut_carries_no_tax_and_its_rupee_value(
+        self, engine: Engine, clock: ManualClock
+    ) -> None:
+        account = an_account(
+            engine, tax_kind=TaxKind.OVERSEAS, state_code=None, country="US", currency="USD"
+        )
+        (draft,) = drafted(engine, clock, [(account, [12_345])]).created
+        with pytest.raises(PreconditionError, match="exchange rate"):
+            approve(engine, clock, draft)
+        with unit_of_work(engine) as session:
+            session.add(
+                FxRate(
+                    currency="USD",
+                    rate_date=date(2026, 6, 30),
+                    inr_per_unit=Decimal("84.5"),
+                    source="FBIL",
+                )
+            )
+
+        invoice = approve(engine, clock, draft)
+
+        assert invoice.tax_minor == 0
+        assert invoice.snapshot is not None
+        assert invoice.snapshot["fx"]["total_inr_minor"] == 1_043_153
+        assert "LETTER OF UNDERTAKING" in " ".join(invoice.snapshot["wording"])
+
+    def test_a_customer_sees_its_own_documents_and_no_drafts(
+        self, engine: Engine, clock: ManualClock
+    ) -> None:
+        mine, other = an_account(engine), an_account(engine)
+        report = drafted(engine, clock, [(mine, [100]), (other, [200])])
+        me = Actor("me", Role.CUSTOMER, customer_id=mine.customer_id)
+        for draft in report.created:
+            with pytest.raises(BillingError, match="no"), Session(engine) as session:
+                get_invoice(session, me, draft)
+        for draft in report.created:
+            approve(engine, clock, draft)
+
+        seen = []
+        for draft in report.created:
+            with Session(engine) as session:
+                try:
+                    seen.append(get_invoice(session, me, draft).status)
+                except BillingError:
+                    seen.append(None)
+
+        assert sorted(seen, key=str) == [None, InvoiceStatus.DUE]
+
+
+def clear_lines(engine: Engine) -> None:
+    with engine.begin() as connection:
+        connection.execute(text("TRUNCATE marts.fct_invoice_lines"))
+
+
+def test_the_counter_is_per_financial_year(engine: Engine) -> None:
+    clock = ManualClock(datetime(2027, 4, 2, tzinfo=UTC))
+    first, second = drafted(
+        engine, clock, [(an_account(engine), [100]), (an_account(engine), [100])]
+    ).created
+
+    old = approve(engine, clock, first, issue_date=date(2027, 3, 31)).number
+    new = approve(engine, clock, second, issue_date=date(2027, 4, 1)).number
+
+    assert (old, new) == ("INV-2627-000001", "INV-2728-000001")

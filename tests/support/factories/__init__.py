@@ -1,0 +1,1 @@
+"""Rows with boring defaults, split by concept."""
