@@ -225,8 +225,6 @@ _ROUTE_COST: Final = {
     "primary": Decimal("1.00"),
     "backup": Decimal("1.22"),
 }
-RUPEES_PER_UNIT: Final = {"INR": Decimal(1), "USD": Decimal("88.5"), "IDR": Decimal("0.00535")}
-"""For turning a vendor's rupees into the currency of the account; a planning rate, not a quote."""
 
 
 def plan(code: str) -> PlanSpec:
@@ -246,8 +244,7 @@ def entry_price(spec: PlanSpec, event_type: str, country: str) -> Decimal:
     return Decimal((named or [charge.rates[-1]])[0].tiers[0].unit_price)
 
 
-def vendor_cost(currency: str, event_type: str, country: str, route: str) -> Decimal:
-    """What one message costs the seller, in the account's currency, to six decimals."""
+def vendor_cost(event_type: str, country: str, route: str) -> Decimal:
+    """What a vendor charges the seller for one message, in rupees, to six decimals."""
     costs = VENDOR_COSTS[event_type]
-    rupees = Decimal(costs.get(country, costs["IN"])) * _ROUTE_COST[route]
-    return round_half_up(rupees / RUPEES_PER_UNIT[currency], 6)
+    return round_half_up(Decimal(costs.get(country, costs["IN"])) * _ROUTE_COST[route], 6)

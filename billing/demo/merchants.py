@@ -99,7 +99,12 @@ class Merchant:
     @property
     def alias(self) -> str:
         """The name its usage arrives under."""
-        return f"mid_{self.code.replace('-', '_')}"
+        return self.code
+
+    @property
+    def account_code(self) -> str:
+        """The account's own code."""
+        return f"{self.code}-main"
 
     @property
     def gstin(self) -> str | None:
@@ -129,9 +134,9 @@ _ABROAD: Final = {"IN": 93, "AE": 4, "US": 2, "SG": 1}
 
 _POSTPAID: Final = (
     Merchant(
-        code="kaveri-basket",
-        name="Kaveri Basket Retail Private Limited",
-        email="accounts@kaveribasket.example",
+        code="kaveri-retail",
+        name="Kaveri Retail Private Limited",
+        email="accounts@kaveriretail.example",
         place=Place("27 Residency Road", "Bengaluru", "560025", "29"),
         pan="AAHCK5521M",
         plan="growth",

@@ -55,7 +55,7 @@ class UsageEvent:
     quantity: int
     dimensions: Mapping[str, str]
     cost: Decimal
-    """What the vendor asked, in the account's currency."""
+    """What the vendor asked, in rupees."""
 
     @property
     def is_billed(self) -> bool:
@@ -109,7 +109,7 @@ class _Draws:
     """All random choices of a merchant's day, drawn at once."""
 
     def __init__(self, merchant: Merchant, rng: Random, count: int, *, outage: bool) -> None:
-        self._merchant = merchant
+        self._account = merchant.alias
         self._channels = _draw(rng, merchant.traffic.channels, count)
         self._countries = _draw(rng, merchant.traffic.countries, count)
         self._routes = _draw(rng, _ROUTES_IN_OUTAGE if outage else _ROUTES, count)
@@ -127,10 +127,10 @@ class _Draws:
         quantity, event_type = self._quantities[index], f"otp.{channel}"
         key = (event_type, country, self._routes[index])
         if key not in self._costs:
-            self._costs[key] = catalogue.vendor_cost(self._merchant.currency, *key)
+            self._costs[key] = catalogue.vendor_cost(*key)
         return UsageEvent(
             event_id=event_id,
-            account=self._merchant.alias,
+            account=self._account,
             event_type=event_type,
             occurred_at=occurred_at,
             quantity=quantity,
