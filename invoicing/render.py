@@ -1,0 +1,135 @@
+"""From a document to HTML and to PDF: no database, no clock, no network.
+
+The same document gives the same bytes in every process on the same library set: identifier and
+dates come from the document, fonts from this package. Whatever a customer's record contains is
+text; markup in it is escaped and nothing it names is ever fetched.
+"""
+
+import hashlib
+import os
+import threading
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from functools import cache
+from importlib.resources import as_file, files
+from pathlib import Path
+from types import MappingProxyType
+from typing import Any, Final
+
+from jinja2 import FileSystemLoader, StrictUndefined
+from jinja2.sandbox import ImmutableSandboxedEnvironment
+from weasyprint import CSS, HTML
+from weasyprint.text.fonts import FontConfiguration
+from weasyprint.urls import URLFetcher, URLFetcherResponse
+
+from invoicing import formatting
+from invoicing.document import InvoiceDocument
+
+PDF_VARIANT: Final = "pdf/a-3a"
+"""Made for keeping for years, and able to carry the invoice's JSON one day."""
+
+_SCHEME: Final = "asset:"
+_FONTS: Final = (
+    "NotoSans-Regular.ttf",
+    "NotoSans-Bold.ttf",
+    "NotoSansDevanagari-Regular.ttf",
+    "DejaVuSans.ttf",
+)
+# Pango and fontconfig keep caches that are not made for several threads at once.
+_drawing = threading.Lock()
+
+
+class PackagedAssets(URLFetcher):  # type: ignore[misc]
+    """Gives out the fonts of this package and refuses every other address."""
+
+    def __init__(self, assets: Mapping[str, bytes]) -> None:
+        super().__init__(allowed_protocols=(), allow_redirects=False)
+        self._assets = assets
+
+    def fetch(self, url: str, headers: Any = None) -> URLFetcherResponse:  # noqa: ARG002
+        """The bytes of a packaged asset.
+
+        Raises:
+            ValueError: for any address that is not one.
+        """
+        try:
+            content = self._assets[url]
+        except KeyError:
+            raise ValueError("documents are drawn from packaged assets only") from None
+        return URLFetcherResponse(url, content, {"Content-Type": "font/ttf"})
+
+
+def render_html(document: InvoiceDocument) -> str:
+    """The document as an HTML page; its stylesheet is applied by `render_pdf`.
+
+    A browser shows it when `stylesheet()` is put beside it.
+    """
+    return _environment().get_template("invoice.html.j2").render(document=document)
+
+
+def render_pdf(document: InvoiceDocument) -> bytes:
+    """The document as PDF/A-3, the same bytes every time."""
+    page = render_html(document)
+    with _drawing:
+        fonts, styles, fetcher = _drawing_kit()
+        html = HTML(string=page, url_fetcher=fetcher, base_url=_SCHEME)
+        pdf: bytes = html.write_pdf(
+            stylesheets=[styles],
+            font_config=fonts,
+            pdf_variant=PDF_VARIANT,
+            pdf_identifier=hashlib.sha256(document.to_json().encode()).digest()[:16],
+        )
+    return pdf
+
+
+@cache
+def stylesheet() -> str:
+    """The stylesheet of all documents."""
+    return files("invoicing").joinpath("templates", "invoice.css").read_text(encoding="utf-8")
+
+
+@cache
+def _environment() -> ImmutableSandboxedEnvironment:
+    environment = ImmutableSandboxedEnvironment(
+        loader=FileSystemLoader(str(files("invoicing").joinpath("templates"))),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.filters.update(
+        amount=formatting.format_amount,
+        money=formatting.format_money,
+        rated=formatting.format_rated,
+        quantity=formatting.format_quantity,
+        rate=formatting.format_rate,
+        day=formatting.format_date,
+    )
+    environment.globals["period"] = formatting.format_period
+    return environment
+
+
+@cache
+def _drawing_kit() -> tuple[FontConfiguration, CSS, PackagedAssets]:
+    """What every drawing shares: parsed once, used under the lock."""
+    folder = files("invoicing").joinpath("templates", "fonts")
+    assets = {f"{_SCHEME}{name}": folder.joinpath(name).read_bytes() for name in _FONTS}
+    fetcher = PackagedAssets(MappingProxyType(assets))
+    with as_file(folder) as fonts_path, _only_our_fonts(fonts_path):
+        fonts = FontConfiguration()
+    styles = CSS(string=stylesheet(), url_fetcher=fetcher, font_config=fonts, base_url=_SCHEME)
+    return fonts, styles, fetcher
+
+
+@contextmanager
+def _only_our_fonts(folder: Path) -> Iterator[None]:
+    """Keep fonts of the machine out, which would change the bytes from host to host."""
+    previous = os.environ.get("FONTCONFIG_FILE")
+    os.environ["FONTCONFIG_FILE"] = str(folder / "fonts.conf")
+    try:
+        yield
+    finally:
+        if previous is None:
+            del os.environ["FONTCONFIG_FILE"]
+        else:
+            os.environ["FONTCONFIG_FILE"] = previous
