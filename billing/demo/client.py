@@ -1,0 +1,104 @@
+"""A small client of our own API, as a merchant's or an operator's program would have one."""
+
+import time
+from collections.abc import Iterator, Mapping
+from types import TracebackType
+from typing import Any, Final, Self
+
+import httpx
+
+_ATTEMPTS: Final = 8
+_PAGE: Final = 100
+_TRY_AGAIN: Final = frozenset({502, 503, 504})
+
+
+class DemoError(Exception):
+    """The demo met an answer it did not expect; the message says which."""
+
+
+class BillingApi:
+    """Calls the API with a key, and tries again while a part behind it is away.
+
+    Every command carries an idempotency key and every event an id, so trying again is safe.
+
+    Args:
+        base_url: where the API is, without a path.
+        key: the text of an API key.
+    """
+
+    def __init__(self, base_url: str, key: str) -> None:
+        self._http = httpx.Client(
+            base_url=base_url,
+            headers={"Authorization": f"Bearer {key}"},
+            timeout=httpx.Timeout(60, connect=5),
+        )
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self._http.close()
+
+    def post(self, path: str, body: Mapping[str, Any], idempotency_key: str) -> dict[str, Any]:
+        """Send a command and return the resource it answers with.
+
+        Raises:
+            DemoError: if it is refused.
+        """
+        answer = self.send("POST", path, json=body, headers={"Idempotency-Key": idempotency_key})
+        data: dict[str, Any] = answer.json()["data"]
+        return data
+
+    def get(self, path: str, **parameters: Any) -> dict[str, Any]:
+        """The resource at a path.
+
+        Raises:
+            DemoError: if there is none.
+        """
+        data: dict[str, Any] = self.send("GET", path, params=parameters).json()["data"]
+        return data
+
+    def pages(self, path: str, **parameters: Any) -> Iterator[dict[str, Any]]:
+        """Every resource of a list, page by page."""
+        after: str | None = None
+        while True:
+            page = {"limit": _PAGE, **parameters, **({"after": after} if after else {})}
+            rows: list[dict[str, Any]] = self.send("GET", path, params=page).json()["data"]
+            yield from rows
+            if len(rows) < _PAGE:
+                return
+            after = rows[-1]["id"]
+
+    def content(self, path: str) -> bytes:
+        """The bytes at a path, such as a PDF.
+
+        Raises:
+            DemoError: if there are none.
+        """
+        return self.send("GET", path).content
+
+    def send(self, method: str, path: str, **arguments: Any) -> httpx.Response:
+        """Make a request, and again after a pause while the answer is that something is away.
+
+        Raises:
+            DemoError: if it is refused, or nothing answers for long.
+        """
+        problem = ""
+        for attempt in range(_ATTEMPTS):
+            try:
+                response = self._http.request(method, path, **arguments)
+            except httpx.TransportError as error:
+                problem = f"{type(error).__name__}: {error}"
+            else:
+                if response.is_success:
+                    return response
+                problem = f"{response.status_code} {response.text[:2000]}"
+                if response.status_code not in _TRY_AGAIN:
+                    break
+            time.sleep(min(0.25 * 2**attempt, 5))
+        raise DemoError(f"{method} {path} was answered with {problem}")
