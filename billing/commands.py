@@ -7,7 +7,7 @@ row that holds every row the command changed. The caller owns the transaction.
 
 import hashlib
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from datetime import date, datetime
 from decimal import Decimal
@@ -52,13 +52,15 @@ class Context:
 
 
 def command(
-    name: str, permission: Permission
+    name: str, permission: Permission, *, unhashed: Collection[str] = ()
 ) -> Callable[[Callable[Concatenate[Context, P], R]], Callable[Concatenate[Context, P], R]]:
     """Mark a function as a command.
 
     Args:
         name: `concept.verb`, as it stands in the audit log.
         permission: what the actor needs.
+        unhashed: keyword arguments that are no part of the caller's input, such as a secret made
+            for this call; they differ when the same request is repeated.
 
     The function may raise `ForbiddenError` for a missing permission, and `ConflictError` with code
     `idempotency_key_reused` when its key was used before with other input.
@@ -70,7 +72,7 @@ def command(
         @wraps(function)
         def run(ctx: Context, /, *args: P.args, **kwargs: P.kwargs) -> R:
             ctx.actor.require(permission)
-            first = _first_result(ctx, name, _input_hash(name, args, kwargs))
+            first = _first_result(ctx, name, _input_hash(name, args, _without(kwargs, unhashed)))
             if first is not None:
                 return first  # type: ignore[return-value]
             ctx.session.info[_CHANGES] = []
@@ -104,6 +106,10 @@ def _plain(value: object) -> object:
     if isinstance(value, bytes):
         return value.hex()
     raise TypeError(f"{type(value).__name__} has no canonical form")
+
+
+def _without(kwargs: dict[str, Any], unhashed: Collection[str]) -> dict[str, object]:
+    return {key: value for key, value in kwargs.items() if key not in unhashed}
 
 
 def _input_hash(name: str, args: tuple[object, ...], kwargs: dict[str, object]) -> bytes:
