@@ -1,0 +1,126 @@
+"""The console's only writer: the commands of the domain, each in one transaction.
+
+Nothing is decided here. Each function hands an actor, a request and an idempotency key to a
+command; the command asks for the permission, whatever the page has shown or hidden.
+"""
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from datetime import date
+from decimal import Decimal
+from typing import Any, TypeVar
+from uuid import UUID
+
+from billing.wallets.service import TopUp, top_up_wallet
+from pydantic import ValidationError
+from sqlalchemy.exc import OperationalError
+
+from billing.access.actor import Actor
+from billing.commands import Context, Request
+from billing.db.unit_of_work import unit_of_work
+from billing.errors import BillingError, FieldError, InvalidError, UnavailableError
+from billing.invoices.repository import get_invoice
+from billing.invoices.service import RejectInvoice, SubmitInvoice, reject_invoice, submit_invoice
+from billing.invoices.tables import Invoice
+from billing.wallets.tables import WalletAdjustment
+from console.database import clock, engine
+from invoicing.issue import ApproveInvoice, approve_invoice
+from invoicing.storage import invoice_pdf
+
+Result = TypeVar("Result")
+Input = TypeVar("Input", bound=Request)
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What became of one invoice of several."""
+
+    invoice_id: UUID
+    number: str | None
+    error: BillingError | None
+
+
+def submit(actor: Actor, key: str, invoice_id: UUID) -> Invoice:
+    """Hand a draft to review."""
+    return _run(actor, key, submit_invoice, SubmitInvoice, invoice_id=invoice_id)
+
+
+def reject(actor: Actor, key: str, invoice_id: UUID, reason: str) -> Invoice:
+    """Send a draft back with a reason."""
+    return _run(
+        actor, key, reject_invoice, RejectInvoice, invoice_id=invoice_id, reason=reason.strip()
+    )
+
+
+def approve(actor: Actor, key: str, invoice_id: UUID, issue_date: date | None = None) -> Invoice:
+    """Approve and issue a draft."""
+    return _run(
+        actor, key, approve_invoice, ApproveInvoice, invoice_id=invoice_id, issue_date=issue_date
+    )
+
+
+def approve_each(actor: Actor, key: str, invoice_ids: Sequence[UUID]) -> Iterator[Outcome]:
+    """Approve several drafts one after the other; one that is refused does not stop the rest.
+
+    Each has its own transaction and its own key, so doing it all again issues nothing twice.
+    """
+    for invoice_id in invoice_ids:
+        try:
+            invoice = approve(actor, f"{key}:{invoice_id}", invoice_id)
+        except BillingError as error:
+            yield Outcome(invoice_id, None, error)
+        else:
+            yield Outcome(invoice_id, invoice.number, None)
+
+
+def document(actor: Actor, invoice_id: UUID) -> bytes:
+    """The PDF of an invoice; stored the first time an issued one is asked for."""
+
+    def read(context: Context) -> bytes:
+        get_invoice(context.session, actor, invoice_id)
+        return invoice_pdf(context.session, invoice_id, context.clock)
+
+    return _in_transaction(actor, None, read)
+
+
+def top_up(
+    actor: Actor, key: str, wallet_id: UUID, amount: Decimal, tax_amount: Decimal, note: str
+) -> WalletAdjustment:
+    """Credit a wallet with money that came in."""
+    return _run(
+        actor, key, top_up_wallet, TopUp,
+        wallet_id=wallet_id, amount=amount, tax_amount=tax_amount, note=note,
+    )  # fmt: skip
+
+
+def _run(
+    actor: Actor,
+    key: str,
+    command: Callable[[Context, Input], Result],
+    request: type[Input],
+    **fields: Any,
+) -> Result:
+    try:
+        asked = request(**fields)
+    except ValidationError as error:
+        raise _invalid(error) from error
+    return _in_transaction(actor, key, lambda context: command(context, asked))
+
+
+def _in_transaction(actor: Actor, key: str | None, work: Callable[[Context], Result]) -> Result:
+    try:
+        with unit_of_work(engine()) as session:
+            return work(Context(session, actor, clock(), key))
+    except OperationalError as error:
+        raise UnavailableError(
+            "The database is busy or away, and nothing was changed. Try again in a moment.",
+            code="database_away",
+        ) from error
+
+
+def _invalid(error: ValidationError) -> InvalidError:
+    fields = [
+        FieldError(".".join(str(part) for part in found["loc"]) or "form", found["msg"])
+        for found in error.errors()
+    ]
+    return InvalidError("Please correct what you entered.", fields=fields)

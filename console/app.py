@@ -1,0 +1,34 @@
+"""The console's entry: page configuration, the sign-in gate, and navigation; nothing else.
+
+Run it with `streamlit run console/app.py`.
+"""
+
+import streamlit as st
+
+from console.access import current_actor
+from console.components.boundary import guarded
+from console.components.theme import apply_style
+from console.navigation import frame, pages_of, sign_in_page
+
+st.set_page_config(
+    page_title="OTPless Billing",
+    page_icon=":material/receipt_long:",
+    layout="wide",
+    menu_items={"About": "OTPless Billing: usage, wallets, invoices and revenue."},
+)
+apply_style()
+
+
+@guarded
+def main() -> None:
+    """Show the sign-in form, or the page that was asked for."""
+    actor = current_actor()
+    if actor is None:
+        st.navigation([st.Page(sign_in_page, title="Sign in")], position="hidden").run()
+        return
+    page = st.navigation(pages_of(actor))
+    frame(actor)
+    page.run()
+
+
+main()

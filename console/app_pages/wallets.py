@@ -1,0 +1,216 @@
+"""Wallets: balances, what moved them, their ledger, and top-ups."""
+
+from datetime import timedelta
+from decimal import Decimal, InvalidOperation
+from zoneinfo import ZoneInfo
+
+import streamlit as st
+
+from billing.access.actor import Actor
+from billing.access.roles import Permission
+from billing.errors import BillingError
+from billing.money import from_units, to_minor
+from billing.periods import DEFAULT_ZONE, local_day
+from console import actions
+from console.access import PageName
+from console.components import charts
+from console.components.boundary import say
+from console.components.csv_export import to_csv
+from console.components.forms import form_key, renew, say_later
+from console.components.money import count, exact_wallet_money, money, signed, wallet_money
+from console.components.page import show_page
+from console.components.status import wallet_status, words
+from console.components.tables import Column, empty, fact_list, table
+from console.database import clock
+from console.queries import wallets
+from console.queries.reading import built
+from console.queries.wallets import WalletRow
+
+_DAYS = 30
+_ENTRIES = 50
+
+
+def _render(actor: Actor) -> None:
+    found = wallets.wallets(actor)
+    if not found:
+        empty("No wallets yet", "A prepaid account gets its wallet with its first top-up.")
+        return
+    _numbers(found)
+    _list(found)
+    by_id = {wallet.id: wallet for wallet in found}
+    chosen = st.selectbox(
+        "Show wallet", list(by_id), format_func=lambda wallet: by_id[wallet].title,
+        key="wallet_open",
+    )  # fmt: skip
+    _wallet(actor, by_id[chosen])
+
+
+def _numbers(found: list[WalletRow]) -> None:
+    with st.grid(min_column_width=170):
+        for code in ("INR", "USD", "IDR"):
+            balances = [wallet.balance_units for wallet in found if wallet.currency == code]
+            if balances:
+                st.metric(
+                    f"Balance {code}", wallet_money(sum(balances), code),
+                    f"{count(len(balances))} wallet{'s' if len(balances) > 1 else ''}",
+                    delta_color="off", delta_arrow="off", border=True, height="stretch",
+                )  # fmt: skip
+        for value in ("low", "suspended"):
+            number = sum(wallet.status == value for wallet in found)
+            status = wallet_status(value)
+            st.metric(
+                status.text, count(number), "need a top-up" if number else "none",
+                delta_color="off", delta_arrow="off", border=True, height="stretch",
+            )  # fmt: skip
+
+
+def _list(found: list[WalletRow]) -> None:
+    statuses = ["All", *dict.fromkeys(words(wallet.status) for wallet in found)]
+    chosen = st.segmented_control(
+        "Status", statuses, default="All", required=True, key="wallet_status"
+    )
+    shown = [wallet for wallet in found if chosen in {"All", words(wallet.status)}]
+    table(
+        "Wallets",
+        [Column("Customer", strong=True, nowrap=False), Column("Account", nowrap=False),
+         Column("Status"), Column("Balance", "right", strong=True),
+         Column("Low below", "right"), Column("Credit line", "right")],
+        [
+            (wallet.customer, wallet.account, wallet_status(wallet.status),
+             wallet_money(wallet.balance_units, wallet.currency),
+             wallet_money(wallet.low_balance_units, wallet.currency),
+             wallet_money(wallet.credit_line_units, wallet.currency))
+            for wallet in shown
+        ],
+    )  # fmt: skip
+
+
+def _wallet(actor: Actor, wallet: WalletRow) -> None:
+    with st.container(border=True):
+        st.subheader(wallet.title, anchor=False)
+        available = wallet.balance_units + wallet.credit_line_units
+        fact_list([
+            ("Status", wallet_status(wallet.status)),
+            ("Balance", wallet_money(wallet.balance_units, wallet.currency)),
+            ("Can still be spent", wallet_money(max(available, 0), wallet.currency)),
+            ("Low below", wallet_money(wallet.low_balance_units, wallet.currency)),
+            ("Credit line", wallet_money(wallet.credit_line_units, wallet.currency)),
+        ])  # fmt: skip
+    left, right = st.columns([3, 2], gap="medium")
+    with left, st.container(border=True, height="stretch"):
+        _movements(actor, wallet)
+    with right, st.container(border=True, height="stretch"):
+        if actor.may(Permission.WALLETS_WRITE):
+            _top_up(actor, wallet)
+        else:
+            st.subheader("Top up", anchor=False)
+            empty("Not with this key", "Finance credits wallets when a payment has come in.")
+    _ledger(actor, wallet)
+
+
+def _movements(actor: Actor, wallet: WalletRow) -> None:
+    st.subheader(f"Movements, {_DAYS} days", anchor=False)
+    since = local_day(clock().now(), DEFAULT_ZONE) - timedelta(days=_DAYS)
+    rows = built(lambda: wallets.movements(actor, wallet.id, since))
+    if not rows:
+        empty("No movements", "Top-ups and usage of the last days appear here once reported.")
+        return
+    days = sorted({row.movement_day for row in rows})
+    values = {(row.movement_day, row.kind): row.amount_units for row in rows}
+    kinds = sorted({row.kind for row in rows})
+    series = [
+        (words(kind), [_minor(values.get((day, kind), 0), wallet.currency) for day in days])
+        for kind in kinds
+    ]
+    credited = sum(row.amount_units for row in rows if row.amount_units > 0)
+    debits = sum(row.amount_units for row in rows if row.amount_units < 0)
+    charts.show(
+        charts.money_bars([f"{day:%d %b}" for day in days], series, wallet.currency),
+        caption=f"In {signed(wallet_money(credited, wallet.currency))}, "
+        f"out {wallet_money(debits, wallet.currency)}.",
+        key="wallet_movements",
+    )
+
+
+def _minor(amount_units: int, currency_code: str) -> int:
+    return to_minor(from_units(amount_units, currency_code), currency_code)
+
+
+def _top_up(actor: Actor, wallet: WalletRow) -> None:
+    st.subheader("Top up", anchor=False)
+    name = f"top_up:{wallet.id}"
+    key = form_key(name)
+    with st.form(f"top_up_{key}", border=False):
+        amount = st.text_input(
+            f"Credit in {wallet.currency}, without tax", key=f"top_up_amount_{key}",
+            placeholder="50000.00", help="What the wallet is credited with.",
+        )  # fmt: skip
+        tax = st.text_input(
+            f"Tax received with it, in {wallet.currency}", key=f"top_up_tax_{key}", value="0",
+            help="Kept for the invoice that uses the credit.",
+        )  # fmt: skip
+        reference = st.text_input(
+            "Payment reference", key=f"top_up_note_{key}", placeholder="Bank reference, UTR"
+        )
+        asked = st.form_submit_button(
+            "Credit the wallet", type="primary", key=f"top_up_submit_{key}", width="stretch"
+        )
+    if not asked:
+        return
+    credit, tax_amount = _amount(amount), _amount(tax or "0")
+    if credit is None or credit <= 0 or tax_amount is None or tax_amount < 0:
+        st.error("Enter an amount above zero, in digits, such as 50000.00.", icon=":material/edit:")
+        return
+    try:
+        with st.spinner("Crediting the wallet…"):
+            actions.top_up(actor, key, wallet.id, credit, tax_amount, reference)
+    except BillingError as error:
+        say(error)
+        return
+    renew(name)
+    credited = money(to_minor(credit, wallet.currency), wallet.currency)
+    say_later("success", f"{wallet.title} was credited with {credited}.")
+    st.rerun()
+
+
+def _amount(typed: str) -> Decimal | None:
+    """What was typed as an amount, with or without grouping; None if it is none."""
+    try:
+        found = Decimal(typed.replace(",", "").strip())
+    except InvalidOperation:
+        return None
+    return found if found.is_finite() else None
+
+
+def _ledger(actor: Actor, wallet: WalletRow) -> None:
+    rows = wallets.ledger(actor, wallet.id, None, _ENTRIES)
+    zone = ZoneInfo(DEFAULT_ZONE)
+    with st.container(horizontal=True, vertical_alignment="bottom"):
+        st.subheader("Ledger", anchor=False, width="stretch")
+        if rows:
+            st.download_button(
+                "Export CSV", to_csv(wallets.LedgerRow._fields, rows),
+                file_name=f"ledger-{wallet.account}.csv", mime="text/csv",
+                icon=":material/download:", key="ledger_export", on_click="ignore",
+            )  # fmt: skip
+    if not rows:
+        empty("No entries yet", "The first top-up or the first event makes one.")
+        return
+    table(
+        "Ledger entries, newest first",
+        [Column("No.", "right"), Column("When (IST)"), Column("Kind"),
+         Column("Reference", nowrap=False), Column("Amount", "right"),
+         Column("Balance after", "right", strong=True)],
+        [
+            (count(row.wallet_seq), f"{row.recorded_at.astimezone(zone):%d %b %Y, %H:%M}",
+             words(row.kind), row.reference,
+             signed(exact_wallet_money(row.amount_units, wallet.currency)),
+             exact_wallet_money(row.balance_after_units, wallet.currency))
+            for row in rows
+        ],
+    )  # fmt: skip
+    if len(rows) == _ENTRIES:
+        st.caption(f"The latest {_ENTRIES} entries.")
+
+
+show_page(PageName.WALLETS, "Wallets", "Prepaid balances, and every entry behind them.", _render)

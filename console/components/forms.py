@@ -1,0 +1,50 @@
+"""What forms share: a key per form that is made once, and a message that survives the rerun."""
+
+from typing import Literal
+
+import streamlit as st
+
+from billing.errors import BillingError
+from billing.ids import new_id
+from console.components.boundary import say
+
+_MESSAGES = "messages"
+
+
+def form_key(name: str) -> str:
+    """The idempotency key of a form: the same at every rerun until `renew`.
+
+    It is also part of the widget key of the form's button. A second click on the same button names
+    the same widget: it reaches either the same key, whose command answers with its first result,
+    or no widget at all.
+    """
+    slot = f"form:{name}"
+    if slot not in st.session_state:
+        st.session_state[slot] = str(new_id())
+    return str(st.session_state[slot])
+
+
+def renew(name: str) -> None:
+    """After success: the next use of the form is a new request."""
+    st.session_state.pop(f"form:{name}", None)
+
+
+def say_later(kind: Literal["success", "warning"], message: str) -> None:
+    """A message for after the coming rerun."""
+    st.session_state.setdefault(_MESSAGES, []).append((kind, message))
+
+
+def refuse_later(error: BillingError) -> None:
+    """What the domain refused, for after the coming rerun."""
+    st.session_state.setdefault(_MESSAGES, []).append(("refused", error))
+
+
+def say_now() -> None:
+    """Show the messages that wait, once."""
+    for kind, message in st.session_state.pop(_MESSAGES, []):
+        if kind == "refused":
+            say(message)
+        elif kind == "success":
+            st.success(message, icon=":material/check_circle:")
+        else:
+            st.warning(message, icon=":material/warning:")

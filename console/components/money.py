@@ -1,0 +1,77 @@
+"""Money as people read it; the grouping itself is `invoicing.formatting`'s."""
+
+from decimal import Decimal
+
+from billing.money import currency, from_minor, round_half_up, to_minor
+from invoicing.formatting import SYMBOLS, format_money, group_western
+
+_LAKH, _CRORE = Decimal(10) ** 5, Decimal(10) ** 7
+_COMPACT_INR = ((_CRORE, " Cr"), (_LAKH, " L"), (Decimal(1000), "k"))
+_COMPACT_WESTERN = ((Decimal(10) ** 9, "B"), (Decimal(10) ** 6, "M"), (Decimal(1000), "k"))
+
+
+def money(amount_minor: int, currency_code: str) -> str:
+    """Minor units with symbol and grouping: `₹1,23,456.78`."""
+    return format_money(amount_minor, currency_code)
+
+
+def wallet_money(amount_units: int, currency_code: str) -> str:
+    """Wallet units to the currency's usual decimals.
+
+    The finer rest is kept by the ledger and dropped here alone.
+    """
+    exponent = currency(currency_code).wallet_exponent
+    return money(to_minor(Decimal(amount_units).scaleb(-exponent), currency_code), currency_code)
+
+
+def exact_wallet_money(amount_units: int, currency_code: str) -> str:
+    """Wallet units with every decimal that is not a trailing zero, for a ledger."""
+    known = currency(currency_code)
+    whole = wallet_money(amount_units, currency_code)
+    finer = abs(amount_units) % known.units_per_minor
+    if not finer:
+        return whole
+    minor = abs(amount_units) // known.units_per_minor
+    base = money(-minor if amount_units < 0 else minor, currency_code)
+    if amount_units < 0 and not minor:
+        base = f"−{base}"
+    digits = str(finer).zfill(known.wallet_exponent - known.minor_exponent).rstrip("0")
+    return f"{base}{'' if known.minor_exponent else '.'}{digits}"
+
+
+def signed(text: str) -> str:
+    """With a plus sign, unless there is a minus already."""
+    return text if text.startswith("−") else f"+{text}"
+
+
+def compact_money(amount_minor: int, currency_code: str) -> str:
+    """Short enough for an axis or a narrow card: `₹12.35 L`, `₹1.20 Cr`, `$3.41M`."""
+    amount = from_minor(amount_minor, currency_code)
+    symbol = SYMBOLS[currency_code] + ("\u00a0" if SYMBOLS[currency_code].isalpha() else "")
+    sign = "−" if amount < 0 else ""
+    steps = _COMPACT_INR if currency_code == "INR" else _COMPACT_WESTERN
+    for size, suffix in steps:
+        if abs(amount) >= size:
+            short = f"{round_half_up(abs(amount) / size, 2):f}".rstrip("0").rstrip(".")
+            return f"{sign}{symbol}{short}{suffix}"
+    return f"{sign}{symbol}{round_half_up(abs(amount), 0):f}"
+
+
+def count(number: int) -> str:
+    """A count of events or things, grouped by threes."""
+    return f"{'−' if number < 0 else ''}{group_western(str(abs(number)))}"
+
+
+def percent(part: int, whole: int) -> str | None:
+    """A share in percent with one decimal, or None of nothing."""
+    if not whole:
+        return None
+    return f"{round_half_up(Decimal(100 * part) / whole, 1):f}%"
+
+
+def change(now: int, before: int) -> str | None:
+    """The change in percent with its sign, or None if there is nothing to compare with."""
+    if before <= 0:
+        return None
+    difference = round_half_up(Decimal(100 * (now - before)) / before, 1)
+    return f"{difference:+f}%"

@@ -1,0 +1,209 @@
+"""The decisions on invoices: submit, approve, reject, approve many, and the document beside."""
+
+from collections.abc import Sequence
+from datetime import timedelta
+
+import streamlit as st
+
+from billing.access.actor import Actor
+from billing.access.roles import Permission
+from billing.errors import BillingError
+from billing.periods import DEFAULT_ZONE, local_day
+from console import actions
+from console.components.boundary import say
+from console.components.document import page_images, show_pdf
+from console.components.forms import form_key, refuse_later, renew, say_later
+from console.components.invoice import stage_sentence
+from console.components.money import compact_money, count, money
+from console.database import clock
+from console.queries.invoices import InvoiceFacts, InvoiceRow
+
+_ASKED, _DOCUMENT = "decision_asked", "document"
+_APPROVABLE = ("pending", "in_review")
+_SUBMITTABLE = ("pending", "rejected")
+
+
+def decide(actor: Actor, facts: InvoiceFacts) -> None:
+    """The buttons that this actor has for this invoice, and the confirmation of one of them."""
+    if facts.status != "draft":
+        return
+    may_write = actor.may(Permission.INVOICES_WRITE)
+    may_approve = actor.may(Permission.INVOICES_APPROVE)
+    if not may_write and not may_approve:
+        st.caption(f"{stage_sentence(facts)} Your role may read it, not decide.")
+        return
+    st.caption(stage_sentence(facts))
+    approvable = facts.review_state in _APPROVABLE
+    with st.container(horizontal=True):
+        if may_approve and approvable:
+            _ask("approve", "Approve…", facts, icon=":material/check:", primary=True)
+        if may_approve and approvable:
+            _ask("reject", "Reject…", facts, icon=":material/undo:")
+        if may_write and facts.review_state in _SUBMITTABLE:
+            _submit(actor, facts)
+    if st.session_state.get(_ASKED) == ("approve", facts.id) and may_approve and approvable:
+        _confirm_approval(actor, facts)
+    if st.session_state.get(_ASKED) == ("reject", facts.id) and may_approve and approvable:
+        _confirm_rejection(actor, facts)
+
+
+def _ask(
+    decision: str, label: str, facts: InvoiceFacts, *, icon: str, primary: bool = False
+) -> None:
+    if st.button(
+        label, icon=icon, type="primary" if primary else "secondary", key=f"ask_{decision}"
+    ):
+        st.session_state[_ASKED] = (decision, facts.id)
+
+
+def _submit(actor: Actor, facts: InvoiceFacts) -> None:
+    name = f"submit:{facts.id}"
+    key = form_key(name)
+    if st.button("Submit for review", icon=":material/send:", key=f"submit_{key}"):
+        try:
+            actions.submit(actor, key, facts.id)
+        except BillingError as error:
+            refuse_later(error)
+        else:
+            say_later("success", f"The draft of {facts.customer} is now in review.")
+        renew(name)
+        st.rerun()
+
+
+def _confirm_approval(actor: Actor, facts: InvoiceFacts) -> None:
+    name = f"approve:{facts.id}"
+    key = form_key(name)
+    today = local_day(clock().now(), DEFAULT_ZONE)
+    last_day = facts.period_end - timedelta(days=1)
+    with st.form(f"approve_{key}"):
+        st.markdown("**Approve and issue this invoice?**")
+        st.caption(
+            f"{facts.customer} is billed {money(facts.total_minor, facts.currency)}. The invoice "
+            "gets its number and is frozen; after that only a credit or debit note corrects it."
+        )
+        issue_date = st.date_input(
+            "Issue date", value=max(today, last_day), min_value=last_day,
+            max_value=max(today, last_day), format="DD/MM/YYYY", key=f"issue_date_{key}",
+        )  # fmt: skip
+        with st.container(horizontal=True):
+            sure = st.form_submit_button("Approve and issue", type="primary", key=f"sure_{key}")
+            cancelled = st.form_submit_button("Cancel", key=f"cancel_{key}")
+    if cancelled:
+        _close(name)
+    if not sure:
+        return
+    try:
+        with st.spinner("Numbering and freezing the invoice…"):
+            issued = actions.approve(actor, key, facts.id, issue_date)
+    except BillingError as error:
+        say(error)
+        return
+    say_later(
+        "success",
+        f"Invoice **{issued.number}** of {facts.customer} is issued: "
+        f"{money(issued.total_minor, issued.currency)}.",
+    )
+    _close(name)
+
+
+def _confirm_rejection(actor: Actor, facts: InvoiceFacts) -> None:
+    name = f"reject:{facts.id}"
+    key = form_key(name)
+    with st.form(f"reject_{key}"):
+        reason = st.text_area(
+            "What is wrong with this draft?", max_chars=500, key=f"reason_{key}",
+            placeholder="Say what must be mended; it stays with the draft until then.",
+        )  # fmt: skip
+        with st.container(horizontal=True):
+            sure = st.form_submit_button("Reject the draft", type="primary", key=f"sure_{key}")
+            cancelled = st.form_submit_button("Cancel", key=f"cancel_{key}")
+    if cancelled:
+        _close(name)
+    if not sure:
+        return
+    try:
+        actions.reject(actor, key, facts.id, reason)
+    except BillingError as error:
+        say(error)
+        return
+    say_later("success", f"The draft of {facts.customer} was sent back.")
+    _close(name)
+
+
+def _close(name: str) -> None:
+    """The form is done with: the next one is a new request."""
+    renew(name)
+    st.session_state.pop(_ASKED, None)
+    st.rerun()
+
+
+def approve_selected(actor: Actor, selected: Sequence[InvoiceRow]) -> None:
+    """Approve the ticked drafts, after a confirmation, with progress and a result for each."""
+    ready = [row for row in selected if row.review_state in _APPROVABLE]
+    if not selected:
+        st.caption("Tick drafts in the table to approve several at once.")
+        return
+    totals: dict[str, int] = {}
+    for row in ready:
+        totals[row.currency] = totals.get(row.currency, 0) + row.total_minor
+    sums = " · ".join(compact_money(amount, code) for code, amount in totals.items())
+    key = form_key("approve_selected")
+    with st.container(border=True, horizontal=True, vertical_alignment="center"):
+        st.markdown(f"**{count(len(ready))} of {count(len(selected))}** ticked drafts can be "
+                    f"approved{f', {sums}' if sums else ''}.", width="stretch")  # fmt: skip
+        sure = st.checkbox("I have reviewed them", key=f"bulk_sure_{key}", disabled=not ready)
+        asked = st.button(
+            f"Approve {count(len(ready))}", type="primary", icon=":material/done_all:",
+            key=f"bulk_{key}", disabled=not (ready and sure),
+        )  # fmt: skip
+    if asked:
+        _approve_all(actor, key, ready)
+
+
+def _approve_all(actor: Actor, key: str, rows: Sequence[InvoiceRow]) -> None:
+    names = {row.id: row.title for row in rows}
+    progress = st.progress(0.0, text="Approving…")
+    numbers: list[str] = []
+    outcomes = actions.approve_each(actor, key, [row.id for row in rows])
+    for done, outcome in enumerate(outcomes, 1):
+        progress.progress(done / len(rows), text=f"Approved {done} of {len(rows)}…")
+        if outcome.error is None:
+            numbers.append(outcome.number or "")
+        else:
+            say_later("warning", f"{names[outcome.invoice_id]}: {outcome.error.message}")
+    if numbers:
+        say_later("success", f"{count(len(numbers))} invoices issued: {', '.join(numbers)}.")
+    renew("approve_selected")
+    st.session_state.pop("invoice_queue", None)
+    st.rerun()
+
+
+def document_beside(actor: Actor, facts: InvoiceFacts) -> None:
+    """The document as the customer gets it, and its download."""
+    title = f"Invoice {facts.number}" if facts.number else "Draft invoice"
+    st.subheader("Document", anchor=False)
+    try:
+        content, images = _rendered(actor, facts)
+    except BillingError as error:
+        say(error)
+        return
+    st.download_button(
+        "Download PDF", content, mime="application/pdf", icon=":material/download:",
+        file_name=f"{(facts.number or f'draft-{facts.id}').replace('/', '-')}.pdf",
+        key="download_pdf", on_click="ignore", width="stretch",
+    )  # fmt: skip
+    show_pdf(images, title=f"{title} of {facts.customer}")
+
+
+def _rendered(actor: Actor, facts: InvoiceFacts) -> tuple[bytes, list[bytes]]:
+    """The last document that was shown is kept for the session, until its invoice changes."""
+    version = (facts.id, facts.status, facts.updated_at)
+    kept = st.session_state.get(_DOCUMENT)
+    if kept is not None and kept[0] == version:
+        content, images = kept[1]
+        return content, images
+    with st.spinner("Rendering the document…"):
+        content = actions.document(actor, facts.id)
+        images = page_images(content)
+    st.session_state[_DOCUMENT] = (version, (content, images))
+    return content, images

@@ -1,0 +1,71 @@
+"""Statuses: always an icon and a word, the colour only repeats them."""
+
+from dataclasses import dataclass
+from typing import Literal
+
+Tone = Literal["good", "warn", "bad", "info", "quiet"]
+
+
+@dataclass(frozen=True, slots=True)
+class Status:
+    """How a status is shown."""
+
+    label: str
+    icon: str
+    tone: Tone
+
+    @property
+    def text(self) -> str:
+        """Icon and word."""
+        return f"{self.icon} {self.label}"
+
+
+_WALLET = {
+    "active": Status("Active", "●", "good"),
+    "low": Status("Low", "▲", "warn"),
+    "suspended": Status("Suspended", "■", "bad"),
+}
+_INVOICE = {
+    "draft": Status("Draft", "✎", "info"),
+    "due": Status("Due", "◷", "warn"),
+    "paid": Status("Paid", "✓", "good"),
+    "void": Status("Void", "⊘", "quiet"),
+}
+_REVIEW = {
+    "pending": Status("Pending", "○", "info"),
+    "in_review": Status("In review", "◐", "info"),
+    "approved": Status("Approved", "✓", "good"),
+    "rejected": Status("Rejected", "✕", "bad"),
+    "parked": Status("Parked", "‖", "warn"),
+}
+
+
+def _unknown(value: str) -> Status:
+    return Status(value.replace("_", " ").capitalize(), "·", "quiet")
+
+
+def wallet_status(value: str) -> Status:
+    """Of a wallet."""
+    return _WALLET.get(value) or _unknown(value)
+
+
+def invoice_status(value: str) -> Status:
+    """Of an invoice."""
+    return _INVOICE.get(value) or _unknown(value)
+
+
+def review_status(value: str) -> Status:
+    """Of a draft's review."""
+    return _REVIEW.get(value) or _unknown(value)
+
+
+def stage(status: str, review_state: str) -> Status:
+    """Where an invoice stands, in one badge: its review while a draft, its status afterwards."""
+    if status != "draft":
+        return invoice_status(status)
+    return review_status(review_state)
+
+
+def words(value: str) -> str:
+    """A stored name as words: `top_up` is `Top up`, `otp.sms` stays as it is."""
+    return value if "." in value else value.replace("_", " ").capitalize()

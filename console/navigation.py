@@ -1,0 +1,78 @@
+"""The list of pages, and the frame around them."""
+
+from html import escape
+
+import streamlit as st
+from streamlit.navigation.page import Page as StreamlitPage
+
+from billing.access.actor import Actor
+from billing.errors import BillingError
+from console.access import PAGES, PageName, sign_in, sign_out
+from console.components.boundary import say
+from console.components.theme import ASSETS
+
+_TITLES = {
+    PageName.OVERVIEW: ("Overview", ":material/dashboard:"),
+    PageName.USAGE: ("Usage", ":material/monitoring:"),
+    PageName.INVOICES: ("Invoices", ":material/receipt_long:"),
+    PageName.WALLETS: ("Wallets", ":material/account_balance_wallet:"),
+    PageName.REVENUE: ("Revenue", ":material/trending_up:"),
+}
+
+
+def pages_of(actor: Actor) -> list[StreamlitPage]:
+    """The pages the actor's role has, the first of them the default."""
+    return [
+        st.Page(
+            f"app_pages/{name.value}.py",
+            title=_TITLES[name][0],
+            icon=_TITLES[name][1],
+            url_path=name.value,
+            default=name is PageName.OVERVIEW,
+        )
+        for name in PAGES[actor.role]
+    ]
+
+
+def frame(actor: Actor) -> None:
+    """The logo, and who is signed in."""
+    st.logo(ASSETS / "logo.svg", size="large")
+    with st.sidebar:
+        st.html(
+            f'<div class="ob-who"><strong>{escape(actor.name)}</strong>'
+            f"<span>{escape(actor.role.value.replace('_', ' ').capitalize())}</span></div>"
+        )
+        if st.button("Sign out", icon=":material/logout:", key="sign_out", width="stretch"):
+            sign_out()
+            st.rerun()
+
+
+def sign_in_page() -> None:
+    """Ask for a key."""
+    st.html('<div class="ob-sign-in-top"></div>')
+    _, middle, _ = st.columns([1, 1.4, 1])
+    with middle:
+        st.image(ASSETS / "logo.svg", width=220, alt="OTPless Billing")
+        st.title("Sign in")
+        with st.form("sign_in", enter_to_submit=True):
+            key = st.text_input(
+                "API key",
+                type="password",
+                key="sign_in_key",
+                autocomplete="current-password",
+                placeholder="otpb_…",
+                help="Your own key, made with `billing keys create`. It decides what you may do.",
+            )
+            asked = st.form_submit_button("Sign in", type="primary", width="stretch", key="enter")
+        if asked:
+            _try(key)
+        st.caption("Everything you approve here is recorded under the name of your key.")
+
+
+def _try(key: str) -> None:
+    try:
+        sign_in(key)
+    except BillingError as error:
+        say(error)
+    else:
+        st.rerun()

@@ -1,0 +1,1 @@
+"""Everything the console reads, as bound SQL; nothing here writes."""
