@@ -87,8 +87,11 @@ def format_date(day: date) -> str:
 
 
 def format_period(start: date, end: date) -> str:
-    """A half-open period of days as people say it, from its first to its last day."""
+    """A half-open period of days as people say it: `1 May – 31 May 2026`, its last day included."""
     last = end - timedelta(days=1)
     if start == last:
         return format_date(start)
-    return f"{format_date(start)} – {format_date(last)}"
+    first = format_date(start)
+    if start.year == last.year:
+        first = first.removesuffix(f" {start.year}")
+    return f"{first} – {format_date(last)}"

@@ -73,7 +73,8 @@ def test_rates_have_no_needless_zeros(rate: str, shown: str) -> None:
 
 def test_dates_and_periods_name_the_month_and_include_their_last_day() -> None:
     assert format_date(date(2026, 3, 31)) == "31 Mar 2026"
-    assert format_period(date(2026, 5, 1), date(2026, 6, 1)) == "1 May 2026 – 31 May 2026"
+    assert format_period(date(2026, 5, 1), date(2026, 6, 1)) == "1 May – 31 May 2026"
+    assert format_period(date(2026, 12, 1), date(2027, 2, 1)) == "1 Dec 2026 – 31 Jan 2027"
     assert format_period(date(2026, 5, 1), date(2026, 5, 2)) == "1 May 2026"
 
 
@@ -99,5 +100,5 @@ def test_indian_groups_are_pairs_before_the_last_three(number: int) -> None:
 @given(st.dates(date(2017, 7, 1), date(2099, 12, 30)), st.integers(1, 400))
 def test_a_period_is_shown_by_its_first_and_last_day(start: date, days: int) -> None:
     shown = format_period(start, start + timedelta(days=days))
-    assert shown.startswith(format_date(start))
+    assert shown.startswith(format_date(start)[:6].strip())
     assert shown.endswith(format_date(start + timedelta(days=days - 1)))
