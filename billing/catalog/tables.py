@@ -103,7 +103,9 @@ class PlanVersion(Base):
     created_at: Mapped[datetime]
     published_at: Mapped[datetime | None]
 
-    charges: Mapped[list["Charge"]] = relationship(lazy="raise", order_by="Charge.ordinal")
+    charges: Mapped[list["Charge"]] = relationship(
+        lazy="raise", order_by="Charge.ordinal", cascade="all, delete-orphan"
+    )
 
 
 class Charge(Base):
@@ -130,7 +132,9 @@ class Charge(Base):
     """The event dimensions its rates may name, such as `["country", "channel"]`."""
 
     item: Mapped[BillableItem] = relationship(lazy="raise")
-    rates: Mapped[list["Rate"]] = relationship(lazy="raise", order_by="Rate.ordinal")
+    rates: Mapped[list["Rate"]] = relationship(
+        lazy="raise", order_by="Rate.ordinal", cascade="all, delete-orphan"
+    )
 
 
 class Rate(Base):
@@ -146,7 +150,9 @@ class Rate(Base):
     match: Mapped[dict[str, Any]]
     """Dimension to exact value; an absent dimension matches anything. Most exact matches win."""
 
-    tiers: Mapped[list["RateTier"]] = relationship(lazy="raise", order_by="RateTier.ordinal")
+    tiers: Mapped[list["RateTier"]] = relationship(
+        lazy="raise", order_by="RateTier.ordinal", cascade="all, delete-orphan"
+    )
 
 
 class RateTier(Base):

@@ -1,0 +1,100 @@
+"""Reading the catalogue."""
+
+from collections.abc import Sequence
+from uuid import UUID
+
+from sqlalchemy import select
+from sqlalchemy.orm import Session, selectinload
+
+from billing.access.actor import Actor
+from billing.access.roles import Permission
+from billing.catalog.tables import (
+    BillableItem,
+    Charge,
+    PlanVersion,
+    PricePlan,
+    Rate,
+    VersionStatus,
+)
+from billing.errors import NotFoundError, not_found
+
+
+def load_version(session: Session, plan_version_id: UUID, *, lock: bool = False) -> PlanVersion:
+    """A version with its charges, rates and tiers, whoever asks; for commands.
+
+    Args:
+        lock: hold the row until the transaction ends.
+
+    Raises:
+        NotFoundError: if there is none.
+    """
+    charges = selectinload(PlanVersion.charges)
+    query = (
+        select(PlanVersion)
+        .where(PlanVersion.id == plan_version_id)
+        .options(
+            charges.selectinload(Charge.rates).selectinload(Rate.tiers),
+            charges.selectinload(Charge.item),
+        )
+        .execution_options(populate_existing=True)
+    )
+    if lock:
+        query = query.with_for_update()
+    version = session.scalars(query).one_or_none()
+    if version is None:
+        raise not_found("plan version", plan_version_id)
+    return version
+
+
+def active_version(session: Session, plan_code: str) -> PlanVersion:
+    """The version of a plan that new subscriptions get.
+
+    Raises:
+        NotFoundError: if there is no such plan, or none of its versions is active.
+    """
+    version_id = session.scalar(
+        select(PlanVersion.id)
+        .join(PricePlan, PricePlan.id == PlanVersion.plan_id)
+        .where(PricePlan.code == plan_code, PlanVersion.status == VersionStatus.ACTIVE)
+    )
+    if version_id is None:
+        raise NotFoundError(
+            f"There is no plan {plan_code} with an active version; publish one first.",
+            code="no_active_version",
+        )
+    return load_version(session, version_id)
+
+
+def get_version(session: Session, actor: Actor, plan_version_id: UUID) -> PlanVersion:
+    """A version with everything in it."""
+    actor.require(Permission.CATALOG_READ)
+    return load_version(session, plan_version_id)
+
+
+def list_versions(session: Session, actor: Actor, plan_id: UUID) -> Sequence[PlanVersion]:
+    """A plan's versions, the newest first, without their charges."""
+    actor.require(Permission.CATALOG_READ)
+    return session.scalars(
+        select(PlanVersion).filter_by(plan_id=plan_id).order_by(PlanVersion.version.desc())
+    ).all()
+
+
+def list_plans(session: Session, actor: Actor) -> Sequence[PricePlan]:
+    """All plans by code."""
+    actor.require(Permission.CATALOG_READ)
+    return session.scalars(select(PricePlan).order_by(PricePlan.code)).all()
+
+
+def get_plan(session: Session, actor: Actor, plan_id: UUID) -> PricePlan:
+    """One plan."""
+    actor.require(Permission.CATALOG_READ)
+    plan = session.get(PricePlan, plan_id)
+    if plan is None:
+        raise not_found("price plan", plan_id)
+    return plan
+
+
+def list_items(session: Session, actor: Actor) -> Sequence[BillableItem]:
+    """All billable items by code."""
+    actor.require(Permission.CATALOG_READ)
+    return session.scalars(select(BillableItem).order_by(BillableItem.code)).all()

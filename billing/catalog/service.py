@@ -1,0 +1,160 @@
+"""Commands on billable items, plans and their versions."""
+
+from collections.abc import Sequence
+
+from sqlalchemy import func, select
+from sqlalchemy.orm import Session
+
+from billing.access.roles import Permission
+from billing.catalog.repository import load_version
+from billing.catalog.requests import (
+    ChargeInput,
+    CreateItem,
+    CreatePlan,
+    DraftVersion,
+    PublishVersion,
+    ReplaceCharges,
+)
+from billing.catalog.rules import errors_in
+from billing.catalog.tables import (
+    BillableItem,
+    Charge,
+    ItemKind,
+    PlanVersion,
+    PricePlan,
+    Rate,
+    RateTier,
+    VersionStatus,
+)
+from billing.commands import Context, command
+from billing.db.locks import lock_for_transaction
+from billing.errors import ConflictError, FieldError, InvalidError, PreconditionError, not_found
+from billing.rating.match import DIMENSIONS
+
+
+@command("billable_item.create", Permission.CATALOG_WRITE)
+def create_item(ctx: Context, request: CreateItem) -> BillableItem:
+    """Define something that can be a line on an invoice."""
+    wrong = []
+    if (request.kind is ItemKind.USAGE) != (request.event_type is not None):
+        wrong.append(FieldError("event_type", "usage items, and only they, count an event type"))
+    if unknown := sorted(set(request.event_filter) - set(DIMENSIONS)):
+        wrong.append(FieldError(f"event_filter.{unknown[0]}", f"use {', '.join(DIMENSIONS)}"))
+    if wrong:
+        raise InvalidError("The billable item is not consistent.", fields=wrong)
+    _refuse_taken(ctx.session, BillableItem, request.code)
+    item = BillableItem(
+        **request.model_dump(exclude={"event_filter"}),
+        event_filter={name: list(values) for name, values in request.event_filter.items()},
+        created_at=ctx.clock.now(),
+    )
+    ctx.session.add(item)
+    return item
+
+
+@command("price_plan.create", Permission.CATALOG_WRITE)
+def create_plan(ctx: Context, request: CreatePlan) -> PricePlan:
+    """Name a new offer."""
+    _refuse_taken(ctx.session, PricePlan, request.code)
+    plan = PricePlan(**request.model_dump(), created_at=ctx.clock.now())
+    ctx.session.add(plan)
+    return plan
+
+
+@command("plan_version.draft", Permission.CATALOG_WRITE)
+def draft_version(ctx: Context, request: DraftVersion) -> PlanVersion:
+    """Begin a new version of a plan."""
+    if ctx.session.get(PricePlan, request.plan_id) is None:
+        raise not_found("price plan", request.plan_id)
+    lock_for_transaction(ctx.session, f"plan:{request.plan_id}")
+    last = ctx.session.scalar(
+        select(func.max(PlanVersion.version)).filter_by(plan_id=request.plan_id)
+    )
+    version = PlanVersion(
+        plan_id=request.plan_id,
+        version=(last or 0) + 1,
+        status=VersionStatus.DRAFT,
+        grace_days=request.grace_days,
+        created_at=ctx.clock.now(),
+        charges=_charges(ctx.session, request.charges),
+    )
+    ctx.session.add(version)
+    return version
+
+
+@command("plan_version.replace_charges", Permission.CATALOG_WRITE)
+def replace_charges(ctx: Context, request: ReplaceCharges) -> PlanVersion:
+    """Give a draft other charges."""
+    version = _require_draft(load_version(ctx.session, request.plan_version_id, lock=True))
+    version.charges.clear()
+    ctx.session.flush()
+    version.charges = _charges(ctx.session, request.charges)
+    return version
+
+
+@command("plan_version.publish", Permission.CATALOG_WRITE)
+def publish_version(ctx: Context, request: PublishVersion) -> PlanVersion:
+    """Make a draft the active version; who subscribed to the one before stays on it."""
+    version = _require_draft(load_version(ctx.session, request.plan_version_id, lock=True))
+    before = ctx.session.scalars(
+        select(PlanVersion)
+        .filter_by(plan_id=version.plan_id, status=VersionStatus.ACTIVE)
+        .with_for_update()
+    ).one_or_none()
+    if before is not None:
+        before.status = VersionStatus.ARCHIVED
+        ctx.session.flush()  # only one version of a plan may be active at a time
+    version.status = VersionStatus.ACTIVE
+    version.published_at = ctx.clock.now()
+    return version
+
+
+def _charges(session: Session, inputs: Sequence[ChargeInput]) -> list[Charge]:
+    wanted = {charge.item_code for charge in inputs}
+    items = {
+        item.code: item
+        for item in session.scalars(select(BillableItem).where(BillableItem.code.in_(wanted)))
+    }
+    if wrong := errors_in(inputs, items):
+        raise InvalidError("The charges cannot be sold like this.", fields=wrong)
+    return [
+        Charge(
+            ordinal=ordinal,
+            item_id=items[charge.item_code].id,
+            item=items[charge.item_code],
+            match_dimensions=list(charge.match_dimensions),
+            rates=_rates(charge),
+            **charge.model_dump(exclude={"item_code", "match_dimensions", "rates"}),
+        )
+        for ordinal, charge in enumerate(inputs, start=1)
+    ]
+
+
+def _rates(charge: ChargeInput) -> list[Rate]:
+    return [
+        Rate(
+            ordinal=ordinal,
+            currency=rate.currency,
+            match=rate.match,
+            tiers=[
+                RateTier(ordinal=position, **tier.model_dump())
+                for position, tier in enumerate(rate.tiers, start=1)
+            ],
+        )
+        for ordinal, rate in enumerate(charge.rates, start=1)
+    ]
+
+
+def _require_draft(version: PlanVersion) -> PlanVersion:
+    if version.status is not VersionStatus.DRAFT:
+        raise PreconditionError(
+            f"Version {version.version} is {version.status.value}; its prices never change. "
+            "Draft a new version.",
+            code="version_published",
+        )
+    return version
+
+
+def _refuse_taken(session: Session, table: type[BillableItem] | type[PricePlan], code: str) -> None:
+    if session.scalar(select(table.id).filter_by(code=code)):
+        raise ConflictError(f"The code {code} is taken; choose another.", code="code_taken")
