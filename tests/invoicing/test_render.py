@@ -168,6 +168,10 @@ class TestKinds:
         title = pypdf.PdfReader(io.BytesIO(render_pdf(document))).metadata.title  # type: ignore[union-attr]
         assert title == "Draft invoice – OTPless"
 
+    def test_a_draft_whose_place_of_supply_is_open_says_so(self) -> None:
+        document = samples.draft(place_of_supply_code="", place_of_supply_name="")
+        assert "PLACE OF SUPPLY To be settled" in text_of(document)
+
     def test_lines_of_several_rates_carry_their_own(self) -> None:
         document = samples.inter_state()
         first, *others = document.lines
