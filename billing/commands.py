@@ -145,15 +145,23 @@ def _first_result(ctx: Context, name: str, input_hash: bytes) -> Base | None:
             "use a new key for a new request.",
             code="idempotency_key_reused",
         )
-    return ctx.session.get_one(_mapped_class(earlier.result_type), earlier.result_id)
+    return _reload(ctx.session, earlier)
 
 
-def _mapped_class(name: str | None) -> type[Base]:
+def _reload(session: Session, earlier: IdempotencyKey) -> Base:
     for mapper in Base.registry.mappers:
-        if mapper.class_.__name__ == name:
+        if mapper.class_.__name__ == earlier.result_type:
             found: type[Base] = mapper.class_
-            return found
-    raise LookupError(f"no table class is called {name}")
+            parts = zip(mapper.primary_key, earlier.result_key or [], strict=True)
+            key = tuple(_parse(column.type.python_type, part) for column, part in parts)
+            return session.get_one(found, key)
+    raise LookupError(f"no table class is called {earlier.result_type}")
+
+
+def _parse(kind: type[object], part: str) -> object:
+    if kind is date:
+        return date.fromisoformat(part)
+    return UUID(part) if kind is UUID else part
 
 
 def _remember(ctx: Context, result: Base) -> None:
@@ -161,7 +169,9 @@ def _remember(ctx: Context, result: Base) -> None:
         return
     claim = ctx.session.get_one(IdempotencyKey, (ctx.actor.name, ctx.idempotency_key))
     claim.result_type = type(result).__name__
-    claim.result_id = _identity(result)
+    claim.result_key = [
+        str(part) for part in inspect(result).mapper.primary_key_from_instance(result)
+    ]
 
 
 def _identity(row: Base) -> UUID | None:

@@ -39,6 +39,11 @@ class Period:
         """How many days it has."""
         return (self.end - self.start).days
 
+    @property
+    def last_day(self) -> date:
+        """Its last day, in."""
+        return self.end - timedelta(days=1)
+
     def __contains__(self, day: date) -> bool:
         return self.start <= day < self.end
 

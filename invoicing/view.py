@@ -6,12 +6,11 @@ from decimal import Decimal
 from typing import Any
 
 from babel import Locale
-from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from billing.customers.tables import Account, Customer, TaxProfile
 from billing.errors import PreconditionError
-from billing.fx.tables import FxRate
+from billing.fx.service import rate_on
 from billing.invoices.tables import (
     Invoice,
     InvoiceAllocation,
@@ -184,12 +183,7 @@ def _head_totals(lines: Sequence[InvoiceLine]) -> tuple[doc.HeadTotal, ...]:
 def _fx(session: Session, invoice: Invoice, day: date) -> doc.Fx | None:
     if invoice.currency == "INR":
         return None
-    rate = session.scalars(
-        select(FxRate)
-        .where(FxRate.currency == invoice.currency, FxRate.rate_date <= day)
-        .order_by(FxRate.rate_date.desc())
-        .limit(1)
-    ).one_or_none()
+    rate = rate_on(session, invoice.currency, day)
     if rate is None:
         raise PreconditionError(
             f"No {invoice.currency} exchange rate on or before {day} is on record; record one.",

@@ -38,7 +38,8 @@ class IdempotencyKey(Base):
     command: Mapped[str]
     input_hash: Mapped[bytes] = mapped_column(LargeBinary)
     result_type: Mapped[str | None]
-    result_id: Mapped[UUID | None]
+    result_key: Mapped[list[str] | None]
+    """Primary key of the first result, as text."""
     created_at: Mapped[datetime]
 
 

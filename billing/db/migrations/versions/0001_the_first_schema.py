@@ -119,7 +119,7 @@ def upgrade() -> None:
         sa.Column("command", sa.Text(), nullable=False),
         sa.Column("input_hash", sa.LargeBinary(), nullable=False),
         sa.Column("result_type", sa.Text(), nullable=True),
-        sa.Column("result_id", sa.Uuid(), nullable=True),
+        sa.Column("result_key", postgresql.JSONB(astext_type=sa.Text()), nullable=True),
         sa.Column("created_at", sa.DateTime(timezone=True), nullable=False),
         sa.PrimaryKeyConstraint("actor", "key", name="pk_idempotency_keys"),
         schema="billing",

@@ -1,0 +1,73 @@
+"""Making the billing periods of subscriptions ahead of time; they tile each subscription's life."""
+
+from datetime import date
+from itertools import takewhile
+
+from sqlalchemy import or_, select
+from sqlalchemy.dialects.postgresql import insert
+from sqlalchemy.orm import Session
+
+from billing.customers.tables import Account
+from billing.ids import new_id
+from billing.periods import Period, month_of, monthly_periods
+from billing.subscriptions.tables import BillingPeriod, Subscription
+
+
+def make_periods(session: Session, until: date) -> int:
+    """Make every period that begins before `until` and is not there yet.
+
+    Running it again makes nothing. A subscription that ends mid-period gets a short last period,
+    unless the full one was made before its end was known; rating then looks at the segment's end.
+
+    Returns:
+        how many were made.
+    """
+    made = 0
+    rows = session.execute(
+        select(Subscription, Account.zone)
+        .join(Account, Account.id == Subscription.account_id)
+        .where(
+            Subscription.starts_on < until,
+            or_(Subscription.ends_on.is_(None), Subscription.ends_on > Subscription.starts_on),
+        )
+        .order_by(Subscription.id)
+    )
+    for subscription, zone in rows:
+        made += _make(session, subscription, zone, until)
+    return made
+
+
+def periods_of(subscription: Subscription, until: date) -> list[Period]:
+    """The periods of a subscription that begin before `until`, in order."""
+    end = min(until, subscription.ends_on) if subscription.ends_on else until
+    if end <= subscription.starts_on:
+        return []
+    tiles = monthly_periods(subscription.starts_on, subscription.anchor_day, end)
+    whole = list(takewhile(lambda period: period.start < end, tiles))
+    if subscription.ends_on and whole[-1].end > subscription.ends_on:
+        whole[-1] = Period(whole[-1].start, subscription.ends_on)
+    return whole
+
+
+def _make(session: Session, subscription: Subscription, zone: str, until: date) -> int:
+    existing = set(
+        session.scalars(select(BillingPeriod.starts_on).filter_by(subscription_id=subscription.id))
+    )
+    missing = [period for period in periods_of(subscription, until) if period.start not in existing]
+    for period in missing:
+        starts_at, ends_at = period.instants(zone)
+        session.execute(
+            insert(BillingPeriod)
+            .values(
+                id=new_id(),
+                subscription_id=subscription.id,
+                account_id=subscription.account_id,
+                starts_on=period.start,
+                ends_on=period.end,
+                starts_at=starts_at,
+                ends_at=ends_at,
+                invoice_month=month_of(period.last_day).start,
+            )
+            .on_conflict_do_nothing()
+        )
+    return len(missing)
