@@ -153,13 +153,18 @@ def _is_tiered(line: InvoiceLine) -> bool:
 def _tier(tier: Mapping[str, Any]) -> doc.TierRow:
     flat = _plain(Decimal(tier["flat_amount"]))
     return doc.TierRow(
-        from_quantity=_plain(Decimal(tier["from"])),
+        from_quantity=_first_unit(Decimal(tier["from"])),
         up_to=None if tier["to"] is None else _plain(Decimal(tier["to"])),
         quantity=_plain(Decimal(tier["units"])),
         unit_price=_plain(Decimal(tier["unit_price"])),
         flat=flat or None,
         amount=_plain(Decimal(tier["amount"])),
     )
+
+
+def _first_unit(above: Decimal) -> Decimal:
+    """What a reader calls the start of a tier: above 100 begins with unit 101."""
+    return _plain(above + 1 if above == above.to_integral_value() else above)
 
 
 def _plain(number: Decimal) -> Decimal:

@@ -13,17 +13,17 @@ _CODE = r"^[a-z0-9][a-z0-9_-]{0,62}$"
 _TEXT = r"^[^\x00]*$"
 
 
-def _no_float(value: object) -> object:
-    # 0.1 read as a binary number is not 0.1; a price is text, or an integer.
-    if isinstance(value, float | bool):
+def _exact(value: object) -> object:
+    """Refuse binary fractions: 0.1 read as one is not 0.1 any more."""
+    if isinstance(value, bool) or not isinstance(value, str | int | Decimal):
         raise ValueError('write decimals as text, such as "0.12"')  # noqa: TRY004
     return value
 
 
-Price = Annotated[Decimal, BeforeValidator(_no_float), Field(ge=0, max_digits=20)]
+Price = Annotated[Decimal, BeforeValidator(_exact), Field(ge=0, max_digits=20)]
 """An amount of the rate's currency."""
 
-Units = Annotated[Decimal, BeforeValidator(_no_float), Field(ge=0, max_digits=20)]
+Units = Annotated[Decimal, BeforeValidator(_exact), Field(ge=0, max_digits=20)]
 
 
 class TierInput(Request):
