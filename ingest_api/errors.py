@@ -1,0 +1,188 @@
+"""The one place where a failure becomes an HTTP answer."""
+
+from collections.abc import Iterable, Mapping
+from typing import Any, Final
+from uuid import UUID
+
+import structlog
+from fastapi import FastAPI, Request
+from fastapi.exceptions import RequestValidationError
+from fastapi.responses import JSONResponse
+from sqlalchemy.exc import DBAPIError
+from sqlalchemy.exc import TimeoutError as PoolTimeoutError
+from starlette.exceptions import HTTPException
+
+from billing.errors import (
+    BillingError,
+    ConflictError,
+    ErrorKind,
+    FieldError,
+    InvalidError,
+    UnavailableError,
+)
+from billing.ids import new_id
+from ingest_api.envelope import ErrorAnswer, FieldProblem, Meta, Problem
+from ingest_api.services import services_of
+
+logger = structlog.get_logger(__name__)
+
+STATUSES: Final[Mapping[ErrorKind, int]] = {
+    ErrorKind.INVALID: 400,
+    ErrorKind.UNAUTHENTICATED: 401,
+    ErrorKind.FORBIDDEN: 403,
+    ErrorKind.NOT_FOUND: 404,
+    ErrorKind.CONFLICT: 409,
+    ErrorKind.PRECONDITION: 409,
+    ErrorKind.TOO_LARGE: 413,
+    ErrorKind.UNAVAILABLE: 503,
+}
+
+RETRY_AFTER_SECONDS: Final = 2
+
+RESPONSES: Final[dict[int | str, dict[str, Any]]] = {
+    400: {"model": ErrorAnswer, "description": "Wrong input; `fields` says what to correct."},
+    401: {"model": ErrorAnswer, "description": "No API key, or not a valid one."},
+    403: {"model": ErrorAnswer, "description": "The role of this key may not do this."},
+    404: {"model": ErrorAnswer, "description": "There is no such resource, or not for this key."},
+    409: {"model": ErrorAnswer, "description": "It contradicts what is there, or comes too late."},
+    413: {"model": ErrorAnswer, "description": "The body is too large."},
+    500: {"model": ErrorAnswer, "description": "Our mistake; quote `reference`."},
+    503: {"model": ErrorAnswer, "description": "A part we need is away; send it again."},
+    "default": {"model": ErrorAnswer, "description": "Any other failure."},
+}
+"""Declared on every operation, so that the OpenAPI document shows them."""
+
+_HTTP_CODES: Final = {404: "no_such_route", 405: "method_not_allowed", 413: "too_large"}
+
+_RETRIABLE_STATES: Final = ("40001", "40P01", "53", "55P03", "57")
+"""SQLSTATEs, or their classes: serialisation, deadlock, resources, lock timeout, intervention."""
+_CONFLICT_STATES: Final = ("23505", "23P01", "23001", "23503")
+"""Unique, exclusion, restrict and foreign key: another request was there first."""
+_INVALID_STATES: Final = ("22", "23502", "23514")
+"""A value that the database cannot or must not hold."""
+
+
+def install_error_handlers(app: FastAPI) -> None:
+    """Let every failure of the application leave in the envelope."""
+    app.add_exception_handler(BillingError, _on_billing_error)
+    app.add_exception_handler(RequestValidationError, _on_wrong_input)
+    app.add_exception_handler(HTTPException, _on_http_exception)
+    app.add_exception_handler(DBAPIError, _on_database_error)
+    app.add_exception_handler(PoolTimeoutError, _on_database_error)
+    app.add_exception_handler(Exception, _on_unexpected)
+
+
+def reference_of(request: Request) -> UUID:
+    """The id under which this request stands in our logs."""
+    reference: UUID = request.scope.get("state", {}).get("request_id") or new_id()
+    return reference
+
+
+def error_response(request: Request, error: BillingError) -> JSONResponse:
+    """An expected failure as an answer."""
+    headers = {}
+    if error.kind is ErrorKind.UNAUTHENTICATED:
+        headers["WWW-Authenticate"] = "Bearer"
+    if error.kind is ErrorKind.UNAVAILABLE:
+        headers["Retry-After"] = str(RETRY_AFTER_SECONDS)
+    return _answer(
+        request,
+        STATUSES[error.kind],
+        error.code,
+        error.message,
+        fields=error.fields,
+        details=error.details,
+        headers=headers,
+    )
+
+
+def _answer(
+    request: Request,
+    status: int,
+    code: str,
+    message: str,
+    *,
+    fields: Iterable[FieldError] = (),
+    details: Mapping[str, object] | None = None,
+    headers: Mapping[str, str] | None = None,
+) -> JSONResponse:
+    answer = ErrorAnswer(
+        error=Problem(
+            code=code,
+            message=message,
+            fields=[FieldProblem(field=wrong.field, message=wrong.message) for wrong in fields],
+            details=dict(details or {}),
+            reference=reference_of(request),
+        ),
+        meta=Meta(timestamp=services_of(request).clock.now()),
+    )
+    return JSONResponse(answer.model_dump(mode="json"), status_code=status, headers=headers)
+
+
+def _on_billing_error(request: Request, error: Exception) -> JSONResponse:
+    assert isinstance(error, BillingError)  # noqa: S101 - registered for this type
+    return error_response(request, error)
+
+
+def _on_wrong_input(request: Request, error: Exception) -> JSONResponse:
+    assert isinstance(error, RequestValidationError)  # noqa: S101 - registered for this type
+    fields = [FieldError(_path(found["loc"]), str(found["msg"])) for found in error.errors()]
+    return error_response(
+        request, InvalidError("The request is not valid.", code="invalid_request", fields=fields)
+    )
+
+
+def _path(location: Iterable[object]) -> str:
+    first, *rest = [str(part) for part in location]
+    return ".".join(rest) if rest and first in {"body", "query", "path", "header"} else first
+
+
+def _on_http_exception(request: Request, error: Exception) -> JSONResponse:
+    assert isinstance(error, HTTPException)  # noqa: S101 - registered for this type
+    code = _HTTP_CODES.get(error.status_code, "refused")
+    message = {
+        404: f"There is nothing at {request.url.path}.",
+        405: f"{request.method} is not possible on {request.url.path}.",
+    }.get(error.status_code, str(error.detail))
+    return _answer(request, error.status_code, code, message, headers=error.headers)
+
+
+def _on_database_error(request: Request, error: Exception) -> JSONResponse:
+    """What the database refused after everything we check, and trouble with reaching it."""
+    state = str(getattr(getattr(error, "orig", None), "sqlstate", None) or "")
+    logger.warning(
+        "database refused", sqlstate=state, reference=str(reference_of(request)), exc_info=error
+    )
+    if state.startswith(_CONFLICT_STATES):
+        expected: BillingError = ConflictError(
+            "Another request changed this at the same time, or it is already there.",
+            code="conflicting_write",
+        )
+    elif state.startswith(_INVALID_STATES) or _is_unstorable_text(error):
+        expected = InvalidError("A value is not one the database can hold.", code="unstorable")
+    elif not state or state.startswith(_RETRIABLE_STATES):
+        expected = UnavailableError(
+            "The database is busy or away, and nothing was changed. Try again.",
+            code="database_away",
+        )
+    else:
+        return _on_unexpected(request, error)
+    return error_response(request, expected)
+
+
+def _is_unstorable_text(error: Exception) -> bool:
+    return isinstance(error, DBAPIError) and "NUL" in str(error.orig)
+
+
+def _on_unexpected(request: Request, error: Exception) -> JSONResponse:
+    """Say nothing of the inside; the reference finds the traceback in the log."""
+    reference = reference_of(request)
+    logger.error("unexpected failure", reference=str(reference), exc_info=error)
+    response = _answer(
+        request,
+        500,
+        "unexpected",
+        "Something went wrong on our side. Quote the reference when you report it.",
+    )
+    response.headers["X-Request-Id"] = str(reference)
+    return response
