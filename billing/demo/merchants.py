@@ -99,12 +99,7 @@ class Merchant:
     @property
     def alias(self) -> str:
         """The name its usage arrives under."""
-        return self.code
-
-    @property
-    def account_code(self) -> str:
-        """The account's own code."""
-        return f"{self.code}-main"
+        return f"mid-{self.code}"
 
     @property
     def gstin(self) -> str | None:

@@ -42,7 +42,7 @@ def event_body(event: UsageEvent) -> dict[str, Any]:
     return {
         "source": SOURCE,
         "event_id": event.event_id,
-        "account_id": event.account,
+        "alias": event.account,
         "event_type": event.event_type,
         "occurred_at": event.occurred_at.astimezone(UTC).isoformat(),
         "quantity": str(event.quantity),
