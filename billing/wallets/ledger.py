@@ -136,10 +136,15 @@ def post_adjustment(
 
 
 def status_of(wallet: Wallet) -> WalletStatus:
-    """What the balance means: nothing left to send with, little left, or enough."""
-    if wallet.balance_units + wallet.credit_line_units <= 0:
+    """What a wallet's balance means."""
+    return status_for(wallet.balance_units, wallet.credit_line_units, wallet.low_balance_units)
+
+
+def status_for(balance_units: int, credit_line_units: int, low_balance_units: int) -> WalletStatus:
+    """What a balance means: nothing left to send with, little left, or enough."""
+    if balance_units + credit_line_units <= 0:
         return WalletStatus.SUSPENDED
-    if wallet.balance_units < wallet.low_balance_units:
+    if balance_units < low_balance_units:
         return WalletStatus.LOW
     return WalletStatus.ACTIVE
 

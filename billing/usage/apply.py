@@ -1,0 +1,332 @@
+"""From the journal into the books: one transaction for a batch of stream entries.
+
+Either all of it happens or nothing: keys, raw events, per-event debits, the ledger, the wallets,
+what was refused, and the cursor that says how far the stream has been applied. Because the cursor
+moves in the same transaction, no entry is applied twice, and none is passed over.
+
+Everything is set-based. The rows travel as bytes from the intake into COPY; SQL decides which of
+them are new (`incoming.verdict`):
+
+* `new`: the key is unknown; the event gets the next `accept_seq`;
+* `replay`: the key came from this very entry; nothing happens;
+* `again`: the key is known with the same body. Redis had forgotten it and took the debit twice,
+  so the second one is given back;
+* `conflict`: the key is known with another body: kept for people, and the debit given back.
+"""
+
+from collections.abc import Sequence
+from datetime import date, datetime
+from typing import Any
+
+import psycopg
+from psycopg import Connection
+
+from billing.usage.batch import (
+    Applied,
+    Batch,
+    Compensation,
+    CursorMovedError,
+    JournalEntry,
+    KeyRaceError,
+    Position,
+)
+from billing.usage.days import KnownDays
+from billing.usage.posting import UnknownWalletError, post_debits
+from billing.usage.refused import quarantine, record_refused
+from billing.usage.row import COLUMNS, COPY_HEAD, COPY_TAIL
+
+WATERMARK_CHANNEL = "usage_watermark"
+
+_NAMES = ", ".join(name for name, _ in COLUMNS)
+_TYPES = ", ".join(f"{name} {kind}" for name, kind in COLUMNS)
+
+_STAGING = f"""
+CREATE TEMP TABLE IF NOT EXISTS stage (
+    ordinal bigint GENERATED ALWAYS AS IDENTITY (CACHE 1000), {_TYPES}
+) ON COMMIT DELETE ROWS;
+CREATE TEMP TABLE IF NOT EXISTS incoming (
+    ordinal bigint, {_TYPES}, stream_ms bigint, stream_seq bigint, place integer,
+    received_at timestamptz, verdict text, accept_seq bigint
+) ON COMMIT DELETE ROWS
+"""
+
+_JUDGE = f"""
+WITH located AS (
+    SELECT s.*, width_bucket(s.ordinal - base.ordinal, %(firsts)s::bigint[]) AS entry,
+        s.ordinal - base.ordinal AS offset_in_batch
+    FROM pg_temp.stage s, (SELECT min(ordinal) AS ordinal FROM pg_temp.stage) base
+), placed AS (
+    SELECT l.*,
+        (%(ms)s::bigint[])[l.entry] AS stream_ms,
+        (%(seq)s::bigint[])[l.entry] AS stream_seq,
+        ((%(places)s::bigint[])[l.entry] + l.offset_in_batch
+            - (%(firsts)s::bigint[])[l.entry])::integer AS place,
+        (%(received)s::timestamptz[])[l.entry] AS received_at
+    FROM located l
+), judged AS (
+    SELECT p.*,
+        CASE
+            WHEN k.source IS NULL AND row_number() OVER same_key = 1 THEN 'new'
+            WHEN (k.shard, k.epoch, k.stream_ms, k.stream_seq)
+                    = (%(shard)s, %(epoch)s, p.stream_ms, p.stream_seq)
+                AND k.body_hash = p.body_hash AND row_number() OVER same_key = 1 THEN 'replay'
+            WHEN coalesce(k.body_hash, first_value(p.body_hash) OVER same_key) = p.body_hash
+                THEN 'again'
+            ELSE 'conflict'
+        END AS verdict
+    FROM placed p LEFT JOIN usage.event_key k USING (source, event_id)
+    WINDOW same_key AS (PARTITION BY p.source, p.event_id ORDER BY p.ordinal)
+)
+INSERT INTO pg_temp.incoming
+SELECT ordinal, {_NAMES}, stream_ms, stream_seq, place, received_at, verdict,
+    CASE WHEN verdict = 'new' THEN
+        %(accept_seq)s + row_number() OVER (PARTITION BY verdict ORDER BY ordinal) END
+FROM judged
+"""
+
+_COUNT = "SELECT count(*) FILTER (WHERE verdict = 'new'), count(*) FROM pg_temp.incoming"
+
+# in key order, so that two shards that take the same keys wait for each other instead of locking up
+_KEYS = """
+INSERT INTO usage.event_key (source, event_id, body_hash, shard, accept_seq, epoch, stream_ms,
+    stream_seq, account_id, occurred_at, received_at)
+SELECT source, event_id, body_hash, %(shard)s, accept_seq, %(epoch)s, stream_ms, stream_seq,
+    account_id, occurred_at, received_at
+FROM pg_temp.incoming WHERE verdict = 'new' ORDER BY source, event_id
+ON CONFLICT DO NOTHING
+"""
+
+_RAW = """
+INSERT INTO usage.raw_events (occurred_at, shard, accept_seq, source, event_id, revision,
+    account_id, event_type, quantity, dimensions, vendor_cost, voided, received_at, recorded_at)
+SELECT occurred_at, %(shard)s, accept_seq, source, event_id, 1, account_id, event_type, quantity,
+    dimensions, vendor_cost, false, received_at, %(now)s
+FROM pg_temp.incoming WHERE verdict = 'new' ORDER BY ordinal
+"""
+
+_DEBITS = """
+INSERT INTO usage.usage_debits (shard, accept_seq, wallet_id, amount_units, rate_id, occurred_at)
+SELECT %(shard)s, accept_seq, wallet_id, amount_units, rate_id, occurred_at
+FROM pg_temp.incoming WHERE verdict = 'new' AND wallet_id IS NOT NULL ORDER BY ordinal
+"""
+
+_STATE = """
+SELECT epoch, cursor_ms, cursor_seq, accept_seq FROM usage.shard_state
+WHERE shard = %s FOR UPDATE
+"""
+
+_ADVANCE = """
+UPDATE usage.shard_state SET cursor_ms = %s, cursor_seq = %s, accept_seq = %s WHERE shard = %s
+"""
+
+_POISON = (
+    psycopg.DataError,
+    psycopg.IntegrityError,
+    psycopg.errors.InternalError_,
+    psycopg.errors.ProgramLimitExceeded,
+    UnknownWalletError,
+)
+"""Errors that lie in the data: they come back however often the batch is tried."""
+
+
+def prepare_connection(connection: Connection[Any]) -> None:
+    """Give a connection the temporary tables that `apply_batch` works in."""
+    with connection.transaction():
+        connection.execute(_STAGING)
+
+
+def apply_batch(
+    connection: Connection[Any], batch: Batch, *, now: datetime, days: KnownDays
+) -> Applied:
+    """Apply a batch in one transaction and announce the new cursor.
+
+    Args:
+        connection: prepared by `prepare_connection`, not inside a transaction.
+        now: when the rows are written.
+        days: the daily partitions known to exist.
+
+    Raises:
+        CursorMovedError: if the shard does not stand at `batch.after` in `batch.epoch`.
+        KeyRaceError: if another shard took one of the keys at the same moment.
+    """
+    try:
+        return _attempt(connection, batch, now, days, careful=False)
+    except _POISON:
+        return _attempt(connection, batch, now, days, careful=True)
+
+
+def _attempt(
+    connection: Connection[Any], batch: Batch, now: datetime, days: KnownDays, *, careful: bool
+) -> Applied:
+    work = _Work(connection, batch, now, days, careful=careful)
+    try:
+        with connection.transaction():
+            applied = work.run()
+    except BaseException:
+        days.forget_new()
+        raise
+    days.keep_new()
+    return applied
+
+
+class _Work:
+    """One run of `apply_batch`.
+
+    Args:
+        careful: look for the rows that are at fault, by halves within savepoints. The savepoints
+            cost time, so the first run goes without.
+    """
+
+    def __init__(
+        self,
+        connection: Connection[Any],
+        batch: Batch,
+        now: datetime,
+        days: KnownDays,
+        *,
+        careful: bool,
+    ) -> None:
+        self.careful = careful
+        self.connection = connection
+        self.batch = batch
+        self.now = now
+        self.days = days
+        self.accept_seq = 0
+        self.new = 0
+        self.compensations: list[Compensation] = []
+        self.exceptional: set[Position] = set()
+
+    def run(self) -> Applied:
+        batch = self.batch
+        state = self.connection.execute(_STATE, [batch.shard]).fetchone()
+        if state is None or tuple(state[:3]) != (batch.epoch, *batch.after):
+            raise CursorMovedError(f"shard {batch.shard} stands at {state}, not at {batch.after}")
+        self.accept_seq = state[3]
+        readable = [entry for entry in batch.entries if entry.broken is None and entry.count]
+        for entry in batch.entries:
+            if entry.broken is not None:
+                self.set_aside(entry, entry.broken)
+        if readable and self.careful:
+            self.post(readable)
+        elif readable:
+            self.post_together(readable)
+        cursor = batch.entries[-1].position if batch.entries else batch.after
+        self.connection.execute(_ADVANCE, [*cursor, self.accept_seq, batch.shard])
+        self.announce(cursor)
+        return Applied(
+            cursor,
+            self.accept_seq,
+            self.new,
+            tuple(self.compensations),
+            frozenset(self.exceptional),
+        )
+
+    def post(self, entries: Sequence[JournalEntry]) -> None:
+        """Post entries; if the data of one row is at fault, halve until that row stands alone."""
+        before = (self.accept_seq, self.new, list(self.compensations), set(self.exceptional))
+        try:
+            with self.connection.transaction():
+                self.post_together(entries)
+        except _POISON as error:
+            self.accept_seq, self.new, self.compensations, self.exceptional = before
+            self.post_apart(entries, error)
+
+    def post_apart(self, entries: Sequence[JournalEntry], error: Exception) -> None:
+        if len(entries) == 1 and entries[0].count == 1:
+            self.set_aside(entries[0], str(error))
+            return
+        if len(entries) == 1:
+            try:
+                entries = list(entries[0].apart())
+            except ValueError as unreadable:
+                self.set_aside(entries[0], str(unreadable))
+                return
+            if len(entries) == 1:
+                self.post(entries)
+                return
+        middle = len(entries) // 2
+        self.post(entries[:middle])
+        self.post(entries[middle:])
+
+    def post_together(self, entries: Sequence[JournalEntry]) -> None:
+        connection = self.connection
+        scope = {
+            "shard": self.batch.shard,
+            "epoch": self.batch.epoch,
+            "now": self.now,
+        }
+        if self.careful:
+            connection.execute("TRUNCATE pg_temp.stage, pg_temp.incoming")
+        with connection.cursor() as cursor:
+            with cursor.copy(f"COPY pg_temp.stage ({_NAMES}) FROM STDIN (FORMAT BINARY)") as copy:
+                copy.write(COPY_HEAD + b"".join(entry.rows for entry in entries) + COPY_TAIL)
+            copied = cursor.rowcount
+        if copied != sum(entry.count for entry in entries):
+            raise psycopg.DataError("an entry does not hold as many rows as it says")
+        connection.execute(_JUDGE, {**scope, "accept_seq": self.accept_seq, **_places(entries)})
+        new, all_rows = connection.execute(_COUNT).fetchone() or (0, 0)
+        if new:
+            self.write_new(new, scope)
+        if new < all_rows:
+            refused = record_refused(connection, now=self.now, **_identity(self.batch))
+            self.compensations += refused.compensations
+            self.exceptional |= refused.entries
+
+    def write_new(self, new: int, scope: dict[str, Any]) -> None:
+        connection = self.connection
+        self.days.ensure(connection, _days(connection))
+        if connection.execute(_KEYS, scope).rowcount != new:
+            raise KeyRaceError("another shard took a key of this batch")
+        connection.execute(_RAW, scope)
+        if connection.execute(_DEBITS, scope).rowcount:
+            post_debits(
+                connection,
+                reference=f"usage:{self.batch.shard}:{self.accept_seq + 1}",
+                now=self.now,
+            )
+        self.accept_seq += new
+        self.new += new
+
+    def set_aside(self, entry: JournalEntry, reason: str) -> None:
+        quarantine(self.connection, entry, reason, now=self.now, **_identity(self.batch))
+        self.exceptional.add(entry.position)
+
+    def announce(self, cursor: Position) -> None:
+        """Tell the intake; PostgreSQL delivers it when, and only if, this commits."""
+        batch = self.batch
+        exceptional = ",".join(str(position) for position in sorted(self.exceptional))
+        if len(exceptional) > 7000:  # a notification holds 8,000 bytes
+            exceptional = "*"
+        self.connection.execute(
+            "SELECT pg_notify(%s, %s)",
+            [
+                WATERMARK_CHANNEL,
+                f"{batch.shard} {batch.epoch} {batch.after} {cursor} {exceptional}",
+            ],
+        )
+
+
+def _identity(batch: Batch) -> dict[str, int]:
+    return {"shard": batch.shard, "epoch": batch.epoch}
+
+
+def _places(entries: Sequence[JournalEntry]) -> dict[str, Any]:
+    firsts, next_first = [], 0
+    for entry in entries:
+        firsts.append(next_first)
+        next_first += entry.count
+    return {
+        "firsts": firsts,
+        "ms": [entry.position.ms for entry in entries],
+        "seq": [entry.position.seq for entry in entries],
+        "places": [entry.first for entry in entries],
+        "received": [entry.received_at for entry in entries],
+    }
+
+
+def _days(connection: Connection[Any]) -> list[date]:
+    rows = connection.execute(
+        "SELECT DISTINCT (occurred_at AT TIME ZONE 'UTC')::date FROM pg_temp.incoming "
+        "WHERE verdict = 'new'"
+    )
+    return [row[0] for row in rows]

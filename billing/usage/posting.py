@@ -1,0 +1,113 @@
+"""The ledger side of a batch: one balanced transaction per wallet, wallets taken in id order."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+from uuid import UUID
+
+from psycopg import Connection
+
+from billing.ids import new_id
+from billing.wallets.ledger import status_for
+from billing.wallets.tables import LedgerAccount, LedgerKind
+
+_LOCK = """
+SELECT w.id, w.currency, w.balance_units, w.entry_seq, w.credit_line_units, w.low_balance_units,
+    s.amount_units
+FROM billing.wallets w JOIN (
+    SELECT wallet_id, sum(amount_units)::bigint AS amount_units FROM pg_temp.incoming
+    WHERE verdict = 'new' AND wallet_id IS NOT NULL GROUP BY wallet_id
+) s ON s.wallet_id = w.id
+ORDER BY w.id FOR UPDATE OF w
+"""
+
+_WALLETS_MEANT = """
+SELECT count(DISTINCT wallet_id) FROM pg_temp.incoming
+WHERE verdict = 'new' AND wallet_id IS NOT NULL
+"""
+
+_TRANSACTIONS = """
+INSERT INTO billing.ledger_transactions (id, kind, reference, currency, recorded_at)
+SELECT t.id, %(kind)s, t.reference, t.currency, %(now)s
+FROM unnest(%(ids)s::uuid[], %(references)s::text[], %(currencies)s::text[])
+    AS t (id, reference, currency)
+"""
+
+_ENTRIES = """
+INSERT INTO billing.ledger_entries
+    (transaction_id, line_no, account, wallet_id, currency, amount_units, wallet_seq,
+     balance_after_units)
+SELECT t.id, side.line_no, side.account, t.wallet_id, t.currency,
+    CASE side.line_no WHEN 1 THEN -t.amount ELSE t.amount END,
+    CASE side.line_no WHEN 1 THEN t.seq END,
+    CASE side.line_no WHEN 1 THEN t.balance END
+FROM unnest(%(ids)s::uuid[], %(wallets)s::uuid[], %(currencies)s::text[], %(amounts)s::bigint[],
+        %(seqs)s::bigint[], %(balances)s::bigint[])
+    AS t (id, wallet_id, currency, amount, seq, balance)
+CROSS JOIN (VALUES (1, %(wallet_side)s), (2, %(usage_side)s)) AS side (line_no, account)
+"""
+
+_BALANCES = """
+UPDATE billing.wallets w
+SET balance_units = t.balance, entry_seq = t.seq, status = t.status, updated_at = %(now)s
+FROM unnest(%(wallets)s::uuid[], %(balances)s::bigint[], %(seqs)s::bigint[], %(statuses)s::text[])
+    AS t (id, balance, seq, status)
+WHERE w.id = t.id
+"""
+
+
+class UnknownWalletError(Exception):
+    """A row names a wallet that does not exist."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Debit:
+    wallet_id: UUID
+    currency: str
+    amount: int
+    seq: int
+    balance: int
+    status: str
+
+
+def post_debits(connection: Connection[Any], *, reference: str, now: datetime) -> None:
+    """Take what the new rows of `pg_temp.incoming` cost from their wallets.
+
+    Args:
+        reference: beginning of the natural key of each wallet's ledger transaction.
+
+    Raises:
+        UnknownWalletError: if a wallet does not exist.
+    """
+    rows = connection.execute(_LOCK).fetchall()
+    meant = connection.execute(_WALLETS_MEANT).fetchone()
+    if meant is None or len(rows) != meant[0]:
+        raise UnknownWalletError("the wallet does not exist")
+    debits = list(_debits(rows))
+    if not debits:
+        return
+    values = {
+        "kind": LedgerKind.USAGE.value,
+        "now": now,
+        "wallet_side": LedgerAccount.WALLET.value,
+        "usage_side": LedgerAccount.USAGE_UNBILLED.value,
+        "ids": [new_id() for _ in debits],
+        "references": [f"{reference}:{debit.wallet_id}" for debit in debits],
+        "wallets": [debit.wallet_id for debit in debits],
+        "currencies": [debit.currency for debit in debits],
+        "amounts": [debit.amount for debit in debits],
+        "seqs": [debit.seq for debit in debits],
+        "balances": [debit.balance for debit in debits],
+        "statuses": [debit.status for debit in debits],
+    }
+    for statement in (_TRANSACTIONS, _ENTRIES, _BALANCES):
+        connection.execute(statement, values)
+
+
+def _debits(rows: Iterable[tuple[Any, ...]]) -> Iterable[_Debit]:
+    for wallet_id, currency, balance, seq, credit_line, low_balance, amount in rows:
+        if amount:
+            after = balance - amount
+            status = status_for(after, credit_line, low_balance)
+            yield _Debit(wallet_id, currency, amount, seq + 1, after, status.value)

@@ -1,0 +1,119 @@
+"""One event as a row of PostgreSQL's binary COPY format, made once at the door.
+
+The intake writes the row, Redis carries it as bytes, and the writer hands it to COPY as it is: no
+object is made for an event between the two.
+"""
+
+import struct
+from collections.abc import Iterator
+from decimal import Decimal
+from functools import lru_cache
+from typing import Final
+from uuid import UUID
+
+from psycopg.types.numeric import dump_decimal_to_numeric_binary
+
+from billing.usage.event import UsageEvent
+
+COLUMNS: Final = (
+    ("wallet_id", "uuid"),
+    ("account_id", "uuid"),
+    ("rate_id", "uuid"),
+    ("amount_units", "bigint"),
+    ("source", "text"),
+    ("event_id", "text"),
+    ("body_hash", "bytea"),
+    ("event_type", "text"),
+    ("occurred_at", "timestamptz"),
+    ("quantity", "numeric"),
+    ("dimensions", "jsonb"),
+    ("vendor_cost", "numeric"),
+)
+"""What a row holds, in this order."""
+
+COPY_HEAD: Final = b"PGCOPY\n\xff\r\n\0" + bytes(8)
+COPY_TAIL: Final = b"\xff\xff"
+
+_NULL: Final = struct.pack(">i", -1)
+_FIELD_COUNT: Final = struct.pack(">h", len(COLUMNS))
+_POSTGRES_EPOCH_US: Final = 946_684_800_000_000
+_AMOUNT: Final = struct.Struct(">iq")
+_LENGTH: Final = struct.Struct(">i")
+_HASH_TYPE: Final = struct.Struct(">i8si")
+_TIME: Final = struct.Struct(">iqi")
+_JSON: Final = struct.Struct(">iB")
+
+
+def uuid_field(value: UUID | None) -> bytes:
+    """A uuid column's bytes."""
+    return _NULL if value is None else _LENGTH.pack(16) + value.bytes
+
+
+def row_head(wallet_id: UUID | None, account_id: UUID) -> bytes:
+    """The beginning of every row of an account; worth keeping."""
+    return _FIELD_COUNT + uuid_field(wallet_id) + uuid_field(account_id)
+
+
+@lru_cache(maxsize=4096)
+def _numeric(value: Decimal) -> bytes:
+    return bytes(dump_decimal_to_numeric_binary(value))
+
+
+def encode_row(head: bytes, rate: bytes, amount_units: int, event: UsageEvent) -> bytes:
+    """The whole row.
+
+    Args:
+        head: from `row_head`.
+        rate: from `uuid_field`, the rate that priced it.
+        amount_units: the provisional debit in wallet units, not negative.
+    """
+    source = event.source.encode()
+    event_id = event.event_id.encode()
+    event_type = event.event_type.encode()
+    quantity = _numeric(event.quantity)
+    json_text = event.dimensions_json
+    if event.cost is None:
+        cost = _NULL
+    else:
+        number = _numeric(event.cost)
+        cost = _LENGTH.pack(len(number)) + number
+    return b"".join(
+        (
+            head,
+            rate,
+            _AMOUNT.pack(8, amount_units),
+            _LENGTH.pack(len(source)),
+            source,
+            _LENGTH.pack(len(event_id)),
+            event_id,
+            _HASH_TYPE.pack(8, event.body_hash, len(event_type)),
+            event_type,
+            _TIME.pack(8, event.occurred_us - _POSTGRES_EPOCH_US, len(quantity)),
+            quantity,
+            _JSON.pack(len(json_text) + 1, 1),
+            json_text,
+            cost,
+        )
+    )
+
+
+def split_rows(rows: bytes) -> Iterator[bytes]:
+    """Each row of several joined ones.
+
+    Raises:
+        ValueError: if they are not rows of this shape.
+    """
+    at = 0
+    while at < len(rows):
+        start = at
+        if rows[at : at + 2] != _FIELD_COUNT:
+            raise ValueError(f"no row begins at byte {at}")
+        at += 2
+        for _ in COLUMNS:
+            if at + 4 > len(rows):
+                raise ValueError("the last row is cut off")
+            (length,) = _LENGTH.unpack_from(rows, at)
+            at += 4 + max(length, 0)
+        if at > len(rows):
+            raise ValueError("the last row is cut off")
+        yield rows[start:at]
