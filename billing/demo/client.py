@@ -68,11 +68,11 @@ class BillingApi:
         after: str | None = None
         while True:
             page = {"limit": _PAGE, **parameters, **({"after": after} if after else {})}
-            rows: list[dict[str, Any]] = self.send("GET", path, params=page).json()["data"]
-            yield from rows
-            if len(rows) < _PAGE:
+            answer = self.send("GET", path, params=page).json()
+            yield from answer["data"]
+            after = answer["meta"]["page"]["next"]
+            if after is None:
                 return
-            after = rows[-1]["id"]
 
     def content(self, path: str) -> bytes:
         """The bytes at a path, such as a PDF.
