@@ -22,6 +22,8 @@ class Settings(BaseSettings):
     database_url: str | None = Field(default=None, validation_alias="DATABASE_URL")
     redis_url: str | None = Field(default=None, validation_alias="REDIS_URL")
     local_dir: Path = Path(".local")
+    postgres_port: int = 15432
+    redis_port: int = 16379
     api_port: int = 8000
     console_port: int = 8501
     dagster_port: int = 3000

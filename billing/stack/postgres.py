@@ -81,12 +81,16 @@ class EmbeddedPostgres(EmbeddedServer):
         """How to reach any database of this server."""
         return f"postgresql://{SUPERUSER}@{ports.LOOPBACK}:{self.port}/{database}"
 
-    def prepare(self) -> None:
-        """Own the folder, end a left-over server, find the port free, create the cluster."""
-        place = self.place
-        make_private_dir(place.data, place.user)
+    def recover(self) -> None:
+        """Own the folder, and end a left-over server in it."""
+        make_private_dir(self.place.data, self.place.user)
         self.take_lock()
         self._stop_leftover()
+
+    def prepare(self) -> None:
+        """Recover, find the port free, create the cluster unless it is there."""
+        self.recover()
+        place = self.place
         ports.require_free(self.port, "PostgreSQL", "choose another with BILLING_POSTGRES_PORT")
         if not (place.data / "PG_VERSION").exists():
             self._initialise()

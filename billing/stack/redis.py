@@ -17,6 +17,7 @@ _SETTINGS: Mapping[str, str] = {
     "bind": ports.LOOPBACK,
     "protected-mode": "yes",
     "daemonize": "no",
+    "loglevel": "warning",
     "appendonly": "yes",
     "appendfsync": "always",
     "maxmemory-policy": "noeviction",
@@ -53,8 +54,8 @@ class EmbeddedRedis(EmbeddedServer):
         """How to reach the server."""
         return f"redis://{ports.LOOPBACK}:{self.port}/0"
 
-    def prepare(self) -> None:
-        """Own the folder, end a left-over server, find the port free, write the configuration."""
+    def recover(self) -> None:
+        """Own the folder, and end a left-over server in it."""
         make_private_dir(self.data_dir, None)
         self.take_lock()
         # we hold the lock of this folder: a server still working in it has lost its owner
@@ -63,6 +64,10 @@ class EmbeddedRedis(EmbeddedServer):
             lambda: not process.in_directory(self.data_dir), self.stop_seconds
         ):
             raise StackError(f"An earlier Redis still works in {self.data_dir}: end it first.")
+
+    def prepare(self) -> None:
+        """Recover, find the port free, write the configuration."""
+        self.recover()
         ports.require_free(self.port, "Redis", "choose another with BILLING_REDIS_PORT")
         conf = {**self._settings, "port": str(self.port), "dir": f'"{self.data_dir}"'}
         lines = (f"{name} {value}\n" for name, value in conf.items())

@@ -38,6 +38,14 @@ class EmbeddedServer(ABC):
         """How to reach the server."""
 
     @abstractmethod
+    def recover(self) -> None:
+        """Own the data folder and end a server that lost its owner there; needs no port.
+
+        Raises:
+            StackError: if the folder cannot be had; the message says what to do.
+        """
+
+    @abstractmethod
     def prepare(self) -> None:
         """Bring about everything that must hold before the program is started.
 
