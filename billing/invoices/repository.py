@@ -110,6 +110,12 @@ def registration(session: Session, gstin: str) -> SupplierRegistration:
     return found
 
 
+def list_registrations(session: Session, actor: Actor) -> Sequence[SupplierRegistration]:
+    """Our registrations by GSTIN."""
+    actor.require(Permission.INVOICES_READ)
+    return session.scalars(select(SupplierRegistration).order_by(SupplierRegistration.gstin)).all()
+
+
 def list_rating_runs(session: Session, actor: Actor, *, limit: int = 50) -> Sequence[RatingRun]:
     """Rating runs, newest first."""
     actor.require(Permission.INVOICES_READ)

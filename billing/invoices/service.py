@@ -30,6 +30,18 @@ class RejectInvoice(Request):
     reason: str = Field(min_length=3, max_length=500)
 
 
+class SupplierBank(Request):
+    """Where customers transfer to; printed on invoices."""
+
+    account_name: str
+    account_number: str
+    bank_name: str
+    branch: str = ""
+    ifsc: str = ""
+    swift: str = ""
+    upi_id: str = ""
+
+
 class RegisterSupplier(Request):
     """One of our own GST registrations."""
 
@@ -43,7 +55,7 @@ class RegisterSupplier(Request):
     lut_valid_from: date | None = None
     lut_valid_to: date | None = None
     invoice_series: str = Field(default="INV", pattern=r"^[A-Z]{1,3}$")
-    bank_details: dict[str, str] = Field(default_factory=dict)
+    bank_details: SupplierBank | None = None
     is_default: bool = True
 
 
@@ -82,7 +94,8 @@ def register_supplier(ctx: Context, request: RegisterSupplier) -> SupplierRegist
     if request.is_default:
         ctx.session.execute(update(SupplierRegistration).values(is_default=False))
     row = SupplierRegistration(
-        **request.model_dump(exclude={"gstin"}),
+        **request.model_dump(exclude={"gstin", "bank_details"}),
+        bank_details=request.bank_details.model_dump() if request.bank_details else {},
         gstin=number.value,
         state_code=number.state_code,
     )

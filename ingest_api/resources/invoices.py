@@ -1,0 +1,232 @@
+"""Invoices: drafts under review, issued documents, their PDFs."""
+
+from collections.abc import Sequence
+from datetime import date, datetime
+from typing import Annotated, Any
+from uuid import UUID
+
+from fastapi import APIRouter, Body, Query, Response
+from pydantic import Field
+
+from billing.access.actor import Actor
+from billing.access.roles import Permission
+from billing.commands import Request
+from billing.invoices.repository import get_invoice, list_invoices
+from billing.invoices.service import (
+    RejectInvoice,
+    SubmitInvoice,
+    reject_invoice,
+    submit_invoice,
+)
+from billing.invoices.tables import Invoice, InvoiceLine, InvoiceStatus, ReviewState
+from billing.tax.model import TaxHead
+from ingest_api.auth import needs
+from ingest_api.dependencies import (
+    Commands,
+    CurrentServices,
+    Envelope,
+    Paging,
+    ReadSession,
+    WriteSession,
+    build,
+)
+from ingest_api.envelope import Amount, Answer, Attributes, ListAnswer, Resource, refer
+from invoicing.issue import ApproveInvoice, approve_invoice
+from invoicing.storage import invoice_pdf
+
+router = APIRouter(prefix="/invoices", tags=["invoices"])
+
+Reader = Annotated[Actor, needs(Permission.INVOICES_READ)]
+Writer = Annotated[Actor, needs(Permission.INVOICES_WRITE)]
+Approver = Annotated[Actor, needs(Permission.INVOICES_APPROVE)]
+
+
+class TaxAttributes(Attributes):
+    """One head of tax on a line."""
+
+    head: TaxHead
+    rate: Amount
+    taxable_minor: int
+    tax_minor: int
+
+
+class LineAttributes(Attributes):
+    """One line; amounts are minor units of the invoice's currency."""
+
+    line_ref: str
+    description: str
+    item_code: str
+    sac: str
+    quantity: Amount
+    unit: str
+    unit_price: Amount | None
+    amount_minor: int
+    period_start: date
+    period_end: date
+    tier_breakdown: list[dict[str, Any]]
+    taxes: list[TaxAttributes]
+
+
+class InvoiceSummary(Attributes):
+    """An invoice in a list; `period_end` is the first day after the period."""
+
+    number: str | None
+    status: InvoiceStatus
+    review_state: ReviewState
+    review_note: str | None
+    reviewed_by: str | None
+    period_start: date
+    period_end: date
+    invoice_month: date
+    issue_date: date | None
+    due_date: date | None
+    currency: str
+    taxable_minor: int
+    tax_minor: int
+    total_minor: int
+    settled_minor: int
+    snapshot_hash: str | None
+    created_at: datetime
+    updated_at: datetime
+
+
+class InvoiceAttributes(InvoiceSummary):
+    """An invoice with its lines and their taxes."""
+
+    tax_decision: dict[str, Any]
+    lines: list[LineAttributes]
+
+
+class Rejection(Request):
+    """What is wrong with a draft."""
+
+    reason: str = Field(min_length=3, max_length=500, pattern=r"^[^\x00]*$")
+
+
+class Approval(Request):
+    """The day of issue in India; today if it is left out."""
+
+    issue_date: date | None = None
+
+
+def invoice_summary(row: Invoice) -> Resource[InvoiceSummary]:
+    """An invoice in a list."""
+    return Resource(
+        id=str(row.id),
+        type="invoice",
+        attributes=InvoiceSummary.model_validate(row),
+        relationships=_relations(row),
+    )
+
+
+def invoice_resource(row: Invoice) -> Resource[InvoiceAttributes]:
+    """An invoice with everything on it."""
+    summary = InvoiceSummary.model_validate(row).model_dump()
+    return Resource(
+        id=str(row.id),
+        type="invoice",
+        attributes=InvoiceAttributes(
+            **summary, tax_decision=row.tax_decision, lines=_lines(row.lines)
+        ),
+        relationships=_relations(row),
+    )
+
+
+def _lines(rows: Sequence[InvoiceLine]) -> list[LineAttributes]:
+    return [LineAttributes.model_validate(row) for row in rows]
+
+
+def _relations(row: Invoice) -> Any:
+    return refer(
+        account=("account", row.account_id),
+        customer=("customer", row.customer_id),
+        rating_run=("rating_run", row.rating_run_id),
+    )
+
+
+@router.get("", summary="List invoices")
+def list_all(
+    session: ReadSession,
+    actor: Reader,
+    reply: Envelope,
+    page: Paging,
+    status: Annotated[InvoiceStatus | None, Query()] = None,
+    review_state: Annotated[ReviewState | None, Query()] = None,
+    invoice_month: Annotated[date | None, Query(description="First day of the month.")] = None,
+    customer_id: Annotated[UUID | None, Query()] = None,
+) -> ListAnswer[InvoiceSummary]:
+    """Invoices, newest first."""
+    rows = list_invoices(
+        session,
+        actor,
+        status=status,
+        review_state=review_state,
+        invoice_month=invoice_month,
+        customer_id=customer_id,
+        **page.fetch,
+    )
+    return reply.page(rows, page.limit, invoice_summary)
+
+
+@router.get("/{invoice_id}", summary="Get an invoice")
+def get(
+    session: ReadSession, actor: Reader, reply: Envelope, invoice_id: UUID
+) -> Answer[InvoiceAttributes]:
+    """One invoice with its lines, tiers and taxes."""
+    return reply.one(invoice_resource(get_invoice(session, actor, invoice_id)))
+
+
+@router.post("/{invoice_id}/submit", summary="Submit a draft for review")
+def submit(
+    ctx: Commands, actor: Writer, reply: Envelope, invoice_id: UUID
+) -> Answer[InvoiceAttributes]:
+    """Move a draft into review."""
+    submit_invoice(ctx, build(SubmitInvoice, invoice_id=invoice_id))
+    return reply.one(invoice_resource(get_invoice(ctx.session, actor, invoice_id)))
+
+
+@router.post("/{invoice_id}/reject", summary="Reject a draft")
+def reject(
+    ctx: Commands,
+    actor: Approver,
+    reply: Envelope,
+    invoice_id: UUID,
+    body: Annotated[Rejection, Body(examples=[{"reason": "The contract discount is missing."}])],
+) -> Answer[InvoiceAttributes]:
+    """Send a draft back with what is wrong."""
+    reject_invoice(ctx, build(RejectInvoice, invoice_id=invoice_id, reason=body.reason))
+    return reply.one(invoice_resource(get_invoice(ctx.session, actor, invoice_id)))
+
+
+@router.post("/{invoice_id}/approve", summary="Approve and issue a draft")
+def approve(
+    ctx: Commands,
+    actor: Approver,
+    reply: Envelope,
+    invoice_id: UUID,
+    body: Annotated[Approval | None, Body(examples=[{"issue_date": "2026-11-03"}])] = None,
+) -> Answer[InvoiceAttributes]:
+    """Give a draft its number, settle it if prepaid, and freeze it."""
+    day = body.issue_date if body else None
+    approve_invoice(ctx, build(ApproveInvoice, invoice_id=invoice_id, issue_date=day))
+    return reply.one(invoice_resource(get_invoice(ctx.session, actor, invoice_id)))
+
+
+@router.get(
+    "/{invoice_id}/pdf",
+    summary="Get the PDF",
+    response_class=Response,
+    responses={200: {"content": {"application/pdf": {}}, "description": "The document."}},
+)
+def pdf(
+    session: WriteSession, actor: Reader, services: CurrentServices, invoice_id: UUID
+) -> Response:
+    """The document as it was issued; a draft's is marked as a draft and not kept."""
+    invoice = get_invoice(session, actor, invoice_id)
+    content = invoice_pdf(session, invoice_id, services.clock)
+    name = f"{invoice.number or 'draft'}.pdf"
+    return Response(
+        content,
+        media_type="application/pdf",
+        headers={"Content-Disposition": f'inline; filename="{name}"'},
+    )
