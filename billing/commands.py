@@ -16,7 +16,7 @@ from functools import wraps
 from typing import Any, Concatenate, ParamSpec, TypeVar
 from uuid import UUID
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, field_validator
 from sqlalchemy import event, inspect, select
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.orm import InstanceState, Session, UOWTransaction
@@ -39,6 +39,14 @@ class Request(BaseModel):
     """Base of a command's input: complete, immutable, and nothing that is not asked for."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+
+    @field_validator("*")
+    @classmethod
+    def _refuse_nul(cls, value: object) -> object:
+        """PostgreSQL cannot store the character NUL; better a named field than its error."""
+        if _has_nul(value):
+            raise ValueError("remove the NUL character")
+        return value
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,6 +100,14 @@ def canonical_json(value: object) -> str:
     return json.dumps(
         value, default=_plain, sort_keys=True, separators=(",", ":"), ensure_ascii=False
     )
+
+
+def _has_nul(value: object) -> bool:
+    if isinstance(value, str):
+        return "\x00" in value
+    if isinstance(value, dict):
+        return any(_has_nul(part) for pair in value.items() for part in pair)
+    return isinstance(value, list | tuple) and any(_has_nul(part) for part in value)
 
 
 def _plain(value: object) -> object:

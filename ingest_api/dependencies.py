@@ -95,9 +95,7 @@ def page_request(
     limit: Annotated[
         int, Query(ge=1, le=MAX_LIMIT, description="At most this many.")
     ] = DEFAULT_LIMIT,
-    after: Annotated[
-        UUID | None, Query(description="`meta.page.next` of the page before.")
-    ] = None,
+    after: Annotated[UUID | None, Query(description="`meta.page.next` of the page before.")] = None,
 ) -> PageRequest:
     """The page that the query asks for."""
     return PageRequest(limit, after)

@@ -1,17 +1,17 @@
 """The one shape of every answer: data with its meta, or an error with its reference."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from decimal import Decimal
-from typing import Annotated, Any, Generic, Literal, Protocol, TypeVar
+from typing import Annotated, Any, Final, Generic, Literal, TypeVar
 from uuid import UUID
 
 from pydantic import BaseModel, ConfigDict, Field, PlainSerializer
 
 from billing.clock import Clock
 
-API_VERSION = "1.0"
+API_VERSION: Final = "1.0"
 DEFAULT_LIMIT = 50
 MAX_LIMIT = 200
 
@@ -112,15 +112,6 @@ class ErrorAnswer(BaseModel):
     meta: Meta
 
 
-class HasId(Protocol):
-    """A row that lists can be continued after."""
-
-    @property
-    def id(self) -> Any:
-        """Its identifier."""
-        ...
-
-
 @dataclass(frozen=True, slots=True)
 class Reply:
     """Puts rows into the envelope, with the time of the answer."""
@@ -136,10 +127,15 @@ class Reply:
         rows: Sequence[RowT],
         limit: int,
         convert: Callable[[RowT], Resource[AttributesT]],
+        next_page: str | None = None,
     ) -> ListAnswer[AttributesT]:
-        """A page of at most `limit` rows; one more in `rows` tells that the list goes on."""
+        """A page of at most `limit` rows; one more in `rows` tells that the list goes on.
+
+        Args:
+            next_page: where it goes on, if not after the id of the last row shown.
+        """
         shown = [convert(row) for row in rows[:limit]]
-        following = shown[-1].id if len(rows) > limit else None
+        following = (next_page or shown[-1].id) if len(rows) > limit else None
         return self._list(shown, Page(limit=limit, next=following))
 
     def all(
@@ -152,7 +148,7 @@ class Reply:
         return ListAnswer(data=shown, meta=ListMeta(timestamp=self.clock.now(), page=page))
 
 
-def refer(**targets: tuple[str, UUID | None]) -> Mapping[str, Reference | None]:
+def refer(**targets: tuple[str, UUID | None]) -> dict[str, Reference | None]:
     """Relationships by name, each given as a type and an id or None."""
     return {
         name: Reference(id=str(target_id), type=kind) if target_id else None

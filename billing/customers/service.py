@@ -5,7 +5,7 @@ from datetime import date, timedelta
 from uuid import UUID
 from zoneinfo import available_timezones
 
-from pydantic import Field
+from pydantic import Field, field_validator
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
@@ -42,18 +42,29 @@ class CreateCustomer(Request):
     email: str | None = Field(default=None, max_length=254, pattern=r"^[^@\s\x00]+@[^@\s\x00]+$")
 
 
-class UpdateCustomer(Request):
+class CustomerChanges(Request):
     """New values for what is given."""
 
-    customer_id: UUID
     name: str | None = Field(default=None, min_length=1, max_length=200, pattern=_TEXT)
     email: str | None = Field(default=None, max_length=254, pattern=r"^[^@\s\x00]+@[^@\s\x00]+$")
 
+    @field_validator("name")
+    @classmethod
+    def _keeps_a_name(cls, name: str | None) -> str:
+        if name is None:
+            raise ValueError("leave the name out to keep it; a customer always has one")
+        return name
 
-class AddTaxProfile(Request):
-    """How the customer is taxed from a day on."""
+
+class UpdateCustomer(CustomerChanges):
+    """Change one customer."""
 
     customer_id: UUID
+
+
+class TaxProfileFields(Request):
+    """How a customer is taxed from a day on."""
+
     valid_from: date
     tax_kind: TaxKind
     legal_name: str = Field(min_length=1, max_length=200, pattern=_TEXT)
@@ -64,6 +75,12 @@ class AddTaxProfile(Request):
     state_code: str | None = None
     country: str = Field(default="IN", pattern=r"^[A-Z]{2}$")
     sez_authorised_operations: bool = False
+
+
+class AddTaxProfile(TaxProfileFields):
+    """Record how one customer is taxed."""
+
+    customer_id: UUID
 
 
 class CreateAccount(Request):
@@ -180,7 +197,10 @@ def add_alias(ctx: Context, request: AddAlias) -> AccountAlias:
             (AccountAlias.valid_to.is_(None)) | (AccountAlias.valid_to > request.valid_from),
         )
     )
-    if clash is not None or ctx.session.scalar(select(Account.id).filter_by(code=request.alias)):
+    code_of_another = select(Account.id).where(
+        Account.code == request.alias, Account.id != request.account_id
+    )
+    if clash is not None or ctx.session.scalar(code_of_another):
         raise ConflictError(
             f"The name {request.alias} is taken on {request.valid_from}; end it there first.",
             code="alias_taken",

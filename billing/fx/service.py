@@ -1,5 +1,6 @@
 """Recording exchange rates, and finding the one for a day."""
 
+from collections.abc import Sequence
 from datetime import date
 from decimal import Decimal
 
@@ -7,6 +8,7 @@ from pydantic import Field
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
+from billing.access.actor import Actor
 from billing.access.roles import Permission
 from billing.commands import Context, Request, command
 from billing.errors import ConflictError, FieldError, InvalidError
@@ -48,3 +50,14 @@ def rate_on(session: Session, currency: str, day: date) -> FxRate | None:
         .order_by(FxRate.rate_date.desc())
         .limit(1)
     ).one_or_none()
+
+
+def list_rates(
+    session: Session, actor: Actor, *, currency: str | None = None, limit: int = 400
+) -> Sequence[FxRate]:
+    """Rates, the newest day first."""
+    actor.require(Permission.INVOICES_READ)
+    query = select(FxRate).order_by(FxRate.rate_date.desc(), FxRate.currency).limit(limit)
+    if currency is not None:
+        query = query.where(FxRate.currency == currency)
+    return session.scalars(query).all()

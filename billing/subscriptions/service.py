@@ -32,13 +32,18 @@ class Subscribe(Request):
     quantity: Decimal = Field(default=Decimal(1), gt=0, max_digits=20)
 
 
-class ChangePlan(Request):
-    """Go on with another plan, or another quantity, from a local day on."""
+class PlanChoice(Request):
+    """Another plan, or another quantity, and the local day it begins."""
 
-    subscription_id: UUID
     plan_code: str
     from_day: date
     quantity: Decimal = Field(default=Decimal(1), gt=0, max_digits=20)
+
+
+class ChangePlan(PlanChoice):
+    """Go on with another plan, or another quantity."""
+
+    subscription_id: UUID
 
 
 class EndSubscription(Request):

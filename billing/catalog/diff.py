@@ -1,0 +1,80 @@
+"""What one plan version changes against another, path by path."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from decimal import Decimal
+from typing import Literal
+
+from billing.catalog.tables import Charge, PlanVersion, Rate
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """One difference; what is added has no `before`, what is removed no `after`."""
+
+    path: str
+    kind: Literal["added", "removed", "changed"]
+    before: str | None
+    after: str | None
+
+
+def diff_versions(older: PlanVersion, newer: PlanVersion) -> list[Change]:
+    """Every difference between two versions with their charges loaded, sorted by path.
+
+    Charges are the same if their code is, rates if their currency and match are, so that a new
+    order of either is no change.
+    """
+    before, after = _facts(older), _facts(newer)
+    return [
+        Change(path, _kind(path, before, after), before.get(path), after.get(path))
+        for path in sorted(before.keys() | after.keys())
+        if before.get(path) != after.get(path)
+    ]
+
+
+def _kind(
+    path: str, before: Mapping[str, str], after: Mapping[str, str]
+) -> Literal["added", "removed", "changed"]:
+    if path not in before:
+        return "added"
+    return "changed" if path in after else "removed"
+
+
+def _facts(version: PlanVersion) -> dict[str, str]:
+    facts = {"grace_days": str(version.grace_days)}
+    for charge in version.charges:
+        path = f"charges.{charge.code}"
+        facts |= _charge_facts(path, charge)
+        for rate in charge.rates:
+            facts |= _rate_facts(f"{path}.rates.{_rate_name(rate)}", rate)
+    return facts
+
+
+def _charge_facts(path: str, charge: Charge) -> dict[str, str]:
+    return {
+        f"{path}.name": charge.name,
+        f"{path}.item": charge.item.code,
+        f"{path}.price_model": charge.price_model.value,
+        f"{path}.prorated": str(charge.prorated).lower(),
+        f"{path}.free_units": _plain(charge.free_units),
+        f"{path}.match_dimensions": ", ".join(sorted(charge.match_dimensions)),
+    }
+
+
+def _rate_facts(path: str, rate: Rate) -> dict[str, str]:
+    facts = {}
+    for tier in rate.tiers:
+        here = f"{path}.tiers.{tier.ordinal}"
+        facts[f"{here}.up_to"] = "open" if tier.up_to is None else _plain(tier.up_to)
+        facts[f"{here}.unit_price"] = _plain(tier.unit_price)
+        facts[f"{here}.flat_amount"] = _plain(tier.flat_amount)
+    return facts
+
+
+def _rate_name(rate: Rate) -> str:
+    matched = ",".join(f"{name}={value}" for name, value in sorted(rate.match.items()))
+    return f"{rate.currency}[{matched}]"
+
+
+def _plain(number: Decimal) -> str:
+    return format(number.normalize() + 0, "f")

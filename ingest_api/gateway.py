@@ -1,0 +1,86 @@
+"""What surrounds every request: its id, the size of its body, the headers of its answer."""
+
+from collections import deque
+from collections.abc import Iterable
+from typing import Final
+
+from fastapi import Request
+from starlette.datastructures import Headers, MutableHeaders
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from billing.errors import TooLargeError
+from billing.ids import new_id
+from ingest_api.errors import error_response
+
+MAX_BODY_BYTES: Final = 4 * 1024 * 1024
+"""A plan version with five thousand rates has about one megabyte."""
+
+_PRIVATE: Final = {
+    "Cache-Control": "no-store",
+    "X-Content-Type-Options": "nosniff",
+    "Referrer-Policy": "no-referrer",
+    "X-Frame-Options": "DENY",
+}
+
+
+class Gateway:
+    """ASGI middleware around the whole application.
+
+    Bodies are read whole before the application sees them, so that too large a one is refused in
+    the envelope, whether or not it declared its length.
+    """
+
+    def __init__(self, app: ASGIApp, max_body_bytes: int = MAX_BODY_BYTES) -> None:
+        self._app = app
+        self._max_body_bytes = max_body_bytes
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Handle one request."""
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        request_id = new_id()
+        scope.setdefault("state", {})["request_id"] = request_id
+
+        async def send_with_headers(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                headers = MutableHeaders(scope=message)
+                headers["X-Request-Id"] = str(request_id)
+                for name, value in _PRIVATE.items():
+                    headers.setdefault(name, value)
+            await send(message)
+
+        body = await self._read(scope, receive)
+        if body is None:
+            refusal = error_response(
+                Request(scope),
+                TooLargeError(f"A request body may have {self._max_body_bytes} bytes."),
+            )
+            await refusal(scope, receive, send_with_headers)
+            return
+        await self._app(scope, _replay(body, receive), send_with_headers)
+
+    async def _read(self, scope: Scope, receive: Receive) -> list[Message] | None:
+        """The messages that carry the body, or None if it is too large."""
+        declared = Headers(scope=scope).get("content-length", "0")
+        if not declared.isdecimal() or int(declared) > self._max_body_bytes:
+            return None
+        messages: list[Message] = []
+        size = 0
+        while True:
+            message = await receive()
+            messages.append(message)
+            size += len(message.get("body", b""))
+            if size > self._max_body_bytes:
+                return None
+            if message["type"] != "http.request" or not message.get("more_body", False):
+                return messages
+
+
+def _replay(messages: Iterable[Message], receive: Receive) -> Receive:
+    waiting = deque(messages)
+
+    async def again() -> Message:
+        return waiting.popleft() if waiting else await receive()
+
+    return again

@@ -1,0 +1,69 @@
+"""The application: `uvicorn ingest_api.main:app`."""
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+from fastapi import FastAPI
+from fastapi.routing import APIRoute
+
+from billing.clock import Clock, SystemClock
+from billing.db.engine import open_engine
+from billing.settings import Settings
+from ingest_api import health
+from ingest_api.auth import require_declared_permissions
+from ingest_api.documentation import DESCRIPTION, install_documentation
+from ingest_api.envelope import API_VERSION
+from ingest_api.errors import RESPONSES, install_error_handlers
+from ingest_api.gateway import Gateway
+from ingest_api.resources import ROUTERS
+from ingest_api.services import Services
+
+PREFIX = "/api/v1"
+
+
+def create_app(settings: Settings, clock: Clock | None = None) -> FastAPI:
+    """The whole API; it connects to nothing before its first request.
+
+    Raises:
+        RuntimeError: if a route does not declare who may use it.
+    """
+    app = FastAPI(
+        title="OTPless Billing",
+        description=DESCRIPTION,
+        version=API_VERSION,
+        docs_url=None,
+        redoc_url=None,
+        redirect_slashes=False,
+        responses=RESPONSES,
+        lifespan=_lifespan,
+        generate_unique_id_function=_operation_id,
+    )
+    app.state.settings = settings
+    app.state.clock = clock or SystemClock()
+    app.add_middleware(Gateway)
+    install_error_handlers(app)
+    install_documentation(app)
+    app.include_router(health.router)
+    for router in ROUTERS:
+        app.include_router(router, prefix=PREFIX)
+    require_declared_permissions(app)
+    return app
+
+
+@asynccontextmanager
+async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
+    settings: Settings = app.state.settings
+    engine = open_engine(settings.require_database_url(), application="billing-api", pool_size=10)
+    app.state.services = Services(engine, settings, app.state.clock)
+    try:
+        yield
+    finally:
+        engine.dispose()
+
+
+def _operation_id(route: APIRoute) -> str:
+    """A stable name for generated clients, such as `customers_create`."""
+    return f"{str(route.tags[0]).replace(' ', '_')}_{route.name}" if route.tags else route.name
+
+
+app = create_app(Settings.load())

@@ -1,0 +1,368 @@
+"""Billable items, price plans, and the versions that hold their prices."""
+
+from datetime import datetime
+from decimal import Decimal
+from typing import Annotated, Any, Literal
+from uuid import UUID
+
+from fastapi import APIRouter, Body, Query
+from pydantic import Field
+
+from billing.access.actor import Actor
+from billing.access.roles import Permission
+from billing.catalog.diff import Change, diff_versions
+from billing.catalog.repository import (
+    get_plan,
+    get_version,
+    list_items,
+    list_plans,
+    list_versions,
+)
+from billing.catalog.requests import (
+    ChargeInput,
+    CreateItem,
+    CreatePlan,
+    DraftVersion,
+    PublishVersion,
+    ReplaceCharges,
+)
+from billing.catalog.service import (
+    create_item,
+    create_plan,
+    draft_version,
+    publish_version,
+    replace_charges,
+)
+from billing.catalog.tables import (
+    Aggregation,
+    BillableItem,
+    Charge,
+    ItemKind,
+    PlanVersion,
+    PriceModel,
+    PricePlan,
+    Rate,
+    VersionStatus,
+)
+from billing.commands import Request
+from ingest_api.auth import needs
+from ingest_api.dependencies import Commands, Envelope, ReadSession, build
+from ingest_api.envelope import Amount, Answer, Attributes, ListAnswer, Resource, refer
+
+router = APIRouter(tags=["catalogue"])
+
+Reader = Annotated[Actor, needs(Permission.CATALOG_READ)]
+Writer = Annotated[Actor, needs(Permission.CATALOG_WRITE)]
+
+
+class ItemAttributes(Attributes):
+    """Something that can be a line on an invoice."""
+
+    code: str
+    name: str
+    kind: ItemKind
+    event_type: str | None
+    event_filter: dict[str, Any]
+    aggregation: Aggregation
+    unit: str
+    sac: str
+    created_at: datetime
+
+
+class PlanAttributes(Attributes):
+    """A named offer."""
+
+    code: str
+    name: str
+    created_at: datetime
+
+
+class TierAttributes(Attributes):
+    """Units above the tier before, up to and including `up_to`; null is open."""
+
+    up_to: Amount | None
+    unit_price: Amount
+    flat_amount: Amount
+
+
+class RateAttributes(Attributes):
+    """The price of a charge for events that match."""
+
+    id: UUID
+    currency: str
+    match: dict[str, str]
+    tiers: list[TierAttributes]
+
+
+class ChargeAttributes(Attributes):
+    """One priced item of a version."""
+
+    id: UUID
+    code: str
+    name: str
+    item_code: str
+    price_model: PriceModel
+    prorated: bool
+    free_units: Amount
+    match_dimensions: list[str]
+    rates: list[RateAttributes]
+
+
+class VersionSummary(Attributes):
+    """Where a version stands."""
+
+    version: int
+    status: VersionStatus
+    grace_days: int
+    created_at: datetime
+    published_at: datetime | None
+
+
+class VersionAttributes(VersionSummary):
+    """A version with its prices."""
+
+    charges: list[ChargeAttributes]
+
+
+class ChangeAttributes(Attributes):
+    """One difference: what the older version says, and what the newer one does."""
+
+    path: str
+    kind: Literal["added", "removed", "changed"]
+    before: str | None
+    after: str | None
+
+
+class DiffAttributes(Attributes):
+    """How one version differs from another."""
+
+    changes: list[ChangeAttributes]
+
+
+class NewVersion(Request):
+    """The prices of a new version."""
+
+    grace_days: int = Field(default=3, ge=0, le=30)
+    charges: tuple[ChargeInput, ...] = Field(min_length=1, max_length=200)
+
+
+class NewCharges(Request):
+    """Other charges for a draft."""
+
+    charges: tuple[ChargeInput, ...] = Field(min_length=1, max_length=200)
+
+
+def item_resource(row: BillableItem) -> Resource[ItemAttributes]:
+    """A billable item as the API shows it."""
+    attributes = ItemAttributes.model_validate(row)
+    return Resource(id=str(row.id), type="billable_item", attributes=attributes)
+
+
+def plan_resource(row: PricePlan) -> Resource[PlanAttributes]:
+    """A plan as the API shows it."""
+    return Resource(
+        id=str(row.id), type="price_plan", attributes=PlanAttributes.model_validate(row)
+    )
+
+
+def version_summary(row: PlanVersion) -> Resource[VersionSummary]:
+    """A version in a list."""
+    return Resource(
+        id=str(row.id),
+        type="plan_version",
+        attributes=VersionSummary.model_validate(row),
+        relationships=refer(price_plan=("price_plan", row.plan_id)),
+    )
+
+
+def version_resource(row: PlanVersion) -> Resource[VersionAttributes]:
+    """A version with its prices."""
+    attributes = VersionAttributes(
+        **VersionSummary.model_validate(row).model_dump(),
+        charges=[_charge(charge) for charge in row.charges],
+    )
+    return Resource(
+        id=str(row.id),
+        type="plan_version",
+        attributes=attributes,
+        relationships=refer(price_plan=("price_plan", row.plan_id)),
+    )
+
+
+def _charge(row: Charge) -> ChargeAttributes:
+    return ChargeAttributes(
+        id=row.id,
+        code=row.code,
+        name=row.name,
+        item_code=row.item.code,
+        price_model=row.price_model,
+        prorated=row.prorated,
+        free_units=row.free_units or Decimal(0),
+        match_dimensions=row.match_dimensions,
+        rates=[_rate(rate) for rate in row.rates],
+    )
+
+
+def _rate(row: Rate) -> RateAttributes:
+    tiers = [TierAttributes.model_validate(tier) for tier in row.tiers]
+    return RateAttributes(id=row.id, currency=row.currency, match=row.match, tiers=tiers)
+
+
+_NEW_ITEM = {
+    "code": "otp-sms",
+    "name": "One-time passwords by SMS",
+    "kind": "usage",
+    "event_type": "otp.sms",
+    "event_filter": {"status": ["delivered", "sent"]},
+    "unit": "message",
+    "sac": "998429",
+}
+_NEW_VERSION = {
+    "charges": [
+        {
+            "code": "sms",
+            "name": "SMS",
+            "item_code": "otp-sms",
+            "price_model": "per_unit",
+            "match_dimensions": ["country"],
+            "rates": [
+                {
+                    "currency": "INR",
+                    "match": {"country": "IN"},
+                    "tiers": [{"unit_price": "0.22"}],
+                },
+                {"currency": "INR", "tiers": [{"unit_price": "3.90"}]},
+            ],
+        }
+    ]
+}
+
+
+@router.get("/billable-items", summary="List billable items")
+def list_billable_items(
+    session: ReadSession, actor: Reader, reply: Envelope
+) -> ListAnswer[ItemAttributes]:
+    """All billable items by code."""
+    return reply.all(list_items(session, actor), item_resource)
+
+
+@router.post("/billable-items", status_code=201, summary="Create a billable item")
+def create_billable_item(
+    ctx: Commands,
+    _: Writer,
+    reply: Envelope,
+    body: Annotated[CreateItem, Body(examples=[_NEW_ITEM])],
+) -> Answer[ItemAttributes]:
+    """Define something that plans can price."""
+    return reply.one(item_resource(create_item(ctx, body)))
+
+
+@router.get("/price-plans", summary="List price plans")
+def list_price_plans(
+    session: ReadSession, actor: Reader, reply: Envelope
+) -> ListAnswer[PlanAttributes]:
+    """All plans by code."""
+    return reply.all(list_plans(session, actor), plan_resource)
+
+
+@router.post("/price-plans", status_code=201, summary="Create a price plan")
+def create_price_plan(
+    ctx: Commands,
+    _: Writer,
+    reply: Envelope,
+    body: Annotated[CreatePlan, Body(examples=[{"code": "starter", "name": "Starter"}])],
+) -> Answer[PlanAttributes]:
+    """Name a new offer; its prices come with a version."""
+    return reply.one(plan_resource(create_plan(ctx, body)))
+
+
+@router.get("/price-plans/{plan_id}", summary="Get a price plan")
+def get_price_plan(
+    session: ReadSession, actor: Reader, reply: Envelope, plan_id: UUID
+) -> Answer[PlanAttributes]:
+    """One plan."""
+    return reply.one(plan_resource(get_plan(session, actor, plan_id)))
+
+
+@router.get("/price-plans/{plan_id}/versions", summary="List a plan's versions")
+def list_plan_versions(
+    session: ReadSession, actor: Reader, reply: Envelope, plan_id: UUID
+) -> ListAnswer[VersionSummary]:
+    """All versions, the newest first, without their charges."""
+    get_plan(session, actor, plan_id)
+    return reply.all(list_versions(session, actor, plan_id), version_summary)
+
+
+@router.post("/price-plans/{plan_id}/versions", status_code=201, summary="Draft a version")
+def draft_plan_version(
+    ctx: Commands,
+    _: Writer,
+    reply: Envelope,
+    plan_id: UUID,
+    body: Annotated[NewVersion, Body(examples=[_NEW_VERSION])],
+) -> Answer[VersionAttributes]:
+    """Write a new version with all its charges; everything wrong is named with its field."""
+    request = build(DraftVersion, plan_id=plan_id, **body.model_dump())
+    return _reloaded(ctx, reply, draft_version(ctx, request).id)
+
+
+@router.get("/plan-versions/{version_id}", summary="Get a plan version")
+def get_plan_version(
+    session: ReadSession, actor: Reader, reply: Envelope, version_id: UUID
+) -> Answer[VersionAttributes]:
+    """A version with its charges, rates and tiers."""
+    return reply.one(version_resource(get_version(session, actor, version_id)))
+
+
+@router.put("/plan-versions/{version_id}/charges", summary="Replace a draft's charges")
+def replace_version_charges(
+    ctx: Commands,
+    _: Writer,
+    reply: Envelope,
+    version_id: UUID,
+    body: Annotated[NewCharges, Body(examples=[_NEW_VERSION])],
+) -> Answer[VersionAttributes]:
+    """Give a draft other charges; a published version never changes."""
+    request = build(ReplaceCharges, plan_version_id=version_id, **body.model_dump())
+    return _reloaded(ctx, reply, replace_charges(ctx, request).id)
+
+
+@router.post("/plan-versions/{version_id}/publish", summary="Publish a draft")
+def publish_plan_version(
+    ctx: Commands, _: Writer, reply: Envelope, version_id: UUID
+) -> Answer[VersionAttributes]:
+    """Make a draft what new subscriptions get; who has the version before stays on it."""
+    published = publish_version(ctx, PublishVersion(plan_version_id=version_id))
+    return _reloaded(ctx, reply, published.id)
+
+
+@router.get("/plan-versions/{version_id}/diff", summary="Compare two versions")
+def diff_plan_versions(
+    session: ReadSession,
+    actor: Reader,
+    reply: Envelope,
+    version_id: UUID,
+    against: Annotated[UUID, Query(description="The older version's id.")],
+) -> Answer[DiffAttributes]:
+    """What this version changes against an older one, path by path."""
+    older = get_version(session, actor, against)
+    changes = diff_versions(older, get_version(session, actor, version_id))
+    return reply.one(_diff_resource(version_id, against, changes))
+
+
+def _diff_resource(
+    version_id: UUID, against: UUID, changes: list[Change]
+) -> Resource[DiffAttributes]:
+    shown = [ChangeAttributes.model_validate(change) for change in changes]
+    return Resource(
+        id=f"{version_id}:{against}",
+        type="plan_version_diff",
+        attributes=DiffAttributes(changes=shown),
+        relationships=refer(
+            version=("plan_version", version_id), against=("plan_version", against)
+        ),
+    )
+
+
+def _reloaded(ctx: Commands, reply: Envelope, version_id: UUID) -> Answer[VersionAttributes]:
+    return reply.one(version_resource(get_version(ctx.session, ctx.actor, version_id)))
