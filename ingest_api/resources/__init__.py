@@ -9,9 +9,12 @@ from ingest_api.resources import (
     catalog,
     customers,
     fx_rates,
+    invoices,
     rating_runs,
     subscriptions,
+    supplier_registrations,
     usage,
+    wallets,
 )
 
 ROUTERS: tuple[APIRouter, ...] = (
@@ -19,7 +22,10 @@ ROUTERS: tuple[APIRouter, ...] = (
     accounts.router,
     catalog.router,
     subscriptions.router,
+    wallets.router,
     usage.router,
+    invoices.router,
+    supplier_registrations.router,
     rating_runs.router,
     fx_rates.router,
     api_keys.router,
