@@ -1,0 +1,117 @@
+"""The two ends of the journal: what an admission call sends, and what a stream entry holds."""
+
+import struct
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import UTC, date, datetime, timedelta
+from typing import Any, Final
+from uuid import UUID
+
+from redis import Redis
+
+from billing.usage.batch import JournalEntry, Position
+from billing.usage.event import EPOCH, microseconds
+from billing.wallets.keys import DEDUPE_SECONDS, ShardKeys, day_before
+
+_HEAD: Final = struct.Struct(">16s8sHQI")
+_TIME: Final = struct.Struct(">Q")
+FORMAT: Final = b"1"
+
+
+@dataclass(slots=True)
+class Admission:
+    """One event on its way in."""
+
+    digest: bytes
+    body_hash: bytes
+    wallet_id: UUID | None
+    amount_units: int
+    row: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Admitted:
+    """Redis' answer to one call."""
+
+    position: Position | None
+    """Of the new stream entry; None if nothing was admitted."""
+    letters: str
+    """One for each event: see admit.lua."""
+    marks: list[tuple[datetime, Position]]
+    """For each `d`: when the first one was received, and its entry."""
+
+
+def admit_call(
+    keys: ShardKeys, admissions: Sequence[Admission], received_at: datetime
+) -> tuple[list[str], list[Any]]:
+    """Keys and arguments of one call of admit.lua."""
+    wallets: dict[UUID, int] = {}
+    heads = []
+    for one in admissions:
+        number = 0
+        if one.wallet_id is not None:
+            number = wallets.setdefault(one.wallet_id, len(wallets) + 1)
+        heads.append(_HEAD.pack(one.digest, one.body_hash, number, one.amount_units, len(one.row)))
+    today = received_at.astimezone(UTC).date()
+    return (
+        [keys.epoch_key, keys.stream, *(keys.wallet(wallet) for wallet in wallets)],
+        [
+            keys.epoch,
+            microseconds(received_at),
+            keys.buckets(today),
+            keys.buckets(day_before(today)),
+            DEDUPE_SECONDS,
+            b"".join(heads),
+            b"".join([one.row for one in admissions]),
+        ],
+    )
+
+
+def read_answer(answer: list[Any]) -> Admitted | None:
+    """What admit.lua says; None when it was fenced."""
+    if answer[0] != 1:
+        return None
+    _, entry_id, letters, marks = answer
+    return Admitted(
+        Position.parse(entry_id.decode()) if entry_id else None,
+        letters.decode(),
+        [_read_mark(mark) for mark in marks],
+    )
+
+
+def dedupe_field(body_hash: bytes, received_at: datetime) -> bytes:
+    """The mark of an event that PostgreSQL has, as a rebuild writes it."""
+    return body_hash + _TIME.pack(microseconds(received_at)) + b"0-0"
+
+
+def _read_mark(mark: bytes) -> tuple[datetime, Position]:
+    (received_us,) = _TIME.unpack_from(mark)
+    return EPOCH + timedelta(microseconds=received_us), Position.parse(mark[8:].decode())
+
+
+def read_entry(entry_id: bytes, fields: dict[bytes, bytes]) -> JournalEntry:
+    """A stream entry, or a broken one that says why."""
+    position = Position.parse(entry_id.decode())
+    if fields.get(b"v") != FORMAT:
+        return JournalEntry(position, EPOCH, 0, repr(fields).encode(), broken="unknown format")
+    try:
+        received_at = EPOCH + timedelta(microseconds=int(fields[b"r"]))
+        return JournalEntry(position, received_at, int(fields[b"n"]), fields[b"p"])
+    except (KeyError, ValueError, OverflowError) as error:
+        return JournalEntry(position, EPOCH, 0, repr(fields).encode(), broken=repr(error))
+
+
+def read_entries(
+    redis: Redis, keys: ShardKeys, after: Position, *, count: int, block_ms: int | None = None
+) -> list[JournalEntry]:
+    """The entries that follow a position; waits up to `block_ms` for the first."""
+    found: Any = redis.xread({keys.stream: str(after)}, count=count, block=block_ms)
+    if not found:
+        return []
+    entries = found[keys.stream.encode()][0] if isinstance(found, dict) else found[0][1]
+    return [read_entry(entry_id, fields) for entry_id, fields in entries]
+
+
+def utc_day(instant: datetime) -> date:
+    """The UTC day whose buckets an event received then is in."""
+    return instant.astimezone(UTC).date()

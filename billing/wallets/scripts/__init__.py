@@ -1,0 +1,55 @@
+"""The Lua scripts of the wallet path, and calling them by their digest."""
+
+import hashlib
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any, Final
+
+from redis import Redis
+from redis.asyncio import Redis as AsyncRedis
+from redis.exceptions import NoScriptError
+
+_FOLDER = Path(__file__).parent
+
+FENCED: Final = -3
+
+
+@dataclass(frozen=True)
+class Script:
+    """A script by its name."""
+
+    name: str
+
+    @cached_property
+    def text(self) -> str:
+        """Its source."""
+        return (_FOLDER / f"{self.name}.lua").read_text()
+
+    @cached_property
+    def sha(self) -> str:
+        """The digest under which Redis keeps it."""
+        return hashlib.sha1(self.text.encode(), usedforsecurity=False).hexdigest()
+
+    def call(self, redis: "Redis", keys: list[str], args: list[Any]) -> Any:
+        """Run it; it is loaded when the server does not know it."""
+        try:
+            return redis.evalsha(self.sha, len(keys), *keys, *args)
+        except NoScriptError:
+            redis.script_load(self.text)
+            return redis.evalsha(self.sha, len(keys), *keys, *args)
+
+    async def call_async(self, redis: "AsyncRedis", keys: list[str], args: list[Any]) -> Any:
+        """The same, without blocking."""
+        try:
+            return await redis.evalsha(self.sha, len(keys), *keys, *args)
+        except NoScriptError:
+            await redis.script_load(self.text)
+            return await redis.evalsha(self.sha, len(keys), *keys, *args)
+
+
+ADMIT: Final = Script("admit")
+ADJUST: Final = Script("adjust")
+COMPENSATE: Final = Script("compensate")
+LOAD: Final = Script("load")
+READ: Final = Script("read")

@@ -1,0 +1,236 @@
+"""Commands on wallets: open one, top it up, grant, correct, set its limits."""
+
+from uuid import UUID
+
+from pydantic import Field
+from sqlalchemy import select
+from sqlalchemy.orm import Session
+
+from billing.access.actor import Actor
+from billing.access.roles import Permission
+from billing.commands import Context, Request, command
+from billing.customers.tables import Account, BillingMode
+from billing.errors import ConflictError, FieldError, InvalidError, PreconditionError, not_found
+from billing.money import WALLET_UNITS_LIMIT, currency, minor_to_units
+from billing.wallets.ledger import Posting, lock_wallet, post_adjustment, status_of
+from billing.wallets.tables import (
+    LedgerAccount,
+    LedgerKind,
+    Wallet,
+    WalletAdjustment,
+    WalletStatus,
+)
+
+_REFERENCE = Field(min_length=1, max_length=128, pattern=r"^[A-Za-z0-9_.:/-]+$")
+_NOTE = Field(default="", max_length=500)
+
+
+class CreateWallet(Request):
+    """A wallet for a prepaid account, in the account's currency; amounts in minor units."""
+
+    account_id: UUID
+    credit_line_minor: int = Field(default=0, ge=0)
+    low_balance_minor: int = Field(default=0, ge=0)
+
+
+class SetWalletLimits(Request):
+    """How far below zero a wallet may go, and when it counts as low; in minor units."""
+
+    wallet_id: UUID
+    credit_line_minor: int = Field(ge=0)
+    low_balance_minor: int = Field(ge=0)
+
+
+class TopUp(Request):
+    """Money that came in: credits, exclusive of tax, and the tax that was paid with them."""
+
+    wallet_id: UUID
+    amount_minor: int = Field(gt=0)
+    tax_minor: int = Field(default=0, ge=0)
+    reference: str = _REFERENCE
+    """Natural key of the payment: the same one is never credited twice."""
+    note: str = _NOTE
+
+
+class GrantPromotion(Request):
+    """Credits given away."""
+
+    wallet_id: UUID
+    amount_minor: int = Field(gt=0)
+    reference: str = _REFERENCE
+    note: str = _NOTE
+
+
+class CorrectWallet(Request):
+    """A correction in wallet units, either way, with its reason."""
+
+    wallet_id: UUID
+    amount_units: int
+    reference: str = _REFERENCE
+    note: str = Field(min_length=3, max_length=500)
+
+
+@command("wallet.create", Permission.WALLETS_WRITE)
+def create_wallet(ctx: Context, request: CreateWallet) -> Wallet:
+    """Open a prepaid account's wallet, empty."""
+    account = ctx.session.get(Account, request.account_id, with_for_update=True)
+    if account is None:
+        raise not_found("account", request.account_id)
+    ctx.actor.require_customer(account.customer_id)
+    if account.billing_mode is not BillingMode.PREPAID:
+        raise PreconditionError("Only prepaid accounts have wallets.", code="not_prepaid")
+    if ctx.session.scalar(
+        select(Wallet.id).filter_by(account_id=account.id, currency=account.currency)
+    ):
+        raise ConflictError("The account has a wallet already.", code="wallet_exists")
+    now = ctx.clock.now()
+    wallet = Wallet(
+        account_id=account.id,
+        currency=account.currency,
+        shard=account.shard,
+        balance_units=0,
+        credit_line_units=_units(request.credit_line_minor, account.currency, "credit_line_minor"),
+        low_balance_units=_units(request.low_balance_minor, account.currency, "low_balance_minor"),
+        status=WalletStatus.SUSPENDED,
+        created_at=now,
+        updated_at=now,
+    )
+    wallet.status = status_of(wallet)
+    ctx.session.add(wallet)
+    return wallet
+
+
+@command("wallet.set_limits", Permission.WALLETS_WRITE)
+def set_wallet_limits(ctx: Context, request: SetWalletLimits) -> Wallet:
+    """Change the credit line and the low-balance mark."""
+    wallet = lock_wallet(ctx.session, get_wallet(ctx.session, ctx.actor, request.wallet_id))
+    wallet.credit_line_units = _units(
+        request.credit_line_minor, wallet.currency, "credit_line_minor"
+    )
+    wallet.low_balance_units = _units(
+        request.low_balance_minor, wallet.currency, "low_balance_minor"
+    )
+    wallet.status = status_of(wallet)
+    wallet.updated_at = ctx.clock.now()
+    return wallet
+
+
+@command("wallet.top_up", Permission.WALLETS_WRITE)
+def top_up(ctx: Context, request: TopUp) -> Wallet:
+    """Credit a payment: the wallet gains the credits, the tax waits for the invoice."""
+    wallet = get_wallet(ctx.session, ctx.actor, request.wallet_id)
+    reference = f"top_up:{request.reference}"
+    credits_units = _units(request.amount_minor, wallet.currency, "amount_minor")
+    tax_units = _units(request.tax_minor, wallet.currency, "tax_minor")
+    if _was_posted(ctx.session, wallet, reference, credits_units):
+        return wallet
+    tax = [
+        Posting(LedgerAccount.TAX_ON_ADVANCES, tax_units),
+        Posting(LedgerAccount.CASH, -tax_units),
+    ]
+    post_adjustment(
+        ctx.session,
+        wallet,
+        amount_units=credits_units,
+        kind=LedgerKind.TOP_UP,
+        counter_account=LedgerAccount.CASH,
+        reference=reference,
+        note=request.note,
+        actor=ctx.actor.name,
+        now=ctx.clock.now(),
+        further=tax if tax_units else (),
+    )
+    return wallet
+
+
+@command("wallet.grant", Permission.WALLETS_WRITE)
+def grant_promotion(ctx: Context, request: GrantPromotion) -> Wallet:
+    """Give credits away."""
+    wallet = get_wallet(ctx.session, ctx.actor, request.wallet_id)
+    units = _units(request.amount_minor, wallet.currency, "amount_minor")
+    return _adjust(ctx, wallet, request, units, LedgerKind.PROMOTION, LedgerAccount.PROMOTION)
+
+
+@command("wallet.correct", Permission.WALLETS_WRITE)
+def correct_wallet(ctx: Context, request: CorrectWallet) -> Wallet:
+    """Correct a balance, visibly."""
+    wallet = get_wallet(ctx.session, ctx.actor, request.wallet_id)
+    if not request.amount_units or abs(request.amount_units) >= WALLET_UNITS_LIMIT:
+        raise InvalidError(
+            "A correction must move something, and less than a wallet can hold.",
+            fields=[FieldError("amount_units", "must not be 0, and be below 2^53")],
+        )
+    return _adjust(
+        ctx,
+        wallet,
+        request,
+        request.amount_units,
+        LedgerKind.CORRECTION,
+        LedgerAccount.CORRECTION,
+    )
+
+
+def get_wallet(session: Session, actor: Actor, wallet_id: UUID) -> Wallet:
+    """A wallet that the actor may see.
+
+    Raises:
+        NotFoundError: if there is none, or it is another customer's.
+    """
+    wallet = session.get(Wallet, wallet_id)
+    if wallet is None:
+        raise not_found("wallet", wallet_id)
+    actor.require_customer(session.get_one(Account, wallet.account_id).customer_id)
+    return wallet
+
+
+def _adjust(
+    ctx: Context,
+    wallet: Wallet,
+    request: GrantPromotion | CorrectWallet,
+    amount_units: int,
+    kind: LedgerKind,
+    counter_account: LedgerAccount,
+) -> Wallet:
+    reference = f"{kind.value}:{request.reference}"
+    if not _was_posted(ctx.session, wallet, reference, amount_units):
+        post_adjustment(
+            ctx.session,
+            wallet,
+            amount_units=amount_units,
+            kind=kind,
+            counter_account=counter_account,
+            reference=reference,
+            note=request.note,
+            actor=ctx.actor.name,
+            now=ctx.clock.now(),
+        )
+    return wallet
+
+
+def _was_posted(session: Session, wallet: Wallet, reference: str, amount_units: int) -> bool:
+    """Whether this reference was credited before; the wallet is locked, so two cannot race.
+
+    Raises:
+        ConflictError: if it was, with another amount or on another wallet.
+    """
+    lock_wallet(session, wallet)
+    earlier = session.scalars(select(WalletAdjustment).filter_by(reference=reference)).one_or_none()
+    if earlier is None:
+        return False
+    if (earlier.wallet_id, earlier.amount_units) != (wallet.id, amount_units):
+        raise ConflictError(
+            f"The reference {reference} was used before with another amount or wallet.",
+            code="reference_reused",
+        )
+    return True
+
+
+def _units(amount_minor: int, code: str, field: str) -> int:
+    units = minor_to_units(amount_minor, currency(code).code)
+    if units >= WALLET_UNITS_LIMIT:
+        raise InvalidError(
+            "The amount is more than a wallet can hold.",
+            code="out_of_range",
+            fields=[FieldError(field, "is more than a wallet can hold")],
+        )
+    return units

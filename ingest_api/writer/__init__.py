@@ -1,0 +1,1 @@
+"""The ledger writer: moves each shard's journal from Redis into PostgreSQL."""

@@ -1,0 +1,52 @@
+"""`python -m ingest_api.writer`: one active writer per shard, until SIGTERM."""
+
+import signal
+import sys
+import threading
+from types import FrameType
+
+import structlog
+
+from billing.clock import SystemClock
+from billing.errors import BillingError
+from billing.settings import Settings
+from ingest_api.writer.shard import ShardWriter
+
+logger = structlog.get_logger(__name__)
+
+
+def main() -> int:
+    """Run a writer for every shard; the exit code is 0 after SIGTERM or SIGINT."""
+    settings = Settings.load()
+    stop = threading.Event()
+
+    def end(number: int, _: FrameType | None) -> None:
+        logger.info("stopping", signal=signal.Signals(number).name)
+        stop.set()
+
+    signal.signal(signal.SIGTERM, end)
+    signal.signal(signal.SIGINT, end)
+    try:
+        writers = [
+            ShardWriter(
+                shard,
+                settings.require_database_url(),
+                settings.require_redis_url(),
+                SystemClock(),
+                stop,
+            )
+            for shard in range(settings.shard_count)
+        ]
+    except BillingError as error:
+        logger.error("cannot start", reason=error.message)  # noqa: TRY400 - the sentence says it all
+        return 1
+    threads = [threading.Thread(target=one.run, name=f"shard-{one.shard}") for one in writers]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

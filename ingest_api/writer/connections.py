@@ -1,0 +1,37 @@
+"""How the writer reaches PostgreSQL and Redis: with limits, so that nothing hangs for ever."""
+
+from typing import Any
+
+import psycopg
+from psycopg import Connection
+from redis import Redis
+from redis.backoff import NoBackoff
+from redis.retry import Retry
+
+_OPTIONS = (
+    "-c timezone=UTC -c statement_timeout=30000 -c lock_timeout=5000 "
+    "-c idle_in_transaction_session_timeout=10000 -c tcp_keepalives_idle=5"
+)
+REDIS_TIMEOUT_SECONDS = 5
+
+
+def open_postgres(url: str, application: str) -> Connection[Any]:
+    """A connection that begins no transaction by itself."""
+    return psycopg.connect(
+        url,
+        autocommit=True,
+        connect_timeout=5,
+        application_name=application,
+        options=_OPTIONS,
+        prepare_threshold=3,
+    )
+
+
+def open_redis(url: str) -> "Redis":
+    """A client that tells of a failure at once: what to repeat is decided here, not by it."""
+    return Redis.from_url(
+        url,
+        socket_timeout=REDIS_TIMEOUT_SECONDS,
+        socket_connect_timeout=REDIS_TIMEOUT_SECONDS,
+        retry=Retry(NoBackoff(), 0),
+    )

@@ -1,0 +1,83 @@
+"""Carrying committed wallet changes to Redis, and trimming what nobody needs any more."""
+
+import threading
+from collections.abc import Callable
+from datetime import timedelta
+from time import monotonic
+from typing import Final, Self
+from uuid import UUID
+
+from billing.clock import Clock
+from billing.usage.batch import Position
+from billing.usage.event import microseconds
+from billing.wallets.keys import ShardKeys
+from billing.wallets.mirror import sync_wallets
+from ingest_api.writer.connections import open_postgres, open_redis
+
+CHANNEL: Final = "billing_wallets"
+KEEP: Final = timedelta(minutes=10)
+"""How long applied entries stay in the stream."""
+
+_SWEEP_SECONDS: Final = 5.0
+_LISTEN_SECONDS: Final = 0.2
+
+
+class Relay:
+    """A thread that applies adjustments to Redis as they are committed."""
+
+    def __init__(
+        self,
+        database_url: str,
+        redis_url: str,
+        keys: ShardKeys,
+        clock: Clock,
+        cursor: Callable[[], Position],
+    ) -> None:
+        self._database_url = database_url
+        self._redis_url = redis_url
+        self._keys = keys
+        self._clock = clock
+        self._cursor = cursor
+        self._stop = threading.Event()
+        self._thread = threading.Thread(target=self._run, name=f"relay-{keys.shard}", daemon=True)
+        self.failure: Exception | None = None
+        """Why it ended, if by itself."""
+
+    def __enter__(self) -> Self:
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._stop.set()
+        self._thread.join()
+
+    def _run(self) -> None:
+        try:
+            self._follow()
+        except Exception as error:  # noqa: BLE001 - whatever it is, the writer decides
+            self.failure = error
+
+    def _follow(self) -> None:
+        application = f"billing-relay-{self._keys.shard}"
+        with (
+            open_redis(self._redis_url) as redis,
+            open_postgres(self._database_url, application) as connection,
+        ):
+            connection.execute(f"LISTEN {CHANNEL}")
+            next_sweep = 0.0
+            while not self._stop.is_set():
+                if monotonic() >= next_sweep:
+                    # also catches what was committed before we listened
+                    sync_wallets(connection, redis, self._keys)
+                    redis.xtrim(self._keys.stream, minid=str(self._trim_point()))
+                    next_sweep = monotonic() + _SWEEP_SECONDS
+                notices = list(connection.notifies(timeout=_LISTEN_SECONDS, stop_after=1))
+                if notices:
+                    notices += connection.notifies(timeout=0)
+                    changed = {UUID(notice.payload) for notice in notices}
+                    sync_wallets(connection, redis, self._keys, sorted(changed))
+
+    def _trim_point(self) -> Position:
+        """Never beyond the cursor: the entry there proves that Redis is not an older copy."""
+        oldest_kept = microseconds(self._clock.now() - KEEP) // 1000
+        return min(self._cursor(), Position(max(oldest_kept, 0), 0))
