@@ -20,18 +20,16 @@ from billing.customers.tables import (
     Customer,
     TaxProfile,
 )
+from billing.customers.tax_profiles import AddTaxProfile, number_and_state
+from billing.db.locks import lock_for_transaction
 from billing.errors import ConflictError, FieldError, InvalidError, PreconditionError
 from billing.money import CURRENCIES
 from billing.periods import DEFAULT_ZONE
 from billing.settings import Settings
-from billing.tax import gstin
-from billing.tax.model import TaxKind
-from billing.tax.rules import states
 
 _CODE = r"^[a-z0-9][a-z0-9-]{1,62}$"
 _TEXT = r"^[^\x00]*$"
 _ALIAS = r"^[A-Za-z0-9_.:@-]{1,128}$"
-_WITHOUT_NUMBER = frozenset({TaxKind.UNREGISTERED, TaxKind.OVERSEAS})
 
 
 class CreateCustomer(Request):
@@ -58,27 +56,6 @@ class CustomerChanges(Request):
 
 class UpdateCustomer(CustomerChanges):
     """Change one customer."""
-
-    customer_id: UUID
-
-
-class TaxProfileFields(Request):
-    """How a customer is taxed from a day on."""
-
-    valid_from: date
-    tax_kind: TaxKind
-    legal_name: str = Field(min_length=1, max_length=200, pattern=_TEXT)
-    gstin: str | None = Field(default=None, max_length=20, pattern=_TEXT)
-    address_line: str = Field(min_length=1, max_length=300, pattern=_TEXT)
-    city: str = Field(min_length=1, max_length=100, pattern=_TEXT)
-    postal_code: str = Field(min_length=1, max_length=12, pattern=_TEXT)
-    state_code: str | None = None
-    country: str = Field(default="IN", pattern=r"^[A-Z]{2}$")
-    sez_authorised_operations: bool = False
-
-
-class AddTaxProfile(TaxProfileFields):
-    """Record how one customer is taxed."""
 
     customer_id: UUID
 
@@ -152,7 +129,7 @@ def add_tax_profile(ctx: Context, request: AddTaxProfile) -> TaxProfile:
             code="tax_profile_exists",
         )
     profile = TaxProfile(
-        **request.model_dump(exclude={"gstin", "state_code"}), **_number_and_state(request)
+        **request.model_dump(exclude={"gstin", "state_code"}), **number_and_state(request)
     )
     ctx.session.add(profile)
     return profile
@@ -191,6 +168,7 @@ def set_account_status(ctx: Context, request: SetAccountStatus) -> Account:
 def add_alias(ctx: Context, request: AddAlias) -> AccountAlias:
     """Let usage arrive under another name; one account at a time holds a name."""
     load_account(ctx.session, request.account_id)
+    lock_for_transaction(ctx.session, f"alias:{request.alias}")
     clash = ctx.session.scalar(
         select(AccountAlias).where(
             AccountAlias.alias == request.alias,
@@ -254,22 +232,3 @@ def _check_account(session: Session, request: CreateAccount) -> None:
             wrong.append(FieldError("parent_account_id", "the parent belongs to another customer"))
     if wrong:
         raise InvalidError("The account cannot be opened like this.", fields=wrong)
-
-
-def _number_and_state(request: AddTaxProfile) -> dict[str, str | None]:
-    """The GSTIN in normal form and the State, which must agree with each other."""
-    wrong = []
-    number = gstin.parse(request.gstin or "")
-    needs_number = request.tax_kind not in _WITHOUT_NUMBER
-    if needs_number and number.is_absent:
-        wrong.append(FieldError("gstin", f"a {request.tax_kind.value} customer has one"))
-    elif not number.is_absent and not number.is_usable:
-        wrong.extend(FieldError("gstin", reason.message) for reason in number.reasons)
-    if (request.tax_kind is TaxKind.OVERSEAS) == (request.country == "IN"):
-        wrong.append(FieldError("country", "overseas customers, and only they, are outside India"))
-    if request.state_code is not None and request.state_code not in states():
-        wrong.append(FieldError("state_code", "use the two-digit GST code of a State"))
-    if wrong:
-        raise InvalidError("The tax profile is not consistent.", fields=wrong)
-    state_code = request.state_code or (number.state_code if not number.is_absent else None)
-    return {"gstin": None if number.is_absent else number.value, "state_code": state_code}

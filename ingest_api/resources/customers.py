@@ -14,16 +14,15 @@ from billing.customers.repository import (
     list_tax_profiles,
 )
 from billing.customers.service import (
-    AddTaxProfile,
     CreateCustomer,
     CustomerChanges,
-    TaxProfileFields,
     UpdateCustomer,
     add_tax_profile,
     create_customer,
     update_customer,
 )
 from billing.customers.tables import Customer, TaxProfile
+from billing.customers.tax_profiles import AddTaxProfile, TaxProfileFields
 from billing.tax.model import TaxKind
 from ingest_api.auth import needs
 from ingest_api.dependencies import Commands, Envelope, Paging, ReadSession, SearchText, build
