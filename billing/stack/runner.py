@@ -13,6 +13,7 @@ from billing.settings import Settings
 from billing.stack import dagster, process, services
 from billing.stack.errors import StackError
 from billing.stack.paths import make_dir
+from billing.stack.ports import LOOPBACK
 from billing.stack.postgres import EmbeddedPostgres
 from billing.stack.redis import EmbeddedRedis
 from billing.stack.server import EmbeddedServer
@@ -121,9 +122,13 @@ class StackRunner:
             self.local_dir, state.database_url, state.redis_url, dict(ports)
         )
         if "pipeline" in names:
-            dagster.write_home(around.dagster_home)
+            dagster.write_home(around.dagster_home, LOOPBACK, ports["pipeline"])
             dagster.ensure_schema(state.database_url)
-        supervisor.start(services.applications(names, around))
+        made = services.applications(names, around)
+        # Dagster's first process creates its tables; two at once would get in each other's way
+        later = [one for one in made if one.name in services.AFTER_PIPELINE]
+        supervisor.start(one for one in made if one not in later)
+        supervisor.start(later)
 
     def _recover_servers(self, names: Sequence[str]) -> None:
         """Make the embedded servers, their folders owned, before ports are looked at."""

@@ -23,6 +23,7 @@ MARK = "BILLING_SUPERVISED_IN"
 
 SERVERS = ("postgres", "redis")
 APPLICATIONS = ("writer", "api", "pipeline", "dagster", "console")
+AFTER_PIPELINE = ("daemon", "dagster")
 NAMES = SERVERS + APPLICATIONS
 
 _NEEDS_DATABASE = frozenset(APPLICATIONS)
@@ -167,7 +168,7 @@ def _api(around: Surroundings) -> list[Service]:
     port = around.ports["api"]
     arguments = ["-m", "uvicorn", "ingest_api.main:app", "--host", ports.LOOPBACK]
     arguments += ["--port", str(port), "--no-access-log", "--timeout-graceful-shutdown", "10"]
-    return [_service("api", around, arguments, answers_http(port, "/healthz"))]
+    return [_service("api", around, arguments, answers_http(port, "/health/live"))]
 
 
 def _pipeline(around: Surroundings) -> list[Service]:
@@ -176,7 +177,8 @@ def _pipeline(around: Surroundings) -> list[Service]:
     code += ["-h", ports.LOOPBACK, "-p", str(port), "--location-name", "orchestration"]
     code += ["--use-python-environment-entry-point", "--inject-env-vars-from-instance"]
     code += ["--log-level", "warning"]
-    daemon = ["-m", "dagster._daemon", "run", *_at(port), "--log-level", "warning"]
+    workspace = ["-w", str(dagster.workspace_file(around.dagster_home))]
+    daemon = ["-m", "dagster._daemon", "run", *workspace, "--log-level", "warning"]
     return [
         _service("pipeline", around, code, accepts_connections(port)),
         _service("daemon", around, daemon, always),
@@ -185,13 +187,10 @@ def _pipeline(around: Surroundings) -> list[Service]:
 
 def _dagster(around: Surroundings) -> list[Service]:
     port = around.ports["dagster"]
+    workspace = ["-w", str(dagster.workspace_file(around.dagster_home))]
     web = ["-m", "dagster_webserver", "-h", ports.LOOPBACK, "-p", str(port)]
-    web += [*_at(around.ports["pipeline"]), "--dagster-log-level", "warning"]
+    web += [*workspace, "--dagster-log-level", "warning"]
     return [_service("dagster", around, web, answers_http(port, "/server_info"))]
-
-
-def _at(port: int) -> list[str]:
-    return ["--grpc-host", ports.LOOPBACK, "--grpc-port", str(port)]
 
 
 def _console(around: Surroundings) -> list[Service]:

@@ -5,6 +5,7 @@ import os
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
+from urllib.parse import urlsplit, urlunsplit
 
 from billing.stack.process import FileLock
 
@@ -24,7 +25,7 @@ class StackState:
     processes: Mapping[str, int] = field(default_factory=dict)
 
     def urls(self) -> list[tuple[str, str]]:
-        """The parts that run, with what a person calls them."""
+        """The parts that run, with what a person calls them, passwords left out."""
         parts = (
             ("console", self.console_url),
             ("API", self.api_url),
@@ -32,7 +33,16 @@ class StackState:
             ("PostgreSQL", self.database_url),
             ("Redis", self.redis_url),
         )
-        return [(name, url) for name, url in parts if url]
+        return [(name, without_password(url)) for name, url in parts if url]
+
+
+def without_password(url: str) -> str:
+    """A URL fit to be shown."""
+    parts = urlsplit(url)
+    if parts.password is None:
+        return url
+    who, _, where = parts.netloc.rpartition("@")
+    return urlunsplit(parts._replace(netloc=f"{who.partition(':')[0]}:***@{where}"))
 
 
 def state_file(local_dir: Path) -> Path:
