@@ -1,0 +1,142 @@
+"""Invoices over HTTP: review, approval, the PDF, and who sees what."""
+
+from collections.abc import Callable
+from datetime import date
+from uuid import UUID
+
+import pytest
+
+from billing.access.roles import Role
+from billing.db.unit_of_work import unit_of_work
+from invoicing.assemble import draft_invoices
+from tests.support.api import Api
+from tests.support.factories.parties import gstin, make_account, make_supplier
+from tests.support.marts import create_marts, make_rated_line, make_rating_run
+
+JUNE = date(2026, 6, 1)
+
+
+@pytest.fixture
+def new_draft(api: Api) -> Callable[[], tuple[str, UUID]]:
+    """Makes a draft of ₹118.00 and returns its id and its customer's."""
+    with unit_of_work(api.engine) as session:
+        create_marts(session)
+        make_supplier(session)
+
+    def make() -> tuple[str, UUID]:
+        with unit_of_work(api.engine) as session:
+            account = make_account(session)
+            run = make_rating_run(session, JUNE)
+            make_rated_line(session, run.id, account, amount_minor=10_000)
+            (draft,) = draft_invoices(session, JUNE, run.id, api.clock).created
+            return str(draft), account.customer_id
+
+    return make
+
+
+def test_a_draft_is_submitted_approved_and_read(
+    api: Api, new_draft: Callable[[], tuple[str, UUID]]
+) -> None:
+    draft, _ = new_draft()
+    api.post(f"/invoices/{draft}/submit", role=Role.FINANCE_ADMIN)
+    approved = api.post(
+        f"/invoices/{draft}/approve", {"issue_date": "2026-07-03"}, role=Role.FINANCE_ADMIN
+    )
+
+    attributes = api.get(f"/invoices/{draft}")["attributes"]
+    assert attributes == approved["attributes"]
+    assert attributes["number"] == "INV-2627-000001"
+    assert attributes["status"] == "due"
+    assert attributes["due_date"] == "2026-07-18"
+    assert (attributes["taxable_minor"], attributes["tax_minor"]) == (10_000, 1_800)
+    (line,) = attributes["lines"]
+    assert line["unit_price"] == "0.12"
+    assert [tax["head"] for tax in line["taxes"]] == ["CGST", "SGST"]
+
+
+def test_a_rejected_draft_says_why_to_whoever_approves_it(
+    api: Api, new_draft: Callable[[], tuple[str, UUID]]
+) -> None:
+    draft, _ = new_draft()
+    api.post(f"/invoices/{draft}/reject", {"reason": "The discount is missing."})
+
+    error = api.refused("POST", f"/invoices/{draft}/approve", 409)
+
+    assert error["code"] == "review_state"
+    assert "The discount is missing." in error["message"]
+
+
+def test_an_issued_invoice_cannot_be_approved_again(
+    api: Api, new_draft: Callable[[], tuple[str, UUID]]
+) -> None:
+    draft, _ = new_draft()
+    api.post(f"/invoices/{draft}/approve")
+
+    assert api.refused("POST", f"/invoices/{draft}/approve", 409)["code"] == "already_issued"
+
+
+def test_the_pdf_of_a_draft_is_marked_and_that_of_an_invoice_keeps_its_bytes(
+    api: Api, new_draft: Callable[[], tuple[str, UUID]]
+) -> None:
+    draft, _ = new_draft()
+    path = f"/api/v1/invoices/{draft}/pdf"
+    before = api.call("GET", path)
+    api.post(f"/invoices/{draft}/approve")
+    first, second = api.call("GET", path), api.call("GET", path)
+
+    assert before.headers["content-type"] == "application/pdf"
+    assert 'filename="draft.pdf"' in before.headers["content-disposition"]
+    assert 'filename="INV-2627-000001.pdf"' in first.headers["content-disposition"]
+    assert first.content == second.content != before.content
+
+
+def test_a_customer_sees_its_own_issued_invoices_only(
+    api: Api, new_draft: Callable[[], tuple[str, UUID]]
+) -> None:
+    mine, me = new_draft()
+    key = api.key_for(Role.CUSTOMER, str(me))
+    assert api.get("/invoices", key=key) == []
+    api.post(f"/invoices/{mine}/approve")
+    other, _ = new_draft()
+    api.post(f"/invoices/{other}/approve")
+
+    assert [row["id"] for row in api.get("/invoices", key=key)] == [mine]
+    for path in (f"/invoices/{other}", f"/invoices/{other}/pdf"):
+        api.refused("GET", path, 404, key=key)
+    api.refused("POST", f"/invoices/{mine}/submit", 403, key=key)
+
+
+@pytest.mark.parametrize("day", ["2026-06-01", "2026-13-01", "tomorrow", 20260703])
+def test_a_wrong_issue_date_changes_nothing(
+    api: Api, new_draft: Callable[[], tuple[str, UUID]], day: object
+) -> None:
+    draft, _ = new_draft()
+
+    api.refused("POST", f"/invoices/{draft}/approve", 400, json={"issue_date": day})
+
+    assert api.get(f"/invoices/{draft}")["attributes"]["status"] == "draft"
+
+
+def test_a_registration_is_checked_and_listed(api: Api) -> None:
+    body = {
+        "gstin": gstin("29"),
+        "legal_name": "OTPless Technologies Private Limited",
+        "trade_name": "OTPless",
+        "address_line": "1 Central Street",
+        "city": "Bengaluru",
+        "postal_code": "560001",
+        "bank_details": {
+            "account_name": "OTPless",
+            "account_number": "50200012345678",
+            "bank_name": "HDFC Bank",
+        },
+    }
+    wrong = body | {"gstin": gstin("29")[:-1] + "0"}
+    error = api.refused("POST", "/supplier-registrations", 400, json=wrong)
+    assert error["fields"][0]["field"] == "gstin"
+
+    api.post("/supplier-registrations", body)
+
+    (row,) = api.get("/supplier-registrations")
+    assert row["attributes"]["state_code"] == "29"
+    assert row["attributes"]["bank_details"]["ifsc"] == ""
