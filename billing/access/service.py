@@ -13,7 +13,7 @@ from datetime import datetime
 from uuid import UUID
 
 from pydantic import Field
-from sqlalchemy import select
+from sqlalchemy import or_, select
 from sqlalchemy.orm import Session
 
 from billing.access.actor import Actor
@@ -22,7 +22,14 @@ from billing.access.tables import ApiKey
 from billing.clock import Clock
 from billing.commands import Context, Request, command
 from billing.customers.tables import Customer
-from billing.errors import FieldError, InvalidError, UnauthenticatedError, not_found
+from billing.db.locks import lock_for_transaction
+from billing.errors import (
+    ConflictError,
+    FieldError,
+    InvalidError,
+    UnauthenticatedError,
+    not_found,
+)
 from billing.settings import Settings
 
 _SCHEME = "otpb"
@@ -91,6 +98,7 @@ def _create_api_key(ctx: Context, request: CreateApiKey, *, stored: _Stored) -> 
         )
     if request.customer_id and ctx.session.get(Customer, request.customer_id) is None:
         raise not_found("customer", request.customer_id)
+    _require_same_holder(ctx.session, request)
     key = ApiKey(
         prefix=stored.prefix,
         secret_hmac=stored.secret_hmac,
@@ -102,6 +110,26 @@ def _create_api_key(ctx: Context, request: CreateApiKey, *, stored: _Stored) -> 
     )
     ctx.session.add(key)
     return key
+
+
+def _require_same_holder(session: Session, request: CreateApiKey) -> None:
+    """A name stands for one holder, over all its keys: repeated requests are known by it.
+
+    Otherwise the idempotency key of one customer could answer with what another had asked for.
+    """
+    lock_for_transaction(session, f"api_key:{request.name}")
+    others = select(ApiKey).where(
+        ApiKey.name == request.name,
+        or_(
+            ApiKey.role != request.role,
+            ApiKey.customer_id.is_distinct_from(request.customer_id),
+        ),
+    )
+    if session.scalars(others.limit(1)).first() is not None:
+        raise ConflictError(
+            f"The name {request.name} belongs to another holder; choose another.",
+            code="name_taken",
+        )
 
 
 @command("api_key.revoke", Permission.ACCESS_WRITE)

@@ -23,7 +23,7 @@ def _exact(value: object) -> object:
 Price = Annotated[Decimal, BeforeValidator(_exact), Field(ge=0, max_digits=20)]
 """An amount of the rate's currency."""
 
-Units = Annotated[Decimal, BeforeValidator(_exact), Field(ge=0, max_digits=20)]
+Units = Annotated[Decimal, BeforeValidator(_exact), Field(ge=0, max_digits=20, decimal_places=12)]
 
 
 class TierInput(Request):
@@ -38,7 +38,9 @@ class RateInput(Request):
     """The price for events that match, in one currency."""
 
     currency: str
-    match: dict[str, str] = Field(default_factory=dict)
+    match: dict[str, Annotated[str, Field(min_length=1, max_length=100)]] = Field(
+        default_factory=dict
+    )
     tiers: tuple[TierInput, ...] = Field(min_length=1, max_length=50)
 
 

@@ -29,6 +29,8 @@ def errors_in(
         if codes.index(charge.code) != index:
             errors.append(FieldError(f"{path}.code", "each charge has a code of its own"))
         errors.extend(_charge_errors(path, charge, items.get(charge.item_code)))
+    errors.extend(_overlaps(charges, items))
+    errors.extend(_missing_currencies(charges))
     return errors
 
 
@@ -48,13 +50,6 @@ def refused_prepaid(charges: Sequence[Charge]) -> list[FieldError]:
     ]
 
 
-def are_ambiguous(one: Mapping[str, str], other: Mapping[str, str]) -> bool:
-    """Whether an event could match both of two rates equally well."""
-    if len(one) != len(other):
-        return False
-    return all(other.get(name, value) == value for name, value in one.items())
-
-
 def _charge_errors(
     path: str, charge: ChargeInput, item: BillableItem | None
 ) -> Iterator[FieldError]:
@@ -68,9 +63,10 @@ def _charge_errors(
         yield FieldError(path, "a flat charge has neither dimensions nor free units")
     if charge.prorated and charge.price_model is not PriceModel.FLAT:
         yield FieldError(f"{path}.prorated", "usage is never prorated")
-    for dimension in charge.match_dimensions:
-        if dimension not in DIMENSIONS:
-            yield FieldError(f"{path}.match_dimensions", f"use only {', '.join(DIMENSIONS)}")
+    if not set(charge.match_dimensions) <= set(DIMENSIONS):
+        yield FieldError(f"{path}.match_dimensions", f"use only {', '.join(DIMENSIONS)}")
+    if len(set(charge.match_dimensions)) < len(charge.match_dimensions):
+        yield FieldError(f"{path}.match_dimensions", "name each dimension once")
     for index, rate in enumerate(charge.rates):
         yield from _rate_errors(f"{path}.rates.{index}", charge, rate)
     yield from _ambiguities(path, charge.rates)
@@ -113,12 +109,69 @@ def _tier_errors(path: str, model: PriceModel, tiers: Sequence[TierInput]) -> It
 
 
 def _ambiguities(path: str, rates: Sequence[RateInput]) -> Iterator[FieldError]:
-    for (first, one), (second, other) in combinations(enumerate(rates), 2):
-        if one.currency == other.currency and are_ambiguous(one.match, other.match):
+    """Rates that one event could match equally well: as many dimensions, and none that differs.
+
+    Compared by groups of rates that name the same dimensions, not pair by pair, so that a long
+    list costs no more than its length.
+    """
+    groups: dict[tuple[str, frozenset[str]], list[int]] = {}
+    for index, rate in enumerate(rates):
+        groups.setdefault((rate.currency, frozenset(rate.match)), []).append(index)
+    found: dict[int, int] = {}
+    for names, members in groups.items():
+        for other_names, others in groups.items():
+            if names[0] == other_names[0] and len(names[1]) == len(other_names[1]):
+                shared = sorted(names[1] & other_names[1])
+                _note_equals(rates, (members, others), shared, found)
+    for second, first in sorted(found.items()):
+        yield FieldError(
+            f"{path}.rates.{second}.match",
+            f"an event could match this and rate {first} equally well",
+        )
+
+
+def _note_equals(
+    rates: Sequence[RateInput],
+    groups: tuple[Sequence[int], Sequence[int]],
+    shared: Sequence[str],
+    found: dict[int, int],
+) -> None:
+    """Note each rate of the second group that equals an earlier one of the first where it can."""
+    first_with: dict[tuple[str, ...], int] = {}
+    for index in groups[0]:
+        first_with.setdefault(tuple(rates[index].match[name] for name in shared), index)
+    for index in groups[1]:
+        earlier = first_with.get(tuple(rates[index].match[name] for name in shared))
+        if earlier is not None and earlier < index:
+            found.setdefault(index, earlier)
+
+
+def _overlaps(
+    charges: Sequence[ChargeInput], items: Mapping[str, BillableItem]
+) -> Iterator[FieldError]:
+    """Usage charges that would count one event twice; a wallet is debited once for an event."""
+    for (first, one), (second, other) in combinations(enumerate(charges), 2):
+        item, other_item = items.get(one.item_code), items.get(other.item_code)
+        if item is None or other_item is None or item.kind is not ItemKind.USAGE:
+            continue
+        if item.event_type == other_item.event_type and _could_share(
+            item.event_filter, other_item.event_filter
+        ):
             yield FieldError(
-                f"{path}.rates.{second}.match",
-                f"an event could match this and rate {first} equally well",
+                f"charges.{second}.item_code", f"charge {first} counts the same events"
             )
+
+
+def _could_share(one: Mapping[str, Sequence[str]], other: Mapping[str, Sequence[str]]) -> bool:
+    return all(set(one[name]) & set(other[name]) for name in one.keys() & other.keys())
+
+
+def _missing_currencies(charges: Sequence[ChargeInput]) -> Iterator[FieldError]:
+    """A version is sold in a currency as a whole, or not at all."""
+    wanted = {rate.currency for charge in charges for rate in charge.rates}
+    for index, charge in enumerate(charges):
+        if missing := sorted(wanted - {rate.currency for rate in charge.rates}):
+            yield FieldError(f"charges.{index}.rates", f"there is no rate in {', '.join(missing)}")
 
 
 def _decimals(number: Decimal) -> int:

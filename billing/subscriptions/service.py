@@ -13,7 +13,7 @@ from billing.catalog.rules import refused_prepaid
 from billing.catalog.tables import PlanVersion
 from billing.commands import Context, Request, command
 from billing.customers.repository import load_account
-from billing.customers.tables import Account, BillingMode
+from billing.customers.tables import Account, AccountStatus, BillingMode
 from billing.db.locks import lock_for_transaction
 from billing.errors import ConflictError, FieldError, InvalidError, PreconditionError
 from billing.invoices.tables import Invoice, InvoiceStatus
@@ -56,7 +56,9 @@ class EndSubscription(Request):
 @command("subscription.start", Permission.SUBSCRIPTIONS_WRITE)
 def subscribe(ctx: Context, request: Subscribe) -> Subscription:
     """Start a subscription; an account has one at a time."""
-    account = load_account(ctx.session, request.account_id)
+    account = load_account(ctx.session, request.account_id, lock=True)
+    if account.status is AccountStatus.CLOSED:
+        raise PreconditionError("The account is closed.", code="account_closed")
     if request.ends_on is not None and request.ends_on <= request.starts_on:
         raise InvalidError(
             "A subscription ends after it starts.",

@@ -76,8 +76,9 @@ class Api:
         """A new key."""
         with unit_of_work(self.engine) as session:
             context = Context(session, SYSTEM, self.clock)
+            name = f"{role} of {customer_id}" if customer_id else f"{role}"
             request = CreateApiKey.model_validate(
-                {"name": f"test {role}", "role": role, "customer_id": customer_id}
+                {"name": name, "role": role, "customer_id": customer_id}
             )
             text = create_api_key(context, request, self.settings)[1]
         assert text is not None
