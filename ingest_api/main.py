@@ -15,6 +15,9 @@ from ingest_api.documentation import DESCRIPTION, install_documentation
 from ingest_api.envelope import API_VERSION
 from ingest_api.errors import RESPONSES, install_error_handlers
 from ingest_api.gateway import Gateway
+from ingest_api.intake import revisions
+from ingest_api.intake.app import Intake
+from ingest_api.intake.openapi import describe_hot_routes
 from ingest_api.resources import ROUTERS
 from ingest_api.services import Services
 
@@ -46,7 +49,12 @@ def create_app(settings: Settings, clock: Clock | None = None) -> FastAPI:
     app.include_router(health.router)
     for router in ROUTERS:
         app.include_router(router, prefix=PREFIX)
+    app.include_router(revisions.router, prefix=PREFIX)
     require_declared_permissions(app)
+    # the hot routes ask for their permission themselves, and come first
+    app.state.intake = Intake(settings, app.state.clock)
+    app.router.routes[:0] = app.state.intake.routes
+    describe_hot_routes(app)
     return app
 
 
@@ -55,9 +63,11 @@ async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
     settings: Settings = app.state.settings
     engine = open_engine(settings.require_database_url(), application="billing-api", pool_size=10)
     app.state.services = Services(engine, settings, app.state.clock)
+    await app.state.intake.start()
     try:
         yield
     finally:
+        await app.state.intake.stop()
         engine.dispose()
 
 

@@ -131,13 +131,15 @@ class EventCheck:
     def __call__(self, sent: EventIn) -> UsageEvent | Rejected:
         """The event, or everything that is wrong with it."""
         wrong: list[FieldError] = []
-        account, by_alias = _account(sent, wrong)
+        account, by_alias = checked_account(sent.account_id, sent.alias, wrong)
         _match(wrong, "source", _ID, sent.source)
         _match(wrong, "event_id", _ID, sent.event_id)
-        _match(wrong, "event_type", _TYPE, sent.event_type)
+        checked_type(sent.event_type, wrong)
         occurred_us = self.occurred_us(sent.occurred_at, wrong)
-        quantity, quantity_text = _number(wrong, "quantity", sent.quantity)
-        cost, cost_text = (None, "") if sent.cost is UNSET else _number(wrong, "cost", sent.cost)
+        quantity, quantity_text = checked_number(wrong, "quantity", sent.quantity)
+        cost, cost_text = (
+            (None, "") if sent.cost is UNSET else checked_number(wrong, "cost", sent.cost)
+        )
         dimensions, encoded = checked_dimensions(sent.dimensions, wrong)
         if wrong:
             return Rejected(sent.source, sent.event_id, wrong)
@@ -173,17 +175,25 @@ class EventCheck:
         return occurred_us
 
 
-def _account(sent: EventIn, wrong: list[FieldError]) -> tuple[str, bool]:
-    if sent.account_id is not UNSET and sent.alias is not UNSET:
+def checked_account(
+    account_id: str | UnsetType, alias: str | UnsetType, wrong: list[FieldError]
+) -> tuple[str, bool]:
+    """How the sender names the account, and whether by an alias."""
+    if account_id is not UNSET and alias is not UNSET:
         wrong.append(FieldError("account_id", "send either account_id or alias, not both"))
-    if sent.account_id is not UNSET:
-        _match(wrong, "account_id", _ID, sent.account_id)
-        return sent.account_id, False
-    if sent.alias is not UNSET:
-        _match(wrong, "alias", _ALIAS, sent.alias)
-        return sent.alias, True
+    if account_id is not UNSET:
+        _match(wrong, "account_id", _ID, account_id)
+        return account_id, False
+    if alias is not UNSET:
+        _match(wrong, "alias", _ALIAS, alias)
+        return alias, True
     wrong.append(FieldError("account_id", "is required, unless alias is sent"))
     return "", False
+
+
+def checked_type(event_type: str, wrong: list[FieldError]) -> None:
+    """Note it if an event type is none."""
+    _match(wrong, "event_type", _TYPE, event_type)
 
 
 def _match(wrong: list[FieldError], field: str, pattern: re.Pattern[str], value: str) -> None:
@@ -191,7 +201,8 @@ def _match(wrong: list[FieldError], field: str, pattern: re.Pattern[str], value:
         wrong.append(FieldError(field, f"must match {pattern.pattern}"))
 
 
-def _number(wrong: list[FieldError], field: str, value: Number) -> tuple[Decimal, str]:
+def checked_number(wrong: list[FieldError], field: str, value: Number) -> tuple[Decimal, str]:
+    """A sent number with its canonical text; zero, if it is noted as wrong."""
     try:
         return decimal_of(value)
     except ValueError as error:

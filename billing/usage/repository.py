@@ -1,0 +1,89 @@
+"""Looking an event up: its revisions, what they were debited, and from which wallet."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from decimal import Decimal
+from uuid import UUID
+
+from sqlalchemy import text
+from sqlalchemy.orm import Session
+
+from billing.access.actor import Actor
+from billing.customers.tables import Account
+from billing.errors import NotFoundError
+from billing.usage.tables import EventKey
+
+_REVISIONS = text(
+    """
+    WITH RECURSIVE chain (accept_seq, superseded_by) AS (
+        SELECT CAST(:first AS bigint), (
+            SELECT superseded_by FROM usage.superseded_events
+            WHERE shard = :shard AND accept_seq = :first
+        )
+        UNION ALL
+        SELECT c.superseded_by, (
+            SELECT s.superseded_by FROM usage.superseded_events s
+            WHERE s.shard = :shard AND s.accept_seq = c.superseded_by
+        )
+        FROM chain c WHERE c.superseded_by IS NOT NULL
+    )
+    SELECT e.revision, e.accept_seq, e.account_id, e.event_type, e.occurred_at, e.quantity,
+        e.dimensions, e.vendor_cost, e.voided, e.received_at, e.recorded_at,
+        d.wallet_id, d.amount_units, d.rate_id
+    FROM chain c
+    JOIN usage.raw_events e ON e.shard = :shard AND e.accept_seq = c.accept_seq
+    LEFT JOIN usage.usage_debits d ON d.shard = :shard AND d.accept_seq = c.accept_seq
+    ORDER BY e.revision
+    """
+)
+
+
+@dataclass(frozen=True, slots=True)
+class EventRevision:
+    """An event as it was said to be; the last revision is the one that counts."""
+
+    revision: int
+    accept_seq: int
+    account_id: UUID
+    event_type: str
+    occurred_at: datetime
+    quantity: Decimal
+    dimensions: dict[str, str]
+    vendor_cost: Decimal | None
+    voided: bool
+    received_at: datetime
+    recorded_at: datetime
+    wallet_id: UUID | None
+    amount_units: int | None
+    """Provisional debit in wallet units; None without a wallet."""
+    rate_id: UUID | None
+
+
+@dataclass(frozen=True, slots=True)
+class EventHistory:
+    """An event with all its revisions, oldest first."""
+
+    key: EventKey
+    account: Account
+    revisions: Sequence[EventRevision]
+
+    @property
+    def latest(self) -> EventRevision:
+        """The one that counts."""
+        return self.revisions[-1]
+
+
+def get_event(session: Session, actor: Actor, source: str, event_id: str) -> EventHistory:
+    """An event by its identity.
+
+    Raises:
+        NotFoundError: if it was never taken in, or belongs to another customer.
+    """
+    key = session.get(EventKey, (source, event_id))
+    if key is None:
+        raise NotFoundError(f"There is no event {source}/{event_id}.")
+    account = session.get_one(Account, key.account_id)
+    actor.require_customer(account.customer_id)
+    rows = session.execute(_REVISIONS, {"shard": key.shard, "first": key.accept_seq})
+    return EventHistory(key, account, [EventRevision(**row._asdict()) for row in rows])

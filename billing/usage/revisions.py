@@ -1,0 +1,200 @@
+"""Amending and voiding events: a new revision, and the wallet's difference beside it.
+
+These begin in PostgreSQL, under the lock of the shard's row, so that a revision has its place in
+the order of acceptance. Redis hears of the difference as of any other adjustment.
+"""
+
+from datetime import UTC, datetime
+from decimal import Decimal
+from typing import Any, Self
+
+from pydantic import Field, model_validator
+from sqlalchemy import Connection, bindparam, text
+from sqlalchemy.dialects.postgresql import JSONB
+from sqlalchemy.orm import Session
+
+from billing.access.roles import Permission
+from billing.commands import Context, Request, command
+from billing.customers.tables import Account
+from billing.errors import FieldError, InvalidError
+from billing.usage.event import (
+    EventCheck,
+    checked_dimensions,
+    checked_number,
+    checked_type,
+    microseconds,
+)
+from billing.usage.repository import EventHistory, EventRevision, get_event
+from billing.usage.storage import is_hypertable, partition_statements
+from billing.usage.tables import ShardState, SupersededEvent, UsageDebit
+from billing.wallets.ledger import post_adjustment
+from billing.wallets.rate_card import load_account
+from billing.wallets.tables import LedgerAccount, LedgerKind, Wallet
+
+_RAW = text(
+    """
+    INSERT INTO usage.raw_events (occurred_at, shard, accept_seq, source, event_id, revision,
+        account_id, event_type, quantity, dimensions, vendor_cost, voided, received_at,
+        recorded_at)
+    VALUES (:occurred_at, :shard, :accept_seq, :source, :event_id, :revision, :account_id,
+        :event_type, :quantity, :dimensions, :vendor_cost, :voided, :now, :now)
+    """
+).bindparams(bindparam("dimensions", type_=JSONB))
+
+
+class ReviseEvent(Request):
+    """What an event should have been; fields that are not named stay as they are."""
+
+    source: str
+    event_id: str
+    void: bool = Field(default=False, strict=True)
+    event_type: str | None = None
+    occurred_at: datetime | None = None
+    quantity: int | str | None = None
+    dimensions: dict[str, str] | None = None
+    """All of them: those that are missing here are gone."""
+    cost: int | str | None = None
+
+    @model_validator(mode="after")
+    def _says_something(self) -> Self:
+        changes = self.model_fields_set - {"source", "event_id", "void"}
+        if self.void == bool(changes):
+            raise ValueError("send the fields to change, or void: true")
+        return self
+
+
+@command("event.revise", Permission.USAGE_AMEND)
+def revise_event(ctx: Context, request: ReviseEvent) -> Account:
+    """Amend or void an event, and return its account; saying what is already so changes nothing.
+
+    Raises:
+        NotFoundError: if there is no such event.
+        InvalidError: if a field is wrong.
+    """
+    session = ctx.session
+    key = get_event(session, ctx.actor, request.source, request.event_id).key
+    shard = session.get_one(ShardState, key.shard, with_for_update=True, populate_existing=True)
+    history = get_event(session, ctx.actor, request.source, request.event_id)
+    values = _values(ctx, request, history.latest)
+    if all(getattr(history.latest, name) == value for name, value in values.items()):
+        return history.account
+    shard.accept_seq += 1
+    _write(ctx, history, shard.accept_seq, values)
+    _debit(ctx, history, shard.accept_seq, values)
+    return history.account
+
+
+def _values(ctx: Context, request: ReviseEvent, latest: EventRevision) -> dict[str, Any]:
+    """The columns of the new revision that a revision can change."""
+    values = {
+        name: getattr(latest, name)
+        for name in ("event_type", "occurred_at", "quantity", "dimensions", "vendor_cost")
+    }
+    values["voided"] = request.void
+    wrong: list[FieldError] = []
+    if request.event_type is not None:
+        checked_type(request.event_type, wrong)
+        values["event_type"] = request.event_type
+    if request.occurred_at is not None:
+        values["occurred_at"] = _checked_time(ctx, request.occurred_at, wrong)
+    if request.quantity is not None:
+        values["quantity"], _ = checked_number(wrong, "quantity", request.quantity)
+    if request.cost is not None:
+        values["vendor_cost"], _ = checked_number(wrong, "cost", request.cost)
+    if request.dimensions is not None:
+        values["dimensions"], _ = checked_dimensions(request.dimensions, wrong)
+    if wrong:
+        raise InvalidError("The revision is not valid.", fields=wrong)
+    return values
+
+
+def _checked_time(ctx: Context, occurred_at: datetime, wrong: list[FieldError]) -> datetime:
+    if occurred_at.tzinfo is None:
+        wrong.append(FieldError("occurred_at", "needs an offset, such as +05:30"))
+        return occurred_at
+    # the event was taken in time; its revision may come whenever the truth does
+    EventCheck(ctx.clock.now(), backfill=True).occurred_us(occurred_at, wrong)
+    return occurred_at.astimezone(UTC)
+
+
+def _write(ctx: Context, history: EventHistory, accept_seq: int, values: dict[str, Any]) -> None:
+    session, key, now = ctx.session, history.key, ctx.clock.now()
+    _ensure_day(session.connection(), values["occurred_at"])
+    session.execute(
+        _RAW,
+        {
+            **values,
+            "shard": key.shard,
+            "accept_seq": accept_seq,
+            "source": key.source,
+            "event_id": key.event_id,
+            "revision": history.latest.revision + 1,
+            "account_id": history.latest.account_id,
+            "now": now,
+        },
+    )
+    session.add(
+        SupersededEvent(
+            shard=key.shard,
+            accept_seq=history.latest.accept_seq,
+            superseded_by=accept_seq,
+            occurred_at=history.latest.occurred_at,
+            recorded_at=now,
+        )
+    )
+
+
+def _debit(ctx: Context, history: EventHistory, accept_seq: int, values: dict[str, Any]) -> None:
+    """Debit the revision, and give the wallet the difference."""
+    before = history.latest
+    if before.wallet_id is None:
+        return
+    amount, rate_id = 0, None
+    if not values["voided"]:
+        amount, rate_id = _price(ctx.session, before, values)
+    ctx.session.add(
+        UsageDebit(
+            shard=history.key.shard,
+            accept_seq=accept_seq,
+            wallet_id=before.wallet_id,
+            amount_units=amount,
+            rate_id=rate_id,
+            occurred_at=values["occurred_at"],
+        )
+    )
+    difference = (before.amount_units or 0) - amount
+    if not difference:
+        return
+    post_adjustment(
+        ctx.session,
+        ctx.session.get_one(Wallet, before.wallet_id),
+        amount_units=difference,
+        kind=LedgerKind.AMENDMENT,
+        counter_account=LedgerAccount.USAGE_UNBILLED,
+        reference=f"amendment:{history.key.shard}:{accept_seq}",
+        note=f"{history.key.source}/{history.key.event_id}, revision {before.revision + 1}",
+        actor=ctx.actor.name,
+        now=ctx.clock.now(),
+    )
+
+
+def _price(session: Session, before: EventRevision, values: dict[str, Any]) -> tuple[int, Any]:
+    account = load_account(session, before.account_id)
+    if account is None:
+        raise LookupError(f"account {before.account_id} is gone")
+    occurred_us = microseconds(values["occurred_at"])
+    price = account.price(values["event_type"], values["dimensions"], occurred_us)
+    try:
+        return account.amount_units(price, Decimal(values["quantity"])), price.rate_id
+    except OverflowError:
+        raise InvalidError(
+            "The amount is more than a wallet can hold.",
+            code="out_of_range",
+            fields=[FieldError("quantity", "costs more than a wallet can hold")],
+        ) from None
+
+
+def _ensure_day(connection: Connection, occurred_at: datetime) -> None:
+    if not is_hypertable(connection):
+        for statement in partition_statements([occurred_at.date()]):
+            connection.execute(text(statement))

@@ -1,0 +1,1 @@
+"""The hot path: taking in usage events and answering authorisations, many per call of Redis."""

@@ -1,0 +1,115 @@
+"""The hot path as a whole: what it holds, its two routes, and its beginning and end."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Final
+
+from redis.asyncio import Redis
+from redis.asyncio.retry import Retry
+from redis.backoff import NoBackoff
+from sqlalchemy import Engine
+from starlette.applications import Starlette
+from starlette.datastructures import Headers
+from starlette.routing import Route
+
+from billing.clock import Clock, SystemClock
+from billing.db.engine import open_engine
+from billing.errors import UnavailableError
+from billing.settings import Settings
+from ingest_api.intake import http
+from ingest_api.intake.admission import ShardIntake
+from ingest_api.intake.authorizations import Authorizations, WalletReader
+from ingest_api.intake.directory import Directory
+from ingest_api.intake.events import Events
+from ingest_api.intake.listener import Listener
+
+EVENTS_PATH: Final = "/api/v1/events"
+AUTHORIZATIONS_PATH: Final = "/api/v1/authorizations"
+
+_REDIS_SECONDS: Final = 3
+
+
+class Intake:
+    """The two hot routes; they answer between `start` and `stop`."""
+
+    def __init__(self, settings: Settings, clock: Clock | None = None) -> None:
+        self._settings = settings
+        self._clock = clock or SystemClock()
+        self._events: Events | None = None
+        self._authorizations: Authorizations | None = None
+        self._engine: Engine | None = None
+        self._redis: Redis | None = None
+        self._listener: Listener | None = None
+
+    @property
+    def routes(self) -> list[Route]:
+        """Routes that are ASGI applications; put them before those of a framework."""
+        return [
+            Route(EVENTS_PATH, http.Route(self._on_events, self._clock), methods=["POST"]),
+            Route(
+                AUTHORIZATIONS_PATH,
+                http.Route(self._on_authorization, self._clock),
+                methods=["POST"],
+            ),
+        ]
+
+    async def start(self) -> None:
+        """Connect; what is away is waited for in the background."""
+        settings = self._settings
+        database_url = settings.require_database_url()
+        self._engine = engine = open_engine(database_url, application="billing-intake")
+        self._redis = redis = Redis.from_url(
+            settings.require_redis_url(),
+            socket_timeout=_REDIS_SECONDS,
+            socket_connect_timeout=_REDIS_SECONDS,
+            retry=Retry(NoBackoff(), 0),
+        )
+        directory = Directory(engine, settings, self._clock)
+        self._listener = listener = Listener(database_url, settings.shard_count, directory.forget)
+        listener.start()
+        shards = range(settings.shard_count)
+        self._events = Events(
+            directory,
+            [ShardIntake(shard, redis, listener, engine, self._clock) for shard in shards],
+            self._clock,
+        )
+        self._authorizations = Authorizations(
+            directory,
+            [WalletReader(shard, redis, listener, engine) for shard in shards],
+            self._clock,
+        )
+
+    async def stop(self) -> None:
+        """Let go of everything."""
+        if self._listener is not None:
+            await self._listener.stop()
+        if self._redis is not None:
+            await self._redis.aclose()
+        if self._engine is not None:
+            await asyncio.to_thread(self._engine.dispose)
+
+    async def _on_events(self, headers: Headers, body: bytes) -> http.Answer:
+        if self._events is None:
+            raise UnavailableError("The intake is starting.", code="try_again")
+        return await self._events.handle(headers, body)
+
+    async def _on_authorization(self, headers: Headers, body: bytes) -> http.Answer:
+        if self._authorizations is None:
+            raise UnavailableError("The intake is starting.", code="try_again")
+        return await self._authorizations.handle(headers, body)
+
+
+def create_intake_app(settings: Settings | None = None, clock: Clock | None = None) -> Starlette:
+    """The hot routes alone: `uvicorn --factory ingest_api.intake.app:create_intake_app`."""
+    intake = Intake(settings or Settings.load(), clock)
+
+    @asynccontextmanager
+    async def lifespan(_: Starlette) -> AsyncIterator[None]:
+        await intake.start()
+        try:
+            yield
+        finally:
+            await intake.stop()
+
+    return Starlette(routes=intake.routes, lifespan=lifespan)

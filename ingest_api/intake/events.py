@@ -1,0 +1,169 @@
+"""`POST /api/v1/events`: one event or a batch, each item answered for itself."""
+
+import asyncio
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from typing import Any, Final
+
+from starlette.datastructures import Headers
+
+from billing.access.actor import Actor
+from billing.access.roles import Permission
+from billing.clock import Clock
+from billing.errors import ConflictError, FieldError, InvalidError, UnavailableError
+from billing.usage.body import Item, read_events
+from billing.usage.event import EventCheck, Rejected, UsageEvent
+from billing.usage.row import encode_row
+from billing.wallets.journal import Admission
+from billing.wallets.rate_card import BillableAccount
+from ingest_api.intake.admission import MOST_PER_CALL, Named, Outcome, ShardIntake, Status
+from ingest_api.intake.directory import Directory
+from ingest_api.intake.http import Answer
+
+_REPLAY: Final = [(b"idempotent-replay", b"true")]
+_UNKNOWN_ACCOUNT: Final = "is not known, or did not name an account on that day"
+_REASONS: Final = {
+    "out_of_range": FieldError("quantity", "the amount or the balance exceeds what a wallet holds"),
+    "quarantined": FieldError("event_id", "was set aside for an operator; ask for its release"),
+}
+
+
+class Events:
+    """Takes in events."""
+
+    def __init__(self, directory: Directory, shards: Sequence[ShardIntake], clock: Clock) -> None:
+        self._directory = directory
+        self._shards = shards
+        self._clock = clock
+
+    async def handle(self, headers: Headers, body: bytes) -> Answer:
+        """The answer to one request."""
+        actor = await self._directory.actor(headers.get("authorization"))
+        actor.require(Permission.USAGE_SEND)
+        check = EventCheck(self._clock.now(), backfill=actor.may(Permission.USAGE_BACKFILL))
+        items, is_batch = read_events(body, check)
+        outcomes = await self._take(actor, items)
+        if not is_batch:
+            return _single(items[0], outcomes[0])
+        return _batch(items, outcomes)
+
+    async def _take(self, actor: Actor, items: Sequence[Item]) -> list[Outcome | Rejected]:
+        outcomes: list[Outcome | Rejected | None] = [None] * len(items)
+        by_shard: dict[int, list[tuple[int, Named]]] = {}
+        for index, item in enumerate(items):
+            found = item if isinstance(item, Rejected) else await self._name(actor, item)
+            if isinstance(found, Rejected):
+                outcomes[index] = found
+            else:
+                shard, named = found
+                by_shard.setdefault(shard, []).append((index, named))
+        await asyncio.gather(
+            *(
+                self._fill(shard, named[start : start + MOST_PER_CALL], outcomes)
+                for shard, named in by_shard.items()
+                for start in range(0, len(named), MOST_PER_CALL)
+            )
+        )
+        return [one for one in outcomes if one is not None]
+
+    async def _fill(
+        self,
+        shard: int,
+        named: Sequence[tuple[int, Named]],
+        outcomes: list[Outcome | Rejected | None],
+    ) -> None:
+        taken = await self._shards[shard].take([one for _, one in named])
+        for (index, _), outcome in zip(named, taken, strict=True):
+            outcomes[index] = outcome
+
+    async def _name(self, actor: Actor, event: UsageEvent) -> tuple[int, Named] | Rejected:
+        """The event with its account found and its price worked out."""
+        account = await self._account(actor, event)
+        if account is None or account.shard >= len(self._shards):
+            field = "alias" if event.by_alias else "account_id"
+            return Rejected(
+                event.source,
+                event.event_id,
+                [FieldError(field, _UNKNOWN_ACCOUNT)],
+                code="unknown_account",
+            )
+        price = account.price(event.event_type, event.dimensions, event.occurred_us)
+        try:
+            amount = account.amount_units(price, event.quantity) if account.wallet_id else 0
+        except OverflowError:
+            return Rejected(
+                event.source, event.event_id, [_REASONS["out_of_range"]], code="out_of_range"
+            )
+        row = encode_row(account.head, price.rate_field, amount, event)
+        admission = Admission(event.digest, event.body_hash, account.wallet_id, amount, row)
+        return account.shard, Named(event.source, event.event_id, admission)
+
+    async def _account(self, actor: Actor, event: UsageEvent) -> BillableAccount | None:
+        if not event.by_alias and actor.customer_id is None:
+            found = self._directory.peek(event.account)
+            if found is not None:
+                return found
+        return await self._directory.account(
+            actor, event.account, event.occurred_at, by_alias=event.by_alias
+        )
+
+
+def _single(item: Item, outcome: Outcome | Rejected) -> Answer:
+    if isinstance(outcome, Rejected):
+        raise InvalidError("The event is not valid.", code=outcome.code, fields=outcome.fields)
+    match outcome.status:
+        case Status.CONFLICT:
+            raise ConflictError(
+                "This id was sent before with another body. Nothing was changed: to correct an "
+                "event, post a revision of it.",
+                code="event_conflict",
+            )
+        case Status.REJECTED:
+            code = outcome.code or "rejected"
+            raise InvalidError("The event was not taken.", code=code, fields=[_REASONS[code]])
+        case Status.UNAVAILABLE:
+            raise _try_again()
+    replay = _REPLAY if outcome.status is Status.DUPLICATE else []
+    return Answer(_resource(item, outcome), headers=replay)
+
+
+def _batch(items: Sequence[Item], outcomes: Sequence[Outcome | Rejected]) -> Answer:
+    if all(isinstance(one, Outcome) and one.status is Status.UNAVAILABLE for one in outcomes):
+        raise _try_again()
+    counts = dict.fromkeys(Status, 0)
+    for one in outcomes:
+        counts[Status.REJECTED if isinstance(one, Rejected) else one.status] += 1
+    return Answer(
+        [_resource(item, outcome) for item, outcome in zip(items, outcomes, strict=True)],
+        meta={"counts": {status.value: number for status, number in counts.items()}},
+    )
+
+
+def _resource(item: Item, outcome: Outcome | Rejected) -> dict[str, Any]:
+    attributes: dict[str, Any] = {"source": item.source, "event_id": item.event_id}
+    if isinstance(outcome, Rejected):
+        attributes |= {"status": "rejected", "code": outcome.code, "fields": outcome.fields}
+    else:
+        attributes["status"] = outcome.status.value
+        if outcome.accepted_at is not None:
+            attributes["accepted_at"] = _utc(outcome.accepted_at)
+        if outcome.code is not None:
+            attributes["code"] = outcome.code
+        if outcome.code in _REASONS:
+            attributes["fields"] = [_REASONS[outcome.code]]
+    return {
+        "id": f"{item.source}/{item.event_id}",
+        "type": "event",
+        "attributes": attributes,
+    }
+
+
+def _utc(instant: datetime) -> datetime:
+    return instant.astimezone(UTC)
+
+
+def _try_again() -> UnavailableError:
+    return UnavailableError(
+        "It is not known yet whether the events were taken. Send them again with the same ids.",
+        code="try_again",
+    )

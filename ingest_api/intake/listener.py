@@ -1,0 +1,111 @@
+"""One connection that hears what PostgreSQL announces: watermarks, changed accounts."""
+
+import asyncio
+import contextlib
+from collections.abc import Callable
+from time import monotonic
+from typing import Any, Final
+
+import psycopg
+import structlog
+from psycopg import AsyncConnection
+
+from billing.usage.apply import WATERMARK_CHANNEL
+from billing.usage.batch import Position
+from ingest_api.intake.watermark import ShardMark
+
+logger = structlog.get_logger(__name__)
+
+ACCOUNTS_CHANNEL: Final = "billing_accounts"
+
+_POLL_SECONDS: Final = 0.05
+_IDLE_POLL_SECONDS: Final = 1.0
+_RECONNECT_SECONDS: Final = 0.2
+
+_STATES = "SELECT shard, epoch, cursor_ms, cursor_seq FROM usage.shard_state"
+
+
+class Listener:
+    """Keeps the watermarks current, and forgets accounts that changed.
+
+    Args:
+        forget: is told the account id (or `alias:…`) that changed, or None for all of them.
+    """
+
+    def __init__(
+        self, database_url: str, shard_count: int, forget: Callable[[str | None], None]
+    ) -> None:
+        self._database_url = database_url
+        self._forget = forget
+        self.marks = [ShardMark() for _ in range(shard_count)]
+        self._task: asyncio.Task[None] | None = None
+        self._wanted = asyncio.Event()
+
+    def start(self) -> None:
+        """Begin to listen."""
+        self._task = asyncio.create_task(self._run(), name="intake-listener")
+
+    async def stop(self) -> None:
+        """Listen no more."""
+        if self._task is not None:
+            self._task.cancel()
+            with contextlib.suppress(asyncio.CancelledError):
+                await self._task
+
+    def look_now(self) -> None:
+        """Read the shards' rows at the next chance: an epoch seems to have changed."""
+        self._wanted.set()
+
+    async def _run(self) -> None:
+        while True:
+            try:
+                await self._listen()
+            except (psycopg.Error, OSError) as error:
+                logger.warning("database away", reason=str(error).partition("\n")[0])
+                await asyncio.sleep(_RECONNECT_SECONDS)
+
+    async def _listen(self) -> None:
+        connection = await AsyncConnection.connect(
+            self._database_url,
+            autocommit=True,
+            connect_timeout=5,
+            application_name="billing-intake",
+            options="-c timezone=UTC -c statement_timeout=5000",
+        )
+        async with connection:
+            await connection.execute(f"LISTEN {WATERMARK_CHANNEL}")
+            await connection.execute(f"LISTEN {ACCOUNTS_CHANNEL}")
+            self._forget(None)  # what was announced while we did not listen is not known
+            heard_at = 0.0
+            while True:
+                # while announcements come, a poll could only run ahead of them
+                if self._is_poll_due(monotonic() - heard_at):
+                    self._wanted.clear()
+                    await self._poll(connection)
+                    heard_at = monotonic()
+                async for notice in connection.notifies(timeout=_POLL_SECONDS, stop_after=1):
+                    self._hear(notice.channel, notice.payload)
+                    heard_at = monotonic()
+
+    def _is_poll_due(self, since: float) -> bool:
+        awaited = self._wanted.is_set() or any(mark.is_awaited for mark in self.marks)
+        return since >= (_POLL_SECONDS if awaited else _IDLE_POLL_SECONDS)
+
+    async def _poll(self, connection: AsyncConnection[Any]) -> None:
+        rows = await connection.execute(_STATES)
+        async for shard, epoch, ms, seq in rows:
+            if shard < len(self.marks):
+                self.marks[shard].polled(epoch, Position(ms, seq))
+
+    def _hear(self, channel: str, payload: str) -> None:
+        if channel == ACCOUNTS_CHANNEL:
+            self._forget(payload)
+            return
+        shard, epoch, after, position, named = payload.split(" ")
+        exceptional = (
+            None if named == "*" else {Position.parse(one) for one in named.split(",") if one}
+        )
+        if int(shard) < len(self.marks):
+            self.marks[int(shard)].announced(
+                int(epoch), Position.parse(after), Position.parse(position), exceptional
+            )

@@ -1,0 +1,106 @@
+"""How far each shard's journal is durable in PostgreSQL, and waiting for it.
+
+The writer announces its cursor with the commit (NOTIFY); the shard's row is read as well, in case
+an announcement was lost. An entry at or below the cursor of its epoch is durable. In another
+epoch nothing can be said: the sender repeats the event under the same id.
+"""
+
+import asyncio
+import heapq
+from itertools import count
+from typing import Final
+
+from billing.usage.batch import START, Position
+
+_MOST_REMEMBERED: Final = 10_000
+
+
+class UnknownOutcomeError(Exception):
+    """Whether the entry is durable cannot be told now."""
+
+
+class ShardMark:
+    """The watermark of one shard."""
+
+    def __init__(self) -> None:
+        self.epoch = 0
+        self.position = START
+        self._known_from = START
+        """Above it, every announcement was heard: entries not in `_exceptional` are simply new."""
+        self._exceptional: set[Position] = set()
+        self._waiting: list[tuple[Position, int, asyncio.Future[None]]] = []
+        self._order = count()
+
+    @property
+    def is_awaited(self) -> bool:
+        """Whether anybody waits."""
+        return bool(self._waiting)
+
+    async def wait(self, epoch: int, position: Position, seconds: float) -> None:
+        """Come back when the entry is durable.
+
+        Raises:
+            UnknownOutcomeError: if the epoch changes, or it takes too long.
+        """
+        if epoch != self.epoch:
+            raise UnknownOutcomeError
+        if position <= self.position:
+            return
+        future = asyncio.get_running_loop().create_future()
+        heapq.heappush(self._waiting, (position, next(self._order), future))
+        try:
+            async with asyncio.timeout(seconds):
+                await future
+        except TimeoutError:
+            raise UnknownOutcomeError from None
+
+    def needs_check(self, position: Position) -> bool:
+        """Whether PostgreSQL must be asked what became of the items of a durable entry."""
+        return position != START and (position <= self._known_from or position in self._exceptional)
+
+    def announced(
+        self, epoch: int, after: Position, position: Position, exceptional: set[Position] | None
+    ) -> None:
+        """The writer committed the entries between two positions.
+
+        Args:
+            exceptional: those of them that need a look; None if they were too many to name.
+        """
+        if epoch < self.epoch:
+            return
+        if epoch > self.epoch:
+            self._begin(epoch)
+            self._known_from = after
+        elif after > self.position or exceptional is None:
+            self._known_from = position if exceptional is None else after
+        self._exceptional |= exceptional or set()
+        if len(self._exceptional) > _MOST_REMEMBERED:
+            self._exceptional.clear()
+            self._known_from = max(self.position, position)
+        self._move(position)
+
+    def polled(self, epoch: int, position: Position) -> None:
+        """The shard's row says so."""
+        if epoch > self.epoch:
+            self._begin(epoch)
+            self._known_from = position
+        elif epoch == self.epoch and position > self.position:
+            self._known_from = position
+        if epoch == self.epoch:
+            self._move(position)
+
+    def _begin(self, epoch: int) -> None:
+        self.epoch = epoch
+        self.position = START
+        self._exceptional.clear()
+        waiting, self._waiting = self._waiting, []
+        for _, _, future in waiting:
+            if not future.done():
+                future.set_exception(UnknownOutcomeError())
+
+    def _move(self, position: Position) -> None:
+        self.position = max(self.position, position)
+        while self._waiting and self._waiting[0][0] <= self.position:
+            future = heapq.heappop(self._waiting)[2]
+            if not future.done():
+                future.set_result(None)
