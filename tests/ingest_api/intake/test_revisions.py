@@ -1,0 +1,134 @@
+"""Amending and voiding events over the API."""
+
+from collections.abc import Callable
+from typing import Any
+
+import redis
+
+from billing.wallets.keys import ShardKeys
+from tests.ingest_api.intake.conftest import Api
+from tests.support.factories.usage import Sender
+
+IN, US = 120_000, 600_000
+
+
+def revise(api: Api, event: dict[str, Any], body: dict[str, Any], **headers: str) -> Any:
+    return api.client.post(
+        f"/api/v1/events/{event['source']}/{event['event_id']}/revisions",
+        json=body,
+        headers={**api.as_admin, **headers},
+    )
+
+
+def sent(api: Api, sender: Sender) -> dict[str, Any]:
+    event = api.event(sender)
+    assert api.send(event).status_code == 200
+    return event
+
+
+def in_redis(api: Api, sender: Sender) -> int:
+    assert sender.wallet is not None
+    epoch = api.one("SELECT epoch FROM usage.shard_state WHERE shard = 0")
+    with redis.Redis.from_url(api.redis_url) as client:
+        return int(client.hget(ShardKeys(0, epoch).wallet(sender.wallet.id), "bal") or 0)
+
+
+def test_an_amended_event_moves_the_wallet_by_the_difference(
+    api: Api, until: Callable[[Callable[[], bool]], None]
+) -> None:
+    sender = api.sender()
+    event = sent(api, sender)
+    answer = revise(api, event, {"dimensions": {"country": "US", "status": "delivered"}})
+
+    assert answer.status_code == 200, answer.text
+    revisions = answer.json()["data"]["attributes"]["revisions"]
+    assert [(one["revision"], one["amount_units"]) for one in revisions] == [(1, IN), (2, US)]
+    assert api.balance(sender) == -US
+    until(lambda: in_redis(api, sender) == -US)
+    assert (
+        api.one(
+            "SELECT sum(amount_units) FROM billing.ledger_entries WHERE wallet_id = %s "
+            "AND account = 'usage_unbilled'",
+            sender.wallet.id,  # type: ignore[union-attr]
+        )
+        == US
+    )
+
+
+def test_a_voided_event_costs_nothing_and_can_be_stated_anew(api: Api) -> None:
+    sender = api.sender()
+    event = sent(api, sender)
+    voided = revise(api, event, {"void": True}).json()["data"]["attributes"]
+
+    assert voided["voided"]
+    assert api.balance(sender) == 0
+    again = revise(api, event, {"quantity": 1}).json()["data"]["attributes"]
+    assert (again["voided"], len(again["revisions"])) == (False, 3)
+    assert api.balance(sender) == -IN
+
+
+def test_saying_what_is_already_so_changes_nothing(api: Api) -> None:
+    sender = api.sender()
+    event = sent(api, sender)
+    revise(api, event, {"void": True})
+    before = api.one("SELECT accept_seq FROM usage.shard_state WHERE shard = 0")
+    answer = revise(api, event, {"void": True})
+
+    assert len(answer.json()["data"]["attributes"]["revisions"]) == 2
+    assert api.one("SELECT accept_seq FROM usage.shard_state WHERE shard = 0") == before
+
+
+def test_a_revision_repeated_with_its_key_is_made_once(api: Api) -> None:
+    sender = api.sender()
+    event = sent(api, sender)
+    first = {"dimensions": {"country": "US", "status": "sent"}}
+    headers = {"Idempotency-Key": f"revise-{event['event_id']}"}
+    revise(api, event, first, **headers)
+    revise(api, event, {"void": True})
+    answer = revise(api, event, first, **headers)
+
+    assert answer.status_code == 200, answer.text
+    assert answer.json()["data"]["attributes"]["voided"]
+
+
+def test_a_revision_keeps_the_shards_order_without_a_gap(api: Api) -> None:
+    sender = api.sender()
+    event = sent(api, sender)
+    revise(api, event, {"quantity": 2})
+    sent(api, sender)
+
+    assert api.one("SELECT max(accept_seq) = count(*) FROM usage.raw_events WHERE shard = 0")
+    replaced, by = api.one(
+        "SELECT s.accept_seq, s.superseded_by FROM usage.superseded_events s "
+        "JOIN usage.event_key k USING (shard, accept_seq) WHERE k.event_id = %s",
+        event["event_id"],
+    )
+    assert by > replaced
+
+
+def test_a_wrong_revision_is_refused(api: Api) -> None:
+    sender = api.sender()
+    event = sent(api, sender)
+
+    for body in (
+        {},
+        {"void": True, "quantity": 1},
+        {"quantity": -1},
+        {"quantity": 1.5},
+        {"occurred_at": "2026-07-01T00:00:00"},
+        {"account_id": "x"},
+        {"void": "yes"},
+    ):
+        assert revise(api, event, body).status_code == 400, body
+    assert revise(api, {"source": "core", "event_id": "none"}, {"void": True}).status_code == 404
+    assert api.balance(sender) == -IN
+
+
+def test_an_event_can_be_looked_up(api: Api) -> None:
+    sender = api.sender()
+    event = sent(api, sender)
+    answer = api.client.get(f"/api/v1/events/core/{event['event_id']}", headers=api.as_admin)
+
+    data = answer.json()["data"]
+    assert data["relationships"]["wallet"]["id"] == str(sender.wallet.id)  # type: ignore[union-attr]
+    assert data["attributes"]["revisions"][0]["dimensions"] == event["dimensions"]
