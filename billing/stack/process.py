@@ -16,6 +16,7 @@ from typing import IO
 from billing.stack.errors import StackError
 
 _POLL_SECONDS = 0.05
+_KILL_SECONDS = 5.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,6 +69,7 @@ def stop(
             process.kill()
             process.wait()
     kill_all(in_session(process.pid), signal.SIGKILL)
+    wait_until(lambda: not in_session(process.pid), _KILL_SECONDS)
 
 
 def wait_until(condition: Callable[[], bool], seconds: float) -> bool:
