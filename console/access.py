@@ -7,11 +7,11 @@ up again at every run, so that revoking it ends the session at its next click.
 from enum import StrEnum
 
 import streamlit as st
-from billing.access.service import authenticate
 from sqlalchemy import select
 
 from billing.access.actor import Actor
 from billing.access.roles import Role
+from billing.access.service import authenticate
 from billing.access.tables import ApiKey
 from billing.db.unit_of_work import read_only
 from billing.errors import ForbiddenError, UnauthenticatedError

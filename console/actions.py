@@ -5,13 +5,11 @@ command; the command asks for the permission, whatever the page has shown or hid
 """
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from datetime import date
-from decimal import Decimal
-from typing import Any, TypeVar
+from typing import Any, Final, TypeVar
 from uuid import UUID
 
-from billing.wallets.service import TopUp, top_up_wallet
 from pydantic import ValidationError
 from sqlalchemy.exc import OperationalError
 
@@ -22,10 +20,17 @@ from billing.errors import BillingError, FieldError, InvalidError, UnavailableEr
 from billing.invoices.repository import get_invoice
 from billing.invoices.service import RejectInvoice, SubmitInvoice, reject_invoice, submit_invoice
 from billing.invoices.tables import Invoice
-from billing.wallets.tables import WalletAdjustment
+from billing.wallets.service import TopUp, top_up
+from billing.wallets.tables import Wallet
 from console.database import clock, engine
 from invoicing.issue import ApproveInvoice, approve_invoice
 from invoicing.storage import invoice_pdf
+
+_PLAIN: Final = {
+    "string_too_short": "needs at least {min_length} characters",
+    "string_too_long": "may have at most {max_length} characters",
+    "string_pattern_mismatch": "has a character that is not allowed here",
+}
 
 Result = TypeVar("Result")
 Input = TypeVar("Input", bound=Request)
@@ -83,14 +88,20 @@ def document(actor: Actor, invoice_id: UUID) -> bytes:
     return _in_transaction(actor, None, read)
 
 
-def top_up(
-    actor: Actor, key: str, wallet_id: UUID, amount: Decimal, tax_amount: Decimal, note: str
-) -> WalletAdjustment:
+@dataclass(frozen=True, slots=True)
+class Payment:
+    """Money that came in for a wallet, in minor units of its currency."""
+
+    amount_minor: int
+    """Exclusive of tax: what the wallet is credited with."""
+    tax_minor: int
+    reference: str
+    """Of the payment; the same one is never credited twice."""
+
+
+def credit(actor: Actor, key: str, wallet_id: UUID, payment: Payment) -> Wallet:
     """Credit a wallet with money that came in."""
-    return _run(
-        actor, key, top_up_wallet, TopUp,
-        wallet_id=wallet_id, amount=amount, tax_amount=tax_amount, note=note,
-    )  # fmt: skip
+    return _run(actor, key, top_up, TopUp, wallet_id=wallet_id, **asdict(payment))
 
 
 def _run(
@@ -120,7 +131,10 @@ def _in_transaction(actor: Actor, key: str | None, work: Callable[[Context], Res
 
 def _invalid(error: ValidationError) -> InvalidError:
     fields = [
-        FieldError(".".join(str(part) for part in found["loc"]) or "form", found["msg"])
+        FieldError(
+            ".".join(str(part) for part in found["loc"]) or "form",
+            _PLAIN.get(found["type"], found["msg"]).format(**found.get("ctx", {})),
+        )
         for found in error.errors()
     ]
     return InvalidError("Please correct what you entered.", fields=fields)

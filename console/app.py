@@ -7,12 +7,12 @@ import streamlit as st
 
 from console.access import current_actor
 from console.components.boundary import guarded
-from console.components.theme import apply_style
+from console.components.theme import ASSETS, apply_style
 from console.navigation import frame, pages_of, sign_in_page
 
 st.set_page_config(
     page_title="OTPless Billing",
-    page_icon=":material/receipt_long:",
+    page_icon=ASSETS / "icon.svg",
     layout="wide",
     menu_items={"About": "OTPless Billing: usage, wallets, invoices and revenue."},
 )

@@ -39,7 +39,7 @@ def frame(actor: Actor) -> None:
     st.logo(ASSETS / "logo.svg", size="large")
     with st.sidebar:
         st.html(
-            f'<div class="ob-who"><strong>{escape(actor.name)}</strong>'
+            f'<div class="ob-who"><strong>{escape(actor.name.removeprefix("key:"))}</strong>'
             f"<span>{escape(actor.role.value.replace('_', ' ').capitalize())}</span></div>"
         )
         if st.button("Sign out", icon=":material/logout:", key="sign_out", width="stretch"):

@@ -36,7 +36,7 @@ def _render(actor: Actor) -> None:
 
 def _filters(actor: Actor) -> QueueFilter:
     months = invoices.months(actor)
-    with st.container(border=True), st.grid(min_column_width=190):
+    with st.container(border=True), st.grid(4, min_column_width=140):
         status = st.selectbox(
             "Status", [None, *_STATUSES] if actor.customer_id is None else [None, *_STATUSES[1:]],
             format_func=lambda value: invoice_status(value).text if value else "All",
@@ -70,7 +70,6 @@ def _list(actor: Actor, rows: list[InvoiceRow], *, limit: int) -> list[InvoiceRo
     event = st.dataframe(
         _styled(rows),
         hide_index=True,
-        height=min(38 + 35 * len(rows), 353),
         key=_QUEUE,
         on_select=_open_newest,
         selection_mode="multi-row" if approves else "single-row",
@@ -135,7 +134,7 @@ def _detail(actor: Actor, rows: list[InvoiceRow]) -> None:
     )  # fmt: skip
     facts = invoices.facts(actor, chosen)
     lines = invoices.lines(actor, chosen)
-    left, right = st.columns([3, 2], gap="large")
+    left, right = st.columns([11, 9], gap="large")
     with left:
         with st.container(horizontal=True, vertical_alignment="center"):
             st.subheader(facts.customer, anchor=False, width="stretch")

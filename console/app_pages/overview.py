@@ -33,8 +33,7 @@ def _render(actor: Actor) -> None:
 
 
 def _staff_numbers(actor: Actor) -> None:
-    grid = st.grid(min_column_width=210)
-    with grid:
+    with st.grid(3, min_column_width=150):
         _revenue_card(actor)
         _usage_card(actor)
         customers = overview.active_customers(actor)
@@ -68,7 +67,6 @@ def _revenue_card(actor: Actor) -> None:
         f"{moved} vs {before.month:%b}" if before and moved else None,
         border=True,
         height="stretch",
-        chart_data=[charts.drawn(month.total_minor, "INR") for month in months[-12:]],
         help=f"Recurring and usage revenue before tax: {money(latest.total_minor, 'INR')}.",
     )
 
@@ -84,9 +82,10 @@ def _usage_card(actor: Actor) -> None:
     rate = percent(totals.delivered, totals.events)
     moved = change(totals.events, before.events)
     st.metric(
-        "Usage, 30 days", count(totals.events), f"{moved} vs the 30 days before" if moved else None,
+        "Usage, 30 days", count(totals.events), f"{moved} vs before" if moved else None,
         border=True, height="stretch",
-        help=f"Events up to {days.last_day:%d %b %Y}; {rate or 'none'} delivered.",
+        help=f"Events up to {days.last_day:%d %b %Y}, compared with the 30 days before; "
+        f"{rate or 'none'} delivered.",
     )  # fmt: skip
 
 
@@ -99,7 +98,7 @@ def _sums_card(label: str, sums: list[overview.CurrencySum], nothing: str) -> No
 
 
 def _customer_numbers(actor: Actor) -> None:
-    with st.grid(min_column_width=210):
+    with st.grid(3, min_column_width=150):
         for wallet in wallets.wallets(actor):
             st.metric(
                 f"Wallet {wallet.account}", wallet_money(wallet.balance_units, wallet.currency),
@@ -160,8 +159,11 @@ def _status_chart(actor: Actor) -> None:
     ranked = sorted(by_status.items(), key=lambda item: -item[1])
     total = sum(by_status.values())
     charts.show(
-        charts.share_bars([words(name) for name, _ in ranked], [number for _, number in ranked],
-                          [f"{count(number)} · {percent(number, total)}" for _, number in ranked]),
+        charts.share_bars(
+            [f"{words(name)}<br>{count(number)}" for name, number in ranked],
+            [number for _, number in ranked],
+            [percent(number, total) or "" for _, number in ranked],
+        ),
         caption="Events of the last 30 days by how they ended.",
         key="overview_status",
     )  # fmt: skip
@@ -194,10 +196,9 @@ def _activity(actor: Actor) -> None:
     zone = ZoneInfo(DEFAULT_ZONE)
     table(
         "Recent activity",
-        [Column("When (IST)"), Column("What"), Column("Who"), Column("On", nowrap=False)],
+        [Column("When (IST)"), Column("What"), Column("Who", nowrap=False)],
         [
-            (f"{entry.at.astimezone(zone):%d %b, %H:%M}", _what(entry.command), entry.actor,
-             words(entry.entity_type or "").removesuffix("s") or None)
+            (f"{entry.at.astimezone(zone):%d %b, %H:%M}", _what(entry.command), entry.actor)
             for entry in entries
         ],
     )  # fmt: skip

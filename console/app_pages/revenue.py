@@ -6,7 +6,15 @@ from billing.access.actor import Actor
 from console.access import PageName
 from console.components import charts
 from console.components.csv_export import to_csv
-from console.components.money import change, compact_money, count, money, percent, signed
+from console.components.money import (
+    change,
+    change_text,
+    compact_money,
+    count,
+    money,
+    percent,
+    signed,
+)
 from console.components.page import show_page
 from console.components.status import words
 from console.components.tables import Column, empty, table
@@ -38,7 +46,7 @@ def _numbers(month: RevenueMonth, before: RevenueMonth | None) -> None:
                   border=True, height="stretch",
                   help=f"{money(now, 'INR')}. {explanation}")  # fmt: skip
 
-    with st.grid(min_column_width=190):
+    with st.grid(4, min_column_width=140):
         card("MRR", month.mrr_minor, before and before.mrr_minor,
              "Recurring charges, as of one month, in rupees before tax.")  # fmt: skip
         card("ARR", month.arr_minor, before and before.arr_minor, "Twelve times the MRR.")
@@ -56,7 +64,7 @@ def _bridge(actor: Actor, month: RevenueMonth, before: RevenueMonth | None) -> N
     charts.show(
         charts.bridge(("Opening", opening), named, ("Closing", month.mrr_minor)),
         caption=f"From {money(opening, 'INR')} to {money(month.mrr_minor, 'INR')} in "
-        f"{month.month:%B %Y}, net {signed(money(month.mrr_minor - opening, 'INR'))}.",
+        f"{month.month:%B %Y}, {_net(month.mrr_minor - opening)}.",
         key="revenue_bridge",
         height=340,
     )  # fmt: skip
@@ -76,6 +84,10 @@ def _bridge(actor: Actor, month: RevenueMonth, before: RevenueMonth | None) -> N
                for name, amount in steps.items())],
             totals=[("Closing MRR", money(month.mrr_minor, "INR"))],
         )  # fmt: skip
+
+
+def _net(amount_minor: int) -> str:
+    return f"net {signed(money(amount_minor, 'INR'))}" if amount_minor else "no change"
 
 
 def _trends(months: list[RevenueMonth]) -> None:
@@ -121,7 +133,7 @@ def _customers(actor: Actor, month: RevenueMonth) -> None:
             (row.customer, money(row.mrr_minor, "INR"), money(row.usage_minor, "INR"),
              money(row.mrr_minor + row.usage_minor, "INR"),
              percent(row.mrr_minor + row.usage_minor, month.total_minor),
-             change(row.mrr_minor + row.usage_minor, row.before_minor) or "new")
+             change_text(row.mrr_minor + row.usage_minor, row.before_minor) or "new")
             for row in rows
         ],
         totals=[(f"{count(len(rows))} customers", money(month.mrr_minor, "INR"),

@@ -7,6 +7,7 @@ import streamlit as st
 from billing.access.actor import Actor
 from console.access import PageName
 from console.components import charts
+from console.components.countries import country_name
 from console.components.csv_export import to_csv
 from console.components.filters import customer_filter, many, period_filter, period_words
 from console.components.money import change, count, percent
@@ -17,7 +18,7 @@ from console.queries import usage
 from invoicing.formatting import format_quantity
 
 _TOP_COUNTRIES = 8
-_ROWS = 50
+_ROWS = 15
 
 
 def _render(actor: Actor) -> None:
@@ -44,12 +45,12 @@ def _render(actor: Actor) -> None:
 
 def _filters(actor: Actor, first_day: date, last_day: date) -> usage.UsageFilter:
     options = usage.choices(actor)
-    with st.container(border=True), st.grid(min_column_width=190):
+    with st.container(border=True), st.grid(6, min_column_width=140):
         first, end = period_filter(first_day, last_day, key="usage")
         customer_id = customer_filter(actor, key="usage") if actor.customer_id is None else None
-        channel = many("Channel", options["channel"], key="usage_channel")
-        country = many("Country", options["country"], key="usage_country")
-        status = many("Status", options["status"], key="usage_status")
+        channel = many("Channel", options["channel"], key="usage_channel", name=words)
+        country = many("Country", options["country"], key="usage_country", name=country_name)
+        status = many("Status", options["status"], key="usage_status", name=words)
         event_type = many("Event type", options["event_type"], key="usage_event_type")
     return usage.UsageFilter(
         first, end, customer_id,
@@ -59,7 +60,7 @@ def _filters(actor: Actor, first_day: date, last_day: date) -> usage.UsageFilter
 
 def _numbers(totals: usage.UsageTotals, before: usage.UsageTotals) -> None:
     moved = change(totals.events, before.events)
-    with st.grid(min_column_width=170):
+    with st.grid(4, min_column_width=140):
         st.metric("Events", count(totals.events), f"{moved} vs before" if moved else None,
                   border=True, height="stretch",
                   help="Compared with the period of equal length before.")  # fmt: skip
@@ -107,7 +108,7 @@ def _by_country(rows: list[usage.CountryStatus], total: int) -> None:
     ranked = sorted(events, key=lambda name: (-events[name], name))
     shown, rest = ranked[:_TOP_COUNTRIES], ranked[_TOP_COUNTRIES:]
     cells = [
-        (name, count(events[name]), percent(events[name], total),
+        (country_name(name), count(events[name]), percent(events[name], total),
          percent(delivered.get(name, 0), events[name]))
         for name in shown
     ]  # fmt: skip
@@ -131,8 +132,11 @@ def _by_status(rows: list[usage.CountryStatus], total: int) -> None:
         events[row.status] = events.get(row.status, 0) + row.events
     ranked = sorted(events.items(), key=lambda item: -item[1])
     charts.show(
-        charts.share_bars([words(name) for name, _ in ranked], [number for _, number in ranked],
-                          [f"{count(number)} · {percent(number, total)}" for _, number in ranked]),
+        charts.share_bars(
+            [f"{words(name)}<br>{count(number)}" for name, number in ranked],
+            [number for _, number in ranked],
+            [percent(number, total) or "" for _, number in ranked],
+        ),
         caption="Events by how they ended, with their share.",
         key="usage_status_chart",
         height=90 + 44 * len(ranked),
@@ -149,19 +153,26 @@ def _table(actor: Actor, chosen: usage.UsageFilter) -> None:
             file_name=f"usage-{chosen.first_day}-{chosen.end_day}.csv", mime="text/csv",
             icon=":material/download:", key="usage_export", on_click="ignore",
         )  # fmt: skip
+    bar = st.container(horizontal=True, vertical_alignment="center")
+    with bar:
+        page = st.pagination(-(-len(rows) // _ROWS), max_visible_pages=5, key="usage_page")
+    first = (page - 1) * _ROWS
+    shown = rows[first : first + _ROWS]
     columns = [Column("Event type"), Column("Channel"), Column("Country"), Column("Status"),
                Column("Events", "right"), Column("Quantity", "right")]  # fmt: skip
     table(
         "Usage by customer and dimension",
         [Column("Customer", strong=True, nowrap=False), *columns] if staff else columns,
-        [(row.customer, *_cells(row)) if staff else _cells(row) for row in rows[:_ROWS]],
+        [(row.customer, *_cells(row)) if staff else _cells(row) for row in shown],
     )
-    if len(rows) > _ROWS:
-        st.caption(f"The largest {_ROWS} of {count(len(rows))} rows. The export has them all.")
+    with bar:
+        st.caption(
+            f"Rows {first + 1} to {first + len(shown)} of {count(len(rows))}, largest first."
+        )
 
 
 def _cells(row: usage.UsageRow) -> tuple[str, ...]:
-    return (row.event_type, words(row.channel), row.country, words(row.status),
+    return (row.event_type, words(row.channel), country_name(row.country), words(row.status),
             count(row.events), format_quantity(row.quantity, "USD"))  # fmt: skip
 
 

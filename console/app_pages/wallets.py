@@ -9,7 +9,7 @@ import streamlit as st
 from billing.access.actor import Actor
 from billing.access.roles import Permission
 from billing.errors import BillingError
-from billing.money import from_units, to_minor
+from billing.money import WALLET_UNITS_LIMIT, from_minor, from_units, to_minor
 from billing.periods import DEFAULT_ZONE, local_day
 from console import actions
 from console.access import PageName
@@ -17,7 +17,7 @@ from console.components import charts
 from console.components.boundary import say
 from console.components.csv_export import to_csv
 from console.components.forms import form_key, renew, say_later
-from console.components.money import count, exact_wallet_money, money, signed, wallet_money
+from console.components.money import count, exact_wallet_money, signed, wallet_money
 from console.components.page import show_page
 from console.components.status import wallet_status, words
 from console.components.tables import Column, empty, fact_list, table
@@ -27,7 +27,8 @@ from console.queries.reading import built
 from console.queries.wallets import WalletRow
 
 _DAYS = 30
-_ENTRIES = 50
+_ENTRIES = 15
+_EXPORTED = 10_000
 
 
 def _render(actor: Actor) -> None:
@@ -46,7 +47,7 @@ def _render(actor: Actor) -> None:
 
 
 def _numbers(found: list[WalletRow]) -> None:
-    with st.grid(min_column_width=170):
+    with st.grid(4, min_column_width=140):
         for code in ("INR", "USD", "IDR"):
             balances = [wallet.balance_units for wallet in found if wallet.currency == code]
             if balances:
@@ -150,67 +151,101 @@ def _top_up(actor: Actor, wallet: WalletRow) -> None:
             help="Kept for the invoice that uses the credit.",
         )  # fmt: skip
         reference = st.text_input(
-            "Payment reference", key=f"top_up_note_{key}", placeholder="Bank reference, UTR"
-        )
+            "Payment reference", key=f"top_up_reference_{key}", placeholder="UTR or bank reference",
+            help="Letters, digits and . _ : / - only. The same one is never credited twice.",
+        )  # fmt: skip
         asked = st.form_submit_button(
             "Credit the wallet", type="primary", key=f"top_up_submit_{key}", width="stretch"
         )
-    if not asked:
-        return
-    credit, tax_amount = _amount(amount), _amount(tax or "0")
-    if credit is None or credit <= 0 or tax_amount is None or tax_amount < 0:
-        st.error("Enter an amount above zero, in digits, such as 50000.00.", icon=":material/edit:")
+    if asked:
+        _credit(actor, wallet, key, _payment(wallet.currency, amount, tax, reference))
+
+
+def _credit(actor: Actor, wallet: WalletRow, key: str, payment: actions.Payment | None) -> None:
+    if payment is None:
+        st.error(
+            "Enter the amount and the tax in digits, such as 50000.00, with no more decimals than "
+            "the currency has; the amount must be above zero.",
+            icon=":material/edit:",
+        )
         return
     try:
         with st.spinner("Crediting the wallet…"):
-            actions.top_up(actor, key, wallet.id, credit, tax_amount, reference)
+            now = actions.credit(actor, key, wallet.id, payment)
     except BillingError as error:
         say(error)
         return
-    renew(name)
-    credited = money(to_minor(credit, wallet.currency), wallet.currency)
-    say_later("success", f"{wallet.title} was credited with {credited}.")
+    renew(f"top_up:{wallet.id}")
+    say_later(
+        "success",
+        f"Payment {payment.reference} is credited to {wallet.title}; the balance is "
+        f"{wallet_money(now.balance_units, now.currency)}.",
+    )
     st.rerun()
 
 
-def _amount(typed: str) -> Decimal | None:
-    """What was typed as an amount, with or without grouping; None if it is none."""
+def _payment(code: str, amount: str, tax: str, reference: str) -> actions.Payment | None:
+    """What was typed as a payment, or None if the amounts make no sense."""
+    amount_minor, tax_minor = _typed(amount, code), _typed(tax or "0", code)
+    if not amount_minor or amount_minor < 0 or tax_minor is None or tax_minor < 0:
+        return None
+    return actions.Payment(amount_minor, tax_minor, reference.strip())
+
+
+def _typed(text: str, code: str) -> int | None:
+    """Minor units of what was typed, with or without grouping; None if it is no exact amount."""
     try:
-        found = Decimal(typed.replace(",", "").strip())
+        amount = Decimal(text.replace(",", "").strip())
     except InvalidOperation:
         return None
-    return found if found.is_finite() else None
+    if not amount.is_finite() or abs(amount) > WALLET_UNITS_LIMIT:
+        return None
+    minor = to_minor(amount, code)
+    return minor if from_minor(minor, code) == amount else None
 
 
 def _ledger(actor: Actor, wallet: WalletRow) -> None:
-    rows = wallets.ledger(actor, wallet.id, None, _ENTRIES)
-    zone = ZoneInfo(DEFAULT_ZONE)
+    newest = wallets.ledger(actor, wallet.id, None, _ENTRIES)
     with st.container(horizontal=True, vertical_alignment="bottom"):
         st.subheader("Ledger", anchor=False, width="stretch")
-        if rows:
+        if newest:
             st.download_button(
-                "Export CSV", to_csv(wallets.LedgerRow._fields, rows),
+                "Export CSV", lambda: _export(actor, wallet),
                 file_name=f"ledger-{wallet.account}.csv", mime="text/csv",
                 icon=":material/download:", key="ledger_export", on_click="ignore",
             )  # fmt: skip
-    if not rows:
+    if not newest:
         empty("No entries yet", "The first top-up or the first event makes one.")
         return
+    # Entries are numbered from one without gaps, so the newest number is how many there are.
+    total = newest[0].wallet_seq
+    with st.container(horizontal=True, vertical_alignment="center"):
+        page = st.pagination(
+            -(-total // _ENTRIES), max_visible_pages=5, key=f"ledger_page_{wallet.id}"
+        )
+        st.caption(f"{count(total)} entries, newest first.")
+    before = total + 1 - (page - 1) * _ENTRIES
+    rows = newest if page == 1 else wallets.ledger(actor, wallet.id, before, _ENTRIES)
+    zone = ZoneInfo(DEFAULT_ZONE)
     table(
         "Ledger entries, newest first",
-        [Column("No.", "right"), Column("When (IST)"), Column("Kind"),
+        [Column("When (IST)"), Column("No.", "right"), Column("Kind"),
          Column("Reference", nowrap=False), Column("Amount", "right"),
          Column("Balance after", "right", strong=True)],
         [
-            (count(row.wallet_seq), f"{row.recorded_at.astimezone(zone):%d %b %Y, %H:%M}",
+            (f"{row.recorded_at.astimezone(zone):%d %b %Y, %H:%M}", count(row.wallet_seq),
              words(row.kind), row.reference,
              signed(exact_wallet_money(row.amount_units, wallet.currency)),
              exact_wallet_money(row.balance_after_units, wallet.currency))
             for row in rows
         ],
     )  # fmt: skip
-    if len(rows) == _ENTRIES:
-        st.caption(f"The latest {_ENTRIES} entries.")
+
+
+def _export(actor: Actor, wallet: WalletRow) -> bytes:
+    """The newest entries as a file; amounts in wallet units, as the ledger keeps them."""
+    rows = wallets.ledger(actor, wallet.id, None, _EXPORTED)
+    return to_csv(wallets.LedgerRow._fields, rows)
 
 
 show_page(PageName.WALLETS, "Wallets", "Prepaid balances, and every entry behind them.", _render)

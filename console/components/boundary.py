@@ -1,6 +1,7 @@
 """The one place where what goes wrong on a page becomes a sentence."""
 
 import functools
+import traceback
 from collections.abc import Callable
 
 import streamlit as st
@@ -45,7 +46,9 @@ def say(error: Exception) -> None:
 
 def _say_unexpected(error: Exception) -> None:
     reference = new_id()
-    log.error("console_failed", reference=str(reference), exc_info=error)
+    # As text, without the values of local variables: a key that is being typed is one of them.
+    trace = "".join(traceback.format_exception(error))
+    log.error("console_failed", reference=str(reference), traceback=trace)
     st.error(
         "Something went wrong on our side, and nothing was changed by it. "
         f"Reload the page; if it happens again, report reference **{reference}**.",

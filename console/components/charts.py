@@ -16,6 +16,8 @@ from console.components.money import compact_money, count, money
 from console.components.theme import palette
 
 _TICKS: Final = 5
+_MOST_LABELS: Final = 8
+_FONT: Final = "Source Sans, Source Sans Pro, sans-serif"
 _CONFIG: Final = {"displayModeBar": False, "scrollZoom": False, "showAxisDragHandles": False}
 CHANNEL_ORDER: Final = ("sms", "whatsapp", "email", "voice")
 """The same channel has the same colour wherever it is drawn."""
@@ -31,13 +33,21 @@ def show(figure: go.Figure, *, caption: str, key: str, height: int = 300) -> Non
     colours = palette()
     figure.update_layout(
         height=height,
-        margin={"l": 8, "r": 8, "t": 8, "b": 8},
+        margin={"l": 8, "r": 8, "t": 8, "b": 8, "pad": 4},
         paper_bgcolor="rgba(0,0,0,0)",
         plot_bgcolor="rgba(0,0,0,0)",
-        font={"color": colours.muted, "size": 12},
+        font={"color": colours.muted, "size": 12, "family": _FONT},
+        colorway=list(colours.series),
         hovermode=figure.layout.hovermode or "x unified",
         hoverlabel={"align": "left"},
-        legend={"orientation": "h", "y": -0.16, "x": 0, "title": {"text": ""}},
+        legend={
+            "orientation": "h",
+            "y": 1.02,
+            "yanchor": "bottom",
+            "x": 0,
+            "traceorder": "normal",
+            "font": {"color": colours.text},
+        },
         dragmode=False,
         bargap=0.28,
     )
@@ -46,7 +56,7 @@ def show(figure: go.Figure, *, caption: str, key: str, height: int = 300) -> Non
         gridcolor=colours.grid, zerolinecolor=colours.grid, title=None, automargin=True,
         fixedrange=True,
     )  # fmt: skip
-    st.plotly_chart(figure, key=key, config=_CONFIG, alt=caption)
+    st.plotly_chart(figure, key=key, theme=None, config=_CONFIG, alt=caption)
     st.caption(caption)
 
 
@@ -117,8 +127,8 @@ def share_bars(names: Sequence[str], numbers: Sequence[int], labels: Sequence[st
         )
     )  # fmt: skip
     figure.update_layout(hovermode="closest")
-    figure.update_yaxes(autorange="reversed")
-    figure.update_xaxes(visible=False, range=[0, max([*numbers, 1]) * 1.35])
+    figure.update_yaxes(autorange="reversed", showgrid=False)
+    figure.update_xaxes(visible=False, range=[0, max([*numbers, 1]) * 1.25])
     return figure
 
 
@@ -138,6 +148,7 @@ def money_bars(
             hovertemplate="%{customdata}",
         )  # fmt: skip
     figure.update_layout(barmode="relative")
+    _two_line_labels(figure, labels)
     columns = list(zip(*(amounts for _, amounts in series), strict=True))
     highs = [sum(amount for amount in column if amount > 0) for column in columns]
     lows = [sum(amount for amount in column if amount < 0) for column in columns]
@@ -157,8 +168,19 @@ def money_lines(
             customdata=[money(amount, currency_code) for amount in amounts],
             hovertemplate="%{customdata}",
         )  # fmt: skip
+    _two_line_labels(figure, labels)
     money_axis(figure, [amount for _, amounts in series for amount in amounts], currency_code)
     return figure
+
+
+def _two_line_labels(figure: go.Figure, labels: Sequence[str]) -> None:
+    """At most eight labels, each on two lines, so that none has to be turned to fit."""
+    step = -(-len(labels) // _MOST_LABELS) or 1
+    shown = list(reversed(list(reversed(labels))[::step]))
+    figure.update_xaxes(
+        type="category", tickangle=0, tickvals=shown,
+        ticktext=[label.replace(" ", "<br>") for label in shown],
+    )  # fmt: skip
 
 
 def bridge(
@@ -172,7 +194,7 @@ def bridge(
             x=[opening[0], *(name for name, _ in steps), closing[0]],
             y=[drawn(amount, "INR") for amount in amounts],
             measure=["absolute", *("relative" for _ in steps), "total"],
-            text=[compact_money(amount, "INR") for amount in amounts],
+            text=[compact_money(amount, "INR") if amount else "" for amount in amounts],
             textposition="outside",
             cliponaxis=False,
             customdata=[money(amount, "INR") for amount in amounts],

@@ -1,6 +1,6 @@
 """Filters that pages share."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from datetime import date, timedelta
 from typing import Final
 from uuid import UUID
@@ -60,9 +60,11 @@ def customer_filter(actor: Actor, *, key: str) -> UUID | None:
     )
 
 
-def many(label: str, options: Sequence[str], *, key: str) -> tuple[str, ...]:
-    """Choose any of several values; none means all."""
-    return tuple(st.multiselect(label, options, placeholder="All", key=key))
+def many(
+    label: str, options: Sequence[str], *, key: str, name: Callable[[str], str] = str
+) -> tuple[str, ...]:
+    """Choose any of several values, shown by their name; none means all."""
+    return tuple(st.multiselect(label, options, format_func=name, placeholder="All", key=key))
 
 
 def period_words(first_day: date, end_day: date) -> str:

@@ -12,7 +12,7 @@ _COMPACT_WESTERN = ((Decimal(10) ** 9, "B"), (Decimal(10) ** 6, "M"), (Decimal(1
 
 def money(amount_minor: int, currency_code: str) -> str:
     """Minor units with symbol and grouping: `₹1,23,456.78`."""
-    return format_money(amount_minor, currency_code)
+    return format_money(amount_minor, currency_code).replace("-", "−")
 
 
 def wallet_money(amount_units: int, currency_code: str) -> str:
@@ -75,3 +75,9 @@ def change(now: int, before: int) -> str | None:
         return None
     difference = round_half_up(Decimal(100 * (now - before)) / before, 1)
     return f"{difference:+f}%"
+
+
+def change_text(now: int, before: int) -> str | None:
+    """The same for reading, with a real minus; metrics want an ASCII one to tell the direction."""
+    found = change(now, before)
+    return found.replace("-", "−") if found else None

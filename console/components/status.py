@@ -36,7 +36,16 @@ _REVIEW = {
     "in_review": Status("In review", "◐", "info"),
     "approved": Status("Approved", "✓", "good"),
     "rejected": Status("Rejected", "✕", "bad"),
-    "parked": Status("Parked", "‖", "warn"),
+    "parked": Status("Parked", "!", "warn"),
+}
+
+
+_SPELLED = {
+    "sms": "SMS",
+    "whatsapp": "WhatsApp",
+    "email": "E-mail",
+    "api_key": "API key",
+    "api_keys": "API keys",
 }
 
 
@@ -68,4 +77,6 @@ def stage(status: str, review_state: str) -> Status:
 
 def words(value: str) -> str:
     """A stored name as words: `top_up` is `Top up`, `otp.sms` stays as it is."""
+    if value in _SPELLED:
+        return _SPELLED[value]
     return value if "." in value else value.replace("_", " ").capitalize()

@@ -6,13 +6,15 @@ Everything that is not one of our own tags is escaped.
 from collections.abc import Sequence
 from dataclasses import dataclass
 from html import escape
-from typing import Literal
+from typing import Final, Literal
 
 import streamlit as st
 
 from console.components.status import Status
 
 Cell = str | Status | None
+_FITS_A_PHONE: Final = 4
+"""More columns than this become cards on a narrow screen."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,8 +63,9 @@ def table_html(
     )
     body = "".join(_row_html(columns, row) for row in rows)
     foot = "".join(_row_html(columns, row) for row in totals)
+    style = "ob-table ob-cards" if len(columns) > _FITS_A_PHONE else "ob-table"
     return (
-        f'<div class="ob-scroll"><table role="table" class="ob-table">'
+        f'<div class="ob-scroll"><table role="table" class="{style}">'
         f"<caption>{escape(caption)}</caption>"
         f'<thead><tr role="row">{head}</tr></thead><tbody>{body}</tbody>'
         f"{f'<tfoot>{foot}</tfoot>' if foot else ''}</table></div>"
@@ -71,7 +74,8 @@ def table_html(
 
 def _row_html(columns: Sequence[Column], row: Sequence[Cell]) -> str:
     cells = "".join(
-        f'<td role="cell" class="{_classes(column)}" data-label="{escape(column.title)}">'
+        f'<td role="cell" class="{_classes(column)}{" ob-blank" if cell == "" else ""}" '
+        f'data-label="{escape(column.title)}">'
         f"{_cell_html(cell)}</td>"
         for column, cell in zip(columns, row, strict=True)
     )

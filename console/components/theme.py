@@ -20,10 +20,20 @@ class Palette:
     success: str
     warning: str
     alert: str
+    series: tuple[str, ...]
+    """For things without a meaning of their own, told apart in this order."""
 
 
-LIGHT: Final = Palette("#333333", "#666666", "#E3E7ED", "#1976D2", "#4CAF50", "#FFC107", "#F44336")
-DARK: Final = Palette("#FFFFFF", "#AAAAAA", "#34373C", "#90CAF9", "#66BB6A", "#FFCA28", "#EF5350")
+LIGHT: Final = Palette(
+    text="#333333", muted="#666666", grid="#E3E7ED", action="#1976D2", success="#4CAF50",
+    warning="#FFC107", alert="#F44336",
+    series=("#1976D2", "#4CAF50", "#FFC107", "#7E57C2", "#00897B", "#8D6E63"),
+)  # fmt: skip
+DARK: Final = Palette(
+    text="#FFFFFF", muted="#AAAAAA", grid="#34373C", action="#90CAF9", success="#66BB6A",
+    warning="#FFCA28", alert="#EF5350",
+    series=("#90CAF9", "#66BB6A", "#FFCA28", "#B39DDB", "#4DB6AC", "#BCAAA4"),
+)  # fmt: skip
 
 
 def palette() -> Palette:

@@ -215,4 +215,4 @@ def lines(confined: UUID | None, invoice_id: UUID) -> list[LineRow]:
         """,
         parameters,
     )
-    return [LineRow(*row, tuple(by_line.get(row[0], ()))) for row in rows]
+    return [LineRow(*row)._replace(taxes=tuple(by_line.get(row[0], ()))) for row in rows]
