@@ -150,9 +150,8 @@ def _on_http_exception(request: Request, error: Exception) -> JSONResponse:
 def _on_database_error(request: Request, error: Exception) -> JSONResponse:
     """What the database refused after everything we check, and trouble with reaching it."""
     state = str(getattr(getattr(error, "orig", None), "sqlstate", None) or "")
-    logger.warning(
-        "database refused", sqlstate=state, reference=str(reference_of(request)), exc_info=error
-    )
+    # Without the traceback: its message carries the values of the statement.
+    logger.warning("database refused", sqlstate=state, reference=str(reference_of(request)))
     if state.startswith(_CONFLICT_STATES):
         expected: BillingError = ConflictError(
             "Another request changed this at the same time, or it is already there.",

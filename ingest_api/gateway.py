@@ -1,7 +1,7 @@
 """What surrounds every request: its id, the size of its body, the headers of its answer."""
 
 from collections import deque
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Final
 
 from fastapi import Request
@@ -28,10 +28,21 @@ class Gateway:
 
     Bodies are read whole before the application sees them, so that too large a one is refused in
     the envelope, whether or not it declared its length.
+
+    Args:
+        hot_routes: by path, applications that POST requests are handed to at once; they read and
+            limit the body themselves.
     """
 
-    def __init__(self, app: ASGIApp, max_body_bytes: int = MAX_BODY_BYTES) -> None:
+    def __init__(
+        self,
+        app: ASGIApp,
+        *,
+        hot_routes: Mapping[str, ASGIApp],
+        max_body_bytes: int = MAX_BODY_BYTES,
+    ) -> None:
         self._app = app
+        self._hot_routes = hot_routes
         self._max_body_bytes = max_body_bytes
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -41,6 +52,9 @@ class Gateway:
             return
         request_id = new_id()
         scope.setdefault("state", {})["request_id"] = request_id
+        if scope["method"] == "POST" and scope["path"] in self._hot_routes:
+            await self._hot_routes[scope["path"]](scope, receive, send)
+            return
 
         async def send_with_headers(message: Message) -> None:
             if message["type"] == "http.response.start":

@@ -18,6 +18,7 @@ from ingest_api.gateway import Gateway
 from ingest_api.intake import revisions
 from ingest_api.intake.app import Intake
 from ingest_api.intake.openapi import describe_hot_routes
+from ingest_api.logs import configure_logs
 from ingest_api.resources import ROUTERS
 from ingest_api.services import Services
 
@@ -25,7 +26,7 @@ PREFIX = "/api/v1"
 
 
 def create_app(settings: Settings, clock: Clock | None = None) -> FastAPI:
-    """The whole API; it connects to nothing before its first request.
+    """The whole API; it connects to nothing before its lifespan begins.
 
     Raises:
         RuntimeError: if a route does not declare who may use it.
@@ -43,7 +44,8 @@ def create_app(settings: Settings, clock: Clock | None = None) -> FastAPI:
     )
     app.state.settings = settings
     app.state.clock = clock or SystemClock()
-    app.add_middleware(Gateway)
+    app.state.intake = intake = Intake(settings, app.state.clock)
+    app.add_middleware(Gateway, hot_routes={route.path: route.app for route in intake.routes})
     install_error_handlers(app)
     install_documentation(app)
     app.include_router(health.router)
@@ -51,15 +53,16 @@ def create_app(settings: Settings, clock: Clock | None = None) -> FastAPI:
         app.include_router(router, prefix=PREFIX)
     app.include_router(revisions.router, prefix=PREFIX)
     require_declared_permissions(app)
-    # the hot routes ask for their permission themselves, and come first
-    app.state.intake = Intake(settings, app.state.clock)
-    app.router.routes[:0] = app.state.intake.routes
+    # The gateway hands them their POST requests; here they refuse other methods. They ask for
+    # their permissions themselves.
+    app.router.routes.extend(intake.routes)
     describe_hot_routes(app)
     return app
 
 
 @asynccontextmanager
 async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
+    configure_logs()
     settings: Settings = app.state.settings
     engine = open_engine(settings.require_database_url(), application="billing-api", pool_size=10)
     app.state.services = Services(engine, settings, app.state.clock)
@@ -72,8 +75,11 @@ async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
 
 
 def _operation_id(route: APIRoute) -> str:
-    """A stable name for generated clients, such as `customers_create`."""
-    return f"{str(route.tags[0]).replace(' ', '_')}_{route.name}" if route.tags else route.name
+    """A stable name for generated clients, such as `create_customers`."""
+    name = route.path_format.removeprefix(PREFIX)
+    for character in "/{}-":
+        name = name.replace(character, "_")
+    return f"{route.name}_{name.strip('_')}"
 
 
 app = create_app(Settings.load())

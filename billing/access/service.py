@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from uuid import UUID
 
-from pydantic import Field
+from pydantic import AwareDatetime, Field
 from sqlalchemy import or_, select
 from sqlalchemy.orm import Session
 
@@ -43,7 +43,7 @@ class CreateApiKey(Request):
     name: str = Field(min_length=1, max_length=100)
     role: Role
     customer_id: UUID | None = None
-    expires_at: datetime | None = None
+    expires_at: AwareDatetime | None = None
 
 
 class RevokeApiKey(Request):

@@ -92,7 +92,7 @@ def list_movements(
     )
     if after is not None:
         query = query.where(LedgerEntry.wallet_seq < after)
-    return [_movement(entry, posted) for entry, posted in session.execute(query).tuples()]
+    return [_movement(entry, posted) for entry, posted in session.execute(query)]
 
 
 def _movement(entry: LedgerEntry, posted: LedgerTransaction) -> Movement:
