@@ -1,0 +1,62 @@
+# `make` or `make help` lists the targets.
+.DEFAULT_GOAL := help
+BIN := .venv/bin
+PYTEST_ARGS ?=
+
+.PHONY: help
+help: ## show this list
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+.PHONY: setup
+setup: ## install what is missing: system libraries, .venv, the project
+	@scripts/setup.sh
+
+.PHONY: setup-test
+setup-test: ## the same, and what the tests need: a browser, PDF tools
+	@scripts/setup.sh --test
+
+.PHONY: demo
+demo: setup ## start everything, send three months of traffic, close the months; DEMO_EXIT=1 ends then
+	@$(BIN)/billing demo
+
+.PHONY: stack
+stack: setup ## start PostgreSQL, Redis, API, writer, Dagster and console; Ctrl-C stops them
+	@$(BIN)/billing stack
+
+.PHONY: doctor
+doctor: setup ## say what is missing or wrong, and the command that mends it
+	@$(BIN)/billing doctor
+
+.PHONY: test
+test: setup-test ## every test, on real servers; PYTEST_ARGS="tests/stack -x" for some of them
+	@$(BIN)/pytest $(PYTEST_ARGS)
+
+.PHONY: timescale
+timescale: setup-test ## the tests that use a database, on a real TimescaleDB (root only)
+	@.ci/timescaledb.sh $(BIN)/pytest --ignore tests/architecture --ignore tests/stack $(PYTEST_ARGS)
+
+.PHONY: lint
+lint: setup ## style, formatting and types
+	@$(BIN)/ruff check
+	@$(BIN)/ruff format --check
+	@$(BIN)/mypy
+
+.PHONY: format
+format: setup ## put the code into its form, and mend what can be mended by itself
+	@$(BIN)/ruff check --fix --quiet || true
+	@$(BIN)/ruff format
+
+.PHONY: check
+check: lint test ## lint and test: what must be green before a commit
+
+.PHONY: clean
+clean: ## remove caches and what builds left; keeps .venv and the data in .local
+	@rm -rf build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis dbt_project/target dbt_project/logs
+	@find . -name __pycache__ -type d -not -path './.venv/*' -prune -exec rm -rf {} +
+
+.PHONY: clean-data
+clean-data: ## remove the data and logs of the embedded stack, which must not be running
+	@if [ -e .local/stack.lock ]; then flock -n .local/stack.lock true || \
+		{ echo "The stack is running: stop it first."; exit 1; }; fi
+	@if [ -L .local/postgres ]; then rm -rf -- "$$(readlink -f .local/postgres)"; fi
+	@rm -rf .local
