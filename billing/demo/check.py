@@ -14,6 +14,7 @@ from billing.demo.calendar import DemoCalendar
 from billing.demo.merchants import MERCHANTS
 from billing.demo.traffic import SOURCE
 from billing.errors import ConflictError
+from billing.wallets.keys import ShardKeys
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,9 +125,10 @@ def _redis(session: Session, cache: redis.Redis) -> Finding:
         )
     ).all()
     wrong = [
-        str(wallet)
-        for wallet, shard, epoch, balance in rows
-        if int(cache.hget(f"{{b:{shard}}}:{epoch}:w:{wallet}", "bal") or 0) != balance
+        str(row.id)
+        for row in rows
+        if int(cache.hget(ShardKeys(row.shard, row.epoch).wallet(row.id), "bal") or 0)
+        != row.balance_units
     ]
     detail = f"{len(rows)} wallets compared, {len(wrong)} differ {' '.join(wrong)}"
     return Finding("Redis has the same balances", bool(rows) and not wrong, detail.strip())

@@ -70,7 +70,14 @@ def _send(stack: RunningStack, key: str, identity: DemoIdentity, console: Consol
     if identity.is_begun:
         console.print("  An earlier demo was cut off; going on with it.")
     with BillingApi(stack.api_url, key) as api:
-        demo = Demo(api, identity.calendar, identity.namespace, console, PROJECT, stack.environment)
+        demo = Demo(
+            api,
+            identity.calendar,
+            identity.namespace,
+            console,
+            project=PROJECT,
+            environment=stack.environment,
+        )
         demo.run()
     seconds = sum(taken for _, taken in demo.durations.steps)
     console.print(

@@ -11,12 +11,18 @@ from typing import Any, Final
 import msgspec
 
 from billing.demo.client import BillingApi, DemoError
+from billing.demo.merchants import merchant
 from billing.demo.timeline import Correction, Delivery
+from billing.demo.top_ups import TopUp
 from billing.demo.traffic import SOURCE, UsageEvent
+from billing.money import to_minor
 
 BATCH_SIZE: Final = 500
 IN_FLIGHT: Final = 4
 EVENTS_PATH: Final = "/api/v1/events"
+
+_ATTEMPTS: Final = 10
+_JSON: Final = {"Content-Type": "application/json"}
 
 
 @dataclass(slots=True)
@@ -75,6 +81,21 @@ def send_corrections(
     return sum(1 for _ in pool.map(lambda correction: _correct(api, correction), corrections))
 
 
+def send_top_up(api: BillingApi, wallet_id: str, top_up: TopUp, namespace: str) -> None:
+    """Pay into a wallet, tax included."""
+    currency = merchant(top_up.merchant).currency
+    api.post(
+        f"/api/v1/wallets/{wallet_id}/top-ups",
+        {
+            "amount_minor": to_minor(top_up.amount, currency),
+            "tax_minor": to_minor(top_up.tax, currency),
+            "reference": f"{namespace}-{top_up.reference}",
+            "note": "Bank transfer",
+        },
+        f"{namespace}:{top_up.reference}",
+    )
+
+
 def _batches(deliveries: Sequence[Delivery]) -> Iterator[list[Delivery]]:
     rest = iter(deliveries)
     while batch := list(islice(rest, BATCH_SIZE)):
@@ -82,30 +103,39 @@ def _batches(deliveries: Sequence[Delivery]) -> Iterator[list[Delivery]]:
 
 
 def _send_batch(api: BillingApi, batch: Sequence[Delivery]) -> Tally:
-    body = msgspec.json.encode({"events": [event_body(delivery.event) for delivery in batch]})
-    response = api.send(
-        "POST", EVENTS_PATH, content=body, headers={"Content-Type": "application/json"}
-    )
-    return _tally(response.json()["data"])
-
-
-def _tally(results: list[dict[str, Any]]) -> Tally:
     tally = Tally()
-    for result in results:
-        match result["status"]:
+    rest = [event_body(delivery.event) for delivery in batch]
+    for _ in range(_ATTEMPTS):
+        content = msgspec.json.encode({"events": rest})
+        answer = api.send("POST", EVENTS_PATH, content=content, headers=_JSON).json()
+        rest = _unanswered(rest, answer["data"], tally)
+        if not rest:
+            return tally
+    raise DemoError(f"{len(rest)} events were not acknowledged after {_ATTEMPTS} attempts.")
+
+
+def _unanswered(
+    sent: list[dict[str, Any]], answers: list[dict[str, Any]], tally: Tally
+) -> list[dict[str, Any]]:
+    """Count the answers, and return the events that nobody knows the fate of."""
+    unknown = []
+    for body, answer in zip(sent, answers, strict=True):
+        match answer["attributes"]["status"]:
             case "accepted":
                 tally.accepted += 1
             case "duplicate":
                 tally.duplicate += 1
+            case "unavailable":
+                unknown.append(body)
             case _:
-                raise DemoError(f"An event was refused: {result}")
-    return tally
+                raise DemoError(f"An event was refused: {answer}")
+    return unknown
 
 
 def _correct(api: BillingApi, correction: Correction) -> None:
-    path = f"{EVENTS_PATH}/{SOURCE}/{correction.event.event_id}"
+    path = f"{EVENTS_PATH}/{SOURCE}/{correction.event.event_id}/revisions"
     if correction.status is None:
-        api.post(f"{path}/void", {"reason": "sent in error"}, correction.reference)
+        api.post(path, {"void": True}, correction.reference)
         return
-    amended = event_body(correction.event.with_status(correction.status))
-    api.post(f"{path}/amend", {"event": amended}, correction.reference)
+    amended = correction.event.with_status(correction.status)
+    api.post(path, {"dimensions": dict(amended.dimensions)}, correction.reference)

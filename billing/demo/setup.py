@@ -13,7 +13,7 @@ from billing.demo.calendar import COMPLETE_MONTHS, DemoCalendar
 from billing.demo.catalogue import ChargeSpec, Item, PlanSpec, RateSpec, TierSpec
 from billing.demo.client import BillingApi
 from billing.demo.merchants import SUPPLIER, Merchant
-from billing.money import to_units
+from billing.money import to_minor
 from billing.periods import add_months
 
 _FX_SOURCE = "demo reference rate"
@@ -159,8 +159,7 @@ class Setup:
             return None
         body = {
             "account_id": account_id,
-            "currency": merchant.currency,
-            "low_balance_units": to_units(merchant.wallet.low_balance, merchant.currency),
+            "low_balance_minor": to_minor(merchant.wallet.low_balance, merchant.currency),
         }
         return self._create("/wallets", body, f"wallet:{merchant.code}")
 

@@ -23,12 +23,11 @@ from rich.progress import (
 
 from billing.demo.calendar import DemoCalendar
 from billing.demo.client import BillingApi, DemoError
-from billing.demo.merchants import MERCHANTS, merchant
-from billing.demo.send import IN_FLIGHT, Tally, send_corrections, send_events
+from billing.demo.merchants import MERCHANTS
+from billing.demo.send import IN_FLIGHT, Tally, send_corrections, send_events, send_top_up
 from billing.demo.setup import Setup
 from billing.demo.timeline import Day, timeline
 from billing.demo.top_ups import TopUp
-from billing.money import to_minor
 
 SUBMITTED_DRAFTS: Final = 4
 PDF_WORKERS: Final = 2
@@ -148,16 +147,8 @@ class Demo:
         send_corrections(self._api, pool, day.corrections)
 
     def _top_up(self, top_up: TopUp) -> None:
-        currency = merchant(top_up.merchant).currency
-        self._api.post(
-            f"/api/v1/wallets/{self._wallets[top_up.merchant]}/top-ups",
-            {
-                "amount_minor": to_minor(top_up.amount, currency),
-                "reference": top_up.reference,
-                "note": "Bank transfer",
-            },
-            f"{self._namespace}:{top_up.reference}",
-        )
+        wallet_id = self._wallets[top_up.merchant]
+        send_top_up(self._api, wallet_id, top_up, self._namespace)
 
     def _close(self, month: date) -> None:
         with self.durations.measure(f"Dagster closes {month:%B}"):

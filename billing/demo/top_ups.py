@@ -13,6 +13,7 @@ from billing.money import round_half_up
 from billing.periods import add_months
 
 _ROUND_SUM = Decimal(500)
+_GST = Decimal("0.18")
 _LATEST = timedelta(days=3)
 
 
@@ -23,6 +24,8 @@ class TopUp:
     day: date
     merchant: str
     amount: Decimal
+    tax: Decimal
+    """GST that is paid with it; an advance is taxed when it is received."""
     reference: str
 
 
@@ -50,7 +53,8 @@ def plan_top_ups(
         amount = wallet.wanted(balance, day)
         if amount > 0:
             reference = f"topup-{merchant.code}-{day:%Y%m%d}"
-            yield TopUp(day, merchant.code, amount, reference)
+            tax = amount * _GST if merchant.place.country == "IN" else Decimal(0)
+            yield TopUp(day, merchant.code, amount, tax, reference)
             balance += amount
         balance -= wallet.spending.get(day, Decimal(0))
 
