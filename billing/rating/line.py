@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import date
+from datetime import date, timedelta
 from decimal import Decimal
 from uuid import UUID
 
@@ -26,6 +26,9 @@ class RatedLine:
     sac: str
     description: str
     period: Period
+    """The billing period."""
+    covered: Period
+    """The days of it that the line is for: those of its segment."""
     quantity: Decimal
     """All units, the free ones too."""
     free_quantity: Decimal
@@ -46,11 +49,11 @@ class RatedLine:
 class UnratedUsage:
     """What a charge counts but none of its rates matches: never billed as zero.
 
-    A flat charge without a price in the account's currency is one too, with no event type.
+    A flat charge without a price in the account's currency is one too, under its own code.
     """
 
     charge_code: str
-    event_type: str | None
+    event_type: str
     dimensions: Mapping[str, str | None]
     event_count: int
     quantity: Decimal
@@ -69,12 +72,23 @@ def line_ref(
 
 
 def describe(
-    name: str, match: Mapping[str, str], partial_days: tuple[int, int] | None = None
+    name: str,
+    match: Mapping[str, str],
+    *,
+    covered: Period,
+    period: Period,
+    part: tuple[int, int] = (1, 1),
 ) -> str:
-    """The line's words: the charge, what the rate is for, and the part of a period if not all."""
+    """The line's words: the charge, what its rate is for, and its days if not the whole period.
+
+    Args:
+        part: billed days and days of a full period, for prorated prices.
+    """
     details = [f"{key} {match[key]}" for key in DIMENSIONS if key in match]
-    if partial_days is not None:
-        details.append(f"{partial_days[0]} of {partial_days[1]} days")
+    if covered != period:
+        details.append(f"{covered.start} to {covered.end - timedelta(days=1)}")
+    if part[0] != part[1]:
+        details.append(f"{part[0]} of {part[1]} days")
     return f"{name} ({', '.join(details)})" if details else name
 
 

@@ -177,8 +177,9 @@ def _usage_line(
         rate_id=rate.id,
         item_code=charge.item_code,
         sac=charge.sac,
-        description=describe(charge.name, rate.match),
-        period=covered,
+        description=describe(charge.name, rate.match, covered=covered, period=frame.period),
+        period=frame.period,
+        covered=covered,
         quantity=measured.quantity,
         free_quantity=free,
         event_count=measured.event_count,
@@ -212,7 +213,7 @@ def _flat_line(
         return [], []
     rate = match_rate([rate for rate in charge.rates if rate.currency == frame.currency], {})
     if rate is None:
-        return [], [UnratedUsage(charge.code, None, {}, 0, segment.quantity)]
+        return [], [UnratedUsage(charge.code, charge.code, {}, 0, segment.quantity)]
     price = rate.tiers[0].flat_amount
     days = (covered.days, frame.full_days) if charge.prorated else (1, 1)
     amount = flat_amount(price, segment.quantity, covered_days=days[0], full_days=days[1])
@@ -224,8 +225,11 @@ def _flat_line(
         rate_id=rate.id,
         item_code=charge.item_code,
         sac=charge.sac,
-        description=describe(charge.name, {}, days if days[0] != days[1] else None),
-        period=covered,
+        description=describe(
+            charge.name, rate.match, covered=covered, period=frame.period, part=days
+        ),
+        period=frame.period,
+        covered=covered,
         quantity=segment.quantity,
         free_quantity=Decimal(0),
         event_count=0,

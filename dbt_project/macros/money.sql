@@ -1,0 +1,22 @@
+{#- The one rounding rule: halves away from zero, as `billing.money.round_half_up`. -#}
+{% macro money_round(amount, exponent) -%}
+    round({{ amount }}, {{ exponent }})
+{%- endmacro %}
+
+{#- A rated amount as integer minor units, rounded once. -#}
+{% macro to_minor(amount, exponent) -%}
+    ({{ money_round(amount, exponent) }} * power(10::numeric, {{ exponent }}))::bigint
+{%- endmacro %}
+
+{#-
+    A rated amount as it is stored. Quantities have 6 decimals and prices 12, so products are exact;
+    only a price prorated by days is cut here, far below any minor unit.
+-#}
+{% macro stored_amount(amount) -%}
+    {{ money_round(amount, 18) }}
+{%- endmacro %}
+
+{#- A decimal without trailing zeros, as `billing.rating.line.plain` writes it. -#}
+{% macro plain(value) -%}
+    trim_scale({{ value }})::text
+{%- endmacro %}

@@ -1,0 +1,41 @@
+{#- Whether a local day is in the range of days this run recomputes. -#}
+{% macro in_usage_window(column) -%}
+    {%- if var("usage_day_from") and var("usage_day_to") -%}
+        ({{ column }} >= date '{{ var("usage_day_from") }}'
+            and {{ column }} < date '{{ var("usage_day_to") }}')
+    {%- elif var("usage_day_from") or var("usage_day_to") -%}
+        {{ exceptions.raise_compiler_error("usage_day_from and usage_day_to belong together") }}
+    {%- else -%}
+        true
+    {%- endif -%}
+{%- endmacro %}
+
+{#-
+    Whether an event may lie in that range: bounds on the column the table is partitioned by.
+    No zone is further than 14 hours from UTC, so one day on either side is enough.
+-#}
+{% macro near_usage_window(column) -%}
+    {%- if var("usage_day_from") and var("usage_day_to") -%}
+        ({{ column }} >= timestamptz '{{ var("usage_day_from") }} 00:00:00+00' - interval '1 day'
+            and {{ column }} < timestamptz '{{ var("usage_day_to") }} 00:00:00+00' + interval '1 day')
+    {%- else -%}
+        true
+    {%- endif -%}
+{%- endmacro %}
+
+{#- Whether a row belongs to the invoice month this run rates; without one, nothing is rated. -#}
+{% macro in_invoice_month(column) -%}
+    {%- if var("invoice_month") -%}
+        {{ column }} = date '{{ var("invoice_month") }}'
+    {%- else -%}
+        false
+    {%- endif -%}
+{%- endmacro %}
+
+{#- The rating run of this dbt run; a month cannot be rated without one. -#}
+{% macro rating_run_id() -%}
+    {%- if execute and var("invoice_month") and not var("rating_run_id") -%}
+        {{ exceptions.raise_compiler_error("invoice_month needs the rating_run_id whose cut-offs to read") }}
+    {%- endif -%}
+    nullif('{{ var("rating_run_id") }}', '')::uuid
+{%- endmacro %}

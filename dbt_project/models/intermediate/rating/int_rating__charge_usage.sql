@@ -1,0 +1,37 @@
+-- Steps 1 and 2 of rating: the usage each charge counts, in the charge's units, by segment and
+-- dimensions.
+with usage_rows as (select * from {{ ref("int_rating__usage") }}),
+
+segment_charges as (
+    select * from {{ ref("int_rating__segment_charges") }} where price_model <> 'flat'
+)
+
+select
+    segment_charges.billing_period_id,
+    segment_charges.segment_id,
+    segment_charges.charge_id,
+    segment_charges.currency,
+    segment_charges.event_type,
+    {{ dimension_columns("usage_rows") }},
+    jsonb_build_array({{ dimension_columns("usage_rows") }})::text as dimension_key,
+    sum(usage_rows.event_count)::bigint as event_count,
+    sum(
+        case segment_charges.aggregation
+            when 'sum' then usage_rows.quantity
+            else usage_rows.event_count
+        end
+    ) as quantity
+from usage_rows
+inner join segment_charges
+    on segment_charges.account_id = usage_rows.account_id
+    and segment_charges.event_type = usage_rows.event_type
+    and segment_charges.covered_from <= usage_rows.usage_day
+    and segment_charges.covered_to > usage_rows.usage_day
+where {{ filter_counts("segment_charges.event_filter", "usage_rows") }}
+group by
+    segment_charges.billing_period_id,
+    segment_charges.segment_id,
+    segment_charges.charge_id,
+    segment_charges.currency,
+    segment_charges.event_type,
+    {{ dimension_columns("usage_rows") }}

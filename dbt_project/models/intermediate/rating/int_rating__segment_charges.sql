@@ -1,0 +1,56 @@
+-- Every charge of every segment of the billing periods that belong to the invoice month.
+with periods as (
+    select * from {{ ref("stg_billing__billing_periods") }}
+    where {{ in_invoice_month("invoice_month") }}
+),
+
+segments as (select * from {{ ref("stg_billing__subscription_segments") }}),
+
+subscriptions as (select * from {{ ref("stg_billing__subscriptions") }}),
+
+accounts as (select * from {{ ref("stg_billing__accounts") }}),
+
+currencies as (select * from {{ ref("stg_billing__currencies") }}),
+
+charges as (select * from {{ ref("stg_billing__charges") }}),
+
+items as (select * from {{ ref("stg_billing__billable_items") }})
+
+select
+    periods.billing_period_id,
+    periods.subscription_id,
+    periods.account_id,
+    accounts.customer_id,
+    segments.segment_id,
+    segments.plan_version_id,
+    charges.charge_id,
+    charges.charge_code,
+    charges.charge_name,
+    charges.price_model,
+    charges.is_prorated,
+    charges.free_units,
+    items.item_code,
+    items.event_type,
+    items.event_filter,
+    items.aggregation,
+    items.unit,
+    items.sac,
+    accounts.currency,
+    currencies.minor_exponent,
+    segments.quantity as segment_quantity,
+    {{ full_period_days("periods.period_start", "subscriptions.anchor_day") }} as full_days,
+    periods.invoice_month,
+    periods.period_start,
+    periods.period_end,
+    greatest(segments.starts_on, periods.period_start) as covered_from,
+    least(coalesce(segments.ends_on, periods.period_end), periods.period_end) as covered_to
+from periods
+inner join subscriptions on subscriptions.subscription_id = periods.subscription_id
+inner join accounts on accounts.account_id = periods.account_id
+inner join currencies on currencies.currency = accounts.currency
+inner join segments
+    on segments.subscription_id = periods.subscription_id
+    and segments.starts_on < periods.period_end
+    and coalesce(segments.ends_on, 'infinity'::date) > periods.period_start
+inner join charges on charges.plan_version_id = segments.plan_version_id
+inner join items on items.item_id = charges.item_id

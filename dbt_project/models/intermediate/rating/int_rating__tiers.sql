@@ -1,0 +1,41 @@
+-- Tiers with what all tiers below them come to when full: one match then prices a quantity.
+-- A per-unit rate is one open tier without a flat amount.
+with tiers as (select * from {{ ref("stg_billing__rate_tiers") }}),
+
+rates as (select * from {{ ref("stg_billing__rates") }}),
+
+charges as (select * from {{ ref("stg_billing__charges") }} where price_model <> 'flat'),
+
+normalised as (
+    select
+        tiers.rate_id,
+        tiers.ordinal,
+        charges.price_model,
+        tiers.unit_price,
+        case charges.price_model when 'graduated' then tiers.flat_amount else 0 end as flat_amount,
+        case charges.price_model when 'graduated' then tiers.up_to end as up_to,
+        coalesce(lag(tiers.up_to) over rising, 0) as above,
+        row_number() over rising as position
+    from tiers
+    inner join rates on rates.rate_id = tiers.rate_id
+    inner join charges on charges.charge_id = rates.charge_id
+    window rising as (partition by tiers.rate_id order by tiers.ordinal)
+)
+
+select
+    rate_id,
+    ordinal,
+    price_model,
+    above,
+    up_to,
+    unit_price,
+    flat_amount,
+    coalesce(
+        sum(flat_amount + (up_to - above) * unit_price) over (
+            partition by rate_id order by ordinal
+            rows between unbounded preceding and 1 preceding
+        ),
+        0
+    ) as amount_below
+from normalised
+where price_model = 'graduated' or position = 1

@@ -1,0 +1,71 @@
+-- Step 4 of rating for usage: the amount of a quantity is what the tiers below come to, plus the
+-- flat amount and the units of the tier it ends in. No unit, no tier entered, nothing to pay.
+with measured as (select * from {{ ref("int_rating__measured") }}),
+
+tiers as (select * from {{ ref("int_rating__tiers") }}),
+
+priced as (
+    select
+        measured.billing_period_id,
+        measured.segment_id,
+        measured.charge_id,
+        measured.rate_id,
+        tiers.amount_below
+            + tiers.flat_amount
+            + (measured.billed_quantity - tiers.above) * tiers.unit_price as amount
+    from measured
+    inner join tiers
+        on tiers.rate_id = measured.rate_id
+        and tiers.above < measured.billed_quantity
+        and coalesce(tiers.up_to, 'infinity'::numeric) >= measured.billed_quantity
+),
+
+breakdowns as (
+    select
+        measured.billing_period_id,
+        measured.segment_id,
+        measured.charge_id,
+        measured.rate_id,
+        jsonb_agg(
+            jsonb_build_object(
+                'from', {{ plain("tiers.above") }},
+                'to', {{ plain("tiers.up_to") }},
+                'units', {{ plain("entered.units") }},
+                'unit_price', {{ plain("tiers.unit_price") }},
+                'flat_amount', {{ plain("tiers.flat_amount") }},
+                'amount', {{ plain("tiers.flat_amount + entered.units * tiers.unit_price") }}
+            )
+            order by tiers.ordinal
+        ) as tier_breakdown
+    from measured
+    inner join tiers
+        on tiers.rate_id = measured.rate_id
+        and tiers.above < measured.billed_quantity
+    cross join lateral (
+        select least(tiers.up_to, measured.billed_quantity) - tiers.above as units
+    ) as entered
+    group by
+        measured.billing_period_id, measured.segment_id, measured.charge_id, measured.rate_id
+)
+
+select
+    measured.billing_period_id,
+    measured.segment_id,
+    measured.charge_id,
+    measured.rate_id,
+    measured.event_count,
+    measured.quantity,
+    measured.free_quantity,
+    coalesce(priced.amount, 0) as amount,
+    coalesce(breakdowns.tier_breakdown, '[]'::jsonb) as tier_breakdown
+from measured
+left join priced
+    on priced.billing_period_id = measured.billing_period_id
+    and priced.segment_id = measured.segment_id
+    and priced.charge_id = measured.charge_id
+    and priced.rate_id = measured.rate_id
+left join breakdowns
+    on breakdowns.billing_period_id = measured.billing_period_id
+    and breakdowns.segment_id = measured.segment_id
+    and breakdowns.charge_id = measured.charge_id
+    and breakdowns.rate_id = measured.rate_id

@@ -1,0 +1,38 @@
+-- Monthly recurring revenue of each account: the flat prices of the segments in force on the
+-- month's last day. Every plan bills by the month, so a price is its own monthly value.
+with months as (select * from {{ ref("int_revenue__months") }}),
+
+segments as (select * from {{ ref("stg_billing__subscription_segments") }}),
+
+subscriptions as (select * from {{ ref("stg_billing__subscriptions") }}),
+
+accounts as (select * from {{ ref("stg_billing__accounts") }}),
+
+charges as (select * from {{ ref("stg_billing__charges") }} where price_model = 'flat'),
+
+rates as (select * from {{ ref("stg_billing__rates") }} where match = '{}'::jsonb),
+
+first_tiers as (
+    select distinct on (rate_id) rate_id, flat_amount
+    from {{ ref("stg_billing__rate_tiers") }}
+    order by rate_id, ordinal
+)
+
+select
+    months.month,
+    accounts.account_id,
+    accounts.customer_id,
+    accounts.currency,
+    sum(first_tiers.flat_amount * segments.quantity) as mrr
+from months
+inner join segments
+    on segments.starts_on <= months.last_day
+    and coalesce(segments.ends_on, 'infinity'::date) > months.last_day
+inner join subscriptions
+    on subscriptions.subscription_id = segments.subscription_id
+    and coalesce(subscriptions.ends_on, 'infinity'::date) > months.last_day
+inner join accounts on accounts.account_id = subscriptions.account_id
+inner join charges on charges.plan_version_id = segments.plan_version_id
+inner join rates on rates.charge_id = charges.charge_id and rates.currency = accounts.currency
+inner join first_tiers on first_tiers.rate_id = rates.rate_id
+group by months.month, accounts.account_id, accounts.customer_id, accounts.currency

@@ -1,0 +1,49 @@
+{{
+    config(
+        materialized="incremental",
+        incremental_strategy="replace_window",
+        meta={"window_column": "usage_day"},
+        on_schema_change="fail",
+        full_refresh=false,
+        indexes=[{"columns": ["usage_day", "account_id"]}],
+    )
+}}
+
+with events as (
+    {{ latest_events(near_usage_window("events.occurred_at")) }}
+),
+
+accounts as (
+    select account_id, customer_id, zone from {{ ref("stg_billing__accounts") }}
+),
+
+by_local_day as (
+    select
+        events.account_id,
+        accounts.customer_id,
+        (events.occurred_at at time zone accounts.zone)::date as usage_day,
+        events.event_type,
+        {{ dimension_columns("events") }},
+        events.quantity,
+        events.vendor_cost
+    from events
+    inner join accounts on accounts.account_id = events.account_id
+)
+
+select
+    account_id,
+    customer_id,
+    usage_day,
+    event_type,
+    country,
+    channel,
+    status,
+    operator,
+    route,
+    count(*) as event_count,
+    sum(quantity) as quantity,
+    coalesce(sum(vendor_cost), 0) as vendor_cost
+from by_local_day
+where {{ in_usage_window("usage_day") }}
+group by
+    account_id, customer_id, usage_day, event_type, country, channel, status, operator, route

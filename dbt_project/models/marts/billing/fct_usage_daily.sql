@@ -1,0 +1,34 @@
+{{
+    config(
+        materialized="incremental",
+        incremental_strategy="replace_window",
+        meta={"window_column": "usage_day"},
+        on_schema_change="fail",
+        full_refresh=false,
+        indexes=[{"columns": ["usage_day"]}, {"columns": ["account_id", "usage_day"]}],
+    )
+}}
+
+with usage_rows as (
+    select * from {{ ref("int_usage__daily") }}
+    where {{ in_usage_window("usage_day") }}
+)
+
+select
+    account_id,
+    customer_id,
+    usage_day,
+    event_type,
+    {% for name in dimensions() -%}
+    coalesce({{ name }}, 'unknown') as {{ name }},
+    {% endfor -%}
+    sum(event_count)::bigint as event_count,
+    sum(quantity)::numeric(38, 6) as quantity,
+    sum(vendor_cost)::numeric(38, 6) as vendor_cost
+from usage_rows
+group by
+    account_id,
+    customer_id,
+    usage_day,
+    event_type{% for name in dimensions() %},
+    coalesce({{ name }}, 'unknown'){% endfor %}

@@ -1,0 +1,11 @@
+select
+    id as charge_id,
+    plan_version_id,
+    item_id,
+    ordinal,
+    code as charge_code,
+    name as charge_name,
+    price_model::text as price_model,
+    prorated as is_prorated,
+    free_units
+from {{ source('billing', 'charges') }}

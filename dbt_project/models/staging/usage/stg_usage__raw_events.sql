@@ -1,0 +1,15 @@
+select
+    occurred_at,
+    shard,
+    accept_seq,
+    account_id,
+    event_type,
+    quantity,
+    dimensions ->> 'country' as country,
+    dimensions ->> 'channel' as channel,
+    dimensions ->> 'status' as status,
+    dimensions ->> 'operator' as operator,
+    dimensions ->> 'route' as route,
+    vendor_cost,
+    voided as is_voided
+from {{ source('usage', 'raw_events') }}

@@ -1,0 +1,6 @@
+select
+    shard,
+    accept_seq,
+    superseded_by,
+    occurred_at
+from {{ source('usage', 'superseded_events') }}

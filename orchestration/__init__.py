@@ -1,0 +1,1 @@
+"""The pipeline: Dagster assets around dbt, from usage to drafts of invoices."""

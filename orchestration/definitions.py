@@ -1,0 +1,33 @@
+"""Everything Dagster loads: `dagster dev -m orchestration.definitions`."""
+
+import dagster as dg
+from dagster_dbt import DbtCliResource
+
+from orchestration.defs.automation import (
+    JOBS,
+    close_last_month,
+    refresh_marts_daily,
+    touched_usage_days,
+)
+from orchestration.defs.billing_month import ASSETS
+from orchestration.defs.checks import CHECKS
+from orchestration.defs.usage import usage_models
+from orchestration.lib.database import Database
+from orchestration.lib.dbt_env import PROJECT_DIR
+from orchestration.lib.dbt_project import dbt_executable
+
+defs = dg.Definitions(
+    assets=[usage_models, *ASSETS],
+    asset_checks=CHECKS,
+    jobs=JOBS,
+    schedules=[close_last_month, refresh_marts_daily],
+    sensors=[touched_usage_days],
+    resources={
+        "dbt": DbtCliResource(
+            project_dir=str(PROJECT_DIR),
+            profiles_dir=str(PROJECT_DIR),
+            dbt_executable=dbt_executable(),
+        ),
+        "database": Database(),
+    },
+)

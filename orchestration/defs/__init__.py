@@ -1,0 +1,1 @@
+"""The assets, their checks, and what sets them in motion."""

@@ -1,0 +1,149 @@
+"""What sets the pipeline in motion: two jobs, two schedules, and a sensor for late events."""
+
+import json
+from collections.abc import Iterator
+from datetime import date, timedelta
+
+import dagster as dg
+from sqlalchemy import text
+
+from billing.periods import DEFAULT_ZONE
+from orchestration.defs.billing_month import (
+    billing_periods,
+    invoice_drafts,
+    rating_models,
+    rating_runs,
+    revenue_models,
+    wallet_models,
+)
+from orchestration.defs.usage import staging_views, usage_models
+from orchestration.lib.database import Database
+from orchestration.lib.partitions import FIRST_DAY, billing_months, usage_days
+
+_RANGE_START, _RANGE_END = (
+    "dagster/asset_partition_range_start",
+    "dagster/asset_partition_range_end",
+)
+
+GRACE_DAYS = 3
+"""A month is closed this many days after its end; until then late events simply join it."""
+
+refresh_usage = dg.define_asset_job(
+    "refresh_usage",
+    selection=dg.AssetSelection.assets(staging_views, usage_models),
+    partitions_def=usage_days,
+    executor_def=dg.in_process_executor,
+    description="Aggregate the usage of some days again.",
+)
+
+close_month = dg.define_asset_job(
+    "close_month",
+    selection=dg.AssetSelection.assets(
+        staging_views,
+        billing_periods,
+        rating_runs,
+        rating_models,
+        invoice_drafts,
+        revenue_models,
+        wallet_models,
+    ),
+    partitions_def=billing_months,
+    executor_def=dg.in_process_executor,
+    description="Rate a month that is over, and bring its drafts up to date.",
+)
+
+refresh_marts = dg.define_asset_job(
+    "refresh_marts",
+    selection=dg.AssetSelection.assets(staging_views, revenue_models, wallet_models),
+    executor_def=dg.in_process_executor,
+    description="Make the staging views, and the marts that have no partitions, anew.",
+)
+
+JOBS = [refresh_usage, close_month, refresh_marts]
+
+
+def usage_range(first: date, last: date) -> dict[str, str]:
+    """The tags that make one run of `refresh_usage` over all days from first to last, both in."""
+    return {
+        _RANGE_START: first.isoformat(),
+        _RANGE_END: last.isoformat(),
+    }
+
+
+@dg.schedule(
+    job=close_month, cron_schedule=f"0 4 {GRACE_DAYS + 1} * *", execution_timezone=DEFAULT_ZONE
+)
+def close_last_month(context: dg.ScheduleEvaluationContext) -> dg.RunRequest:
+    """Close the month that ended, once its grace is over."""
+    this_month = context.scheduled_execution_time.date().replace(day=1)
+    month = (this_month - timedelta(days=1)).replace(day=1)
+    return dg.RunRequest(run_key=month.isoformat(), partition_key=month.isoformat())
+
+
+@dg.schedule(job=refresh_marts, cron_schedule="30 0 * * *", execution_timezone=DEFAULT_ZONE)
+def refresh_marts_daily(_: dg.ScheduleEvaluationContext) -> dg.RunRequest:
+    """Once a day, after midnight."""
+    return dg.RunRequest()
+
+
+_TOUCHED = text(
+    """
+    SELECT DISTINCT (event.occurred_at AT TIME ZONE account.zone)::date AS usage_day
+    FROM usage.raw_events event
+    JOIN billing.accounts account ON account.id = event.account_id
+    WHERE event.shard = :shard AND event.accept_seq > :after AND event.accept_seq <= :upto
+    UNION
+    SELECT DISTINCT (old.occurred_at AT TIME ZONE account.zone)::date
+    FROM usage.superseded_events replaced
+    JOIN usage.raw_events old
+        ON old.shard = replaced.shard AND old.accept_seq = replaced.accept_seq
+        AND old.occurred_at = replaced.occurred_at
+    JOIN billing.accounts account ON account.id = old.account_id
+    WHERE replaced.shard = :shard
+        AND replaced.superseded_by > :after AND replaced.superseded_by <= :upto
+    """
+)
+
+_SHARDS = text("SELECT shard, accept_seq FROM usage.shard_state ORDER BY shard")
+
+
+@dg.sensor(
+    job=refresh_usage,
+    minimum_interval_seconds=60,
+    default_status=dg.DefaultSensorStatus.RUNNING,
+)
+def touched_usage_days(
+    context: dg.SensorEvaluationContext, database: Database
+) -> dg.SensorResult | dg.SkipReason:
+    """Ask for exactly the days that events accepted, amended or voided since last time lie on.
+
+    The cursor holds, per shard, the last `accept_seq` that was looked at.
+    """
+    seen: dict[str, int] = json.loads(context.cursor) if context.cursor else {}
+    now_at: dict[str, int] = {}
+    days: set[date] = set()
+    with database.reading() as session:
+        for shard, accept_seq in session.execute(_SHARDS).tuples():
+            after = seen.get(str(shard), 0)
+            now_at[str(shard)] = accept_seq
+            if accept_seq > after:
+                bounds = {"shard": shard, "after": after, "upto": accept_seq}
+                days.update(session.scalars(_TOUCHED, bounds))
+    if not days:
+        return dg.SkipReason("No event was accepted, amended or voided since the last look.")
+    key = json.dumps(now_at, sort_keys=True)
+    requests = [
+        dg.RunRequest(run_key=f"{key}:{first}", tags=usage_range(first, last))
+        for first, last in runs_of_days(days)
+    ]
+    return dg.SensorResult(run_requests=requests, cursor=key)
+
+
+def runs_of_days(days: set[date]) -> Iterator[tuple[date, date]]:
+    """Group days into unbroken stretches, each given by its first and last day."""
+    known = sorted(day for day in days if day.isoformat() >= FIRST_DAY)
+    while known:
+        first = last = known.pop(0)
+        while known and known[0] == last + timedelta(days=1):
+            last = known.pop(0)
+        yield first, last

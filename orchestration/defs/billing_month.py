@@ -1,0 +1,127 @@
+"""Closing a month: periods, a rating run with its cut-offs, rated lines, drafts, revenue."""
+
+from collections.abc import Iterator
+from typing import Any
+
+import dagster as dg
+from dagster_dbt import DbtCliResource, dbt_assets, get_asset_key_for_model
+
+from billing.clock import SystemClock
+from billing.periods import month_of
+from billing.subscriptions.periods import make_periods
+from invoicing.assemble import draft_invoices
+from orchestration.defs.usage import STAGING, USAGE, staging_views
+from orchestration.lib.database import Database
+from orchestration.lib.dbt_project import build, ensure_manifest, project
+from orchestration.lib.partitions import billing_months, month_of_key
+from orchestration.lib.rating_runs import finish_rating_run, open_rating_run, rating_run_of
+
+REVENUE = "path:models/marts/revenue path:models/intermediate/revenue"
+WALLETS = "path:models/intermediate/wallets fct_wallet_movements"
+
+RATING_RUNS = dg.AssetKey(["billing", "rating_runs"])
+BILLING_PERIODS = dg.AssetKey(["billing", "billing_periods"])
+
+
+def trigger_of(context: dg.AssetExecutionContext) -> str:
+    """How a rating run names the pipeline run that opened it."""
+    return f"dagster:{context.run_id}"
+
+
+@dg.asset(key=BILLING_PERIODS, partitions_def=billing_months, group_name="billing")
+def billing_periods(
+    context: dg.AssetExecutionContext, database: Database
+) -> dg.MaterializeResult[None]:
+    """Every period of every subscription that begins before the month is over."""
+    month = month_of(month_of_key(context.partition_key))
+    with database.writing() as session:
+        made = make_periods(session, month.end)
+    return dg.MaterializeResult(metadata={"periods made": made})
+
+
+@dg.asset(
+    key=RATING_RUNS, deps=[BILLING_PERIODS], partitions_def=billing_months, group_name="billing"
+)
+def rating_runs(
+    context: dg.AssetExecutionContext, database: Database
+) -> dg.MaterializeResult[None]:
+    """A run for the month, and how far every shard had accepted events when it began."""
+    month = month_of_key(context.partition_key)
+    with database.writing() as session:
+        run = open_rating_run(session, month, trigger_of(context), SystemClock())
+    return dg.MaterializeResult(metadata={"rating run": str(run.id)})
+
+
+@dbt_assets(
+    manifest=ensure_manifest(),
+    project=project,
+    select="fqn:*",
+    exclude=f"{STAGING} {USAGE} {REVENUE} {WALLETS}",
+    name="rating_models",
+    partitions_def=billing_months,
+)
+def rating_models(
+    context: dg.AssetExecutionContext, dbt: DbtCliResource, database: Database
+) -> Iterator[Any]:
+    """The lines of the month, as of the run's cut-offs."""
+    month = month_of_key(context.partition_key)
+    with database.reading() as session:
+        run_id = rating_run_of(session, month, trigger_of(context))
+    variables = {"invoice_month": month.isoformat(), "rating_run_id": str(run_id)}
+    yield from build(context, dbt, variables)
+
+
+@dg.asset(
+    key=["billing", "invoice_drafts"],
+    deps=[
+        get_asset_key_for_model([rating_models], "fct_invoice_lines"),
+        get_asset_key_for_model([rating_models], "fct_unrated_usage"),
+    ],
+    partitions_def=billing_months,
+    group_name="billing",
+)
+def invoice_drafts(
+    context: dg.AssetExecutionContext, database: Database
+) -> dg.MaterializeResult[None]:
+    """Drafts that agree with the lines; what is issued stays as it is."""
+    month, clock = month_of_key(context.partition_key), SystemClock()
+    with database.writing() as session:
+        run_id = rating_run_of(session, month, trigger_of(context))
+        run = finish_rating_run(session, run_id, clock)
+        report = draft_invoices(session, month, run_id, clock)
+        return dg.MaterializeResult(
+            metadata={
+                "lines": run.line_count,
+                "lines hash": run.lines_hash,
+                "created": len(report.created),
+                "updated": len(report.updated),
+                "unchanged": len(report.unchanged),
+                "removed": len(report.removed),
+                "parked": len(report.parked),
+                "issued, kept": len(report.issued_kept),
+                "issued, would differ now": len(report.issued_differs),
+            }
+        )
+
+
+@dbt_assets(manifest=ensure_manifest(), project=project, select=REVENUE, name="revenue_models")
+def revenue_models(context: dg.AssetExecutionContext, dbt: DbtCliResource) -> Iterator[Any]:
+    """MRR by month and its movements, over the whole history."""
+    yield from build(context, dbt, {})
+
+
+@dbt_assets(manifest=ensure_manifest(), project=project, select=WALLETS, name="wallet_models")
+def wallet_models(context: dg.AssetExecutionContext, dbt: DbtCliResource) -> Iterator[Any]:
+    """Movements of wallets by day and kind."""
+    yield from build(context, dbt, {})
+
+
+ASSETS = [
+    staging_views,
+    billing_periods,
+    rating_runs,
+    rating_models,
+    invoice_drafts,
+    revenue_models,
+    wallet_models,
+]

@@ -1,0 +1,60 @@
+"""Invariants of the books, looked at before anything is rated; a breach stops the close."""
+
+import dagster as dg
+from sqlalchemy import text
+
+from orchestration.defs.billing_month import RATING_RUNS
+from orchestration.lib.database import Database
+
+_QUERIES = {
+    "every_key_has_its_event": (
+        "Events that were acknowledged but are not stored, or stored without a key.",
+        """
+        SELECT count(*) FROM usage.event_key key
+        FULL JOIN (SELECT * FROM usage.raw_events WHERE revision = 1) event
+            ON event.shard = key.shard AND event.accept_seq = key.accept_seq
+        WHERE key.event_id IS NULL OR event.event_id IS NULL
+        """,
+    ),
+    "accept_seq_has_no_gap": (
+        "Shards whose numbering of events has a hole, or runs ahead of its counter.",
+        """
+        SELECT count(*) FROM usage.shard_state state
+        WHERE state.accept_seq <> (
+            SELECT count(*) FROM usage.raw_events event WHERE event.shard = state.shard
+        )
+        """,
+    ),
+    "wallets_equal_their_ledger": (
+        "Wallets whose balance is not the sum of their entries.",
+        """
+        SELECT count(*) FROM billing.wallets wallet
+        WHERE wallet.balance_units <> (
+            SELECT coalesce(sum(amount_units), 0) FROM billing.ledger_entries entry
+            WHERE entry.wallet_id = wallet.id AND entry.account = 'wallet'
+        )
+        """,
+    ),
+    "ledger_balances": (
+        "Currencies in which the ledger does not sum to zero.",
+        """
+        SELECT count(*) FROM (
+            SELECT currency FROM billing.ledger_entries GROUP BY currency
+            HAVING sum(amount_units) <> 0
+        ) unbalanced
+        """,
+    ),
+}
+
+
+def _check(name: str, description: str, query: str) -> dg.AssetChecksDefinition:
+    @dg.asset_check(name=name, asset=RATING_RUNS, description=description, blocking=True)
+    def check(database: Database) -> dg.AssetCheckResult:
+        with database.reading() as session:
+            breaches = int(session.execute(text(query)).scalar_one())
+        return dg.AssetCheckResult(passed=breaches == 0, metadata={"breaches": breaches})
+
+    return check
+
+
+CHECKS = [_check(name, *parts) for name, parts in _QUERIES.items()]

@@ -1,0 +1,1 @@
+"""What the definitions are made of; nothing here is an asset."""

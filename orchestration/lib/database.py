@@ -1,0 +1,37 @@
+"""The pipeline's way to the database: a Dagster resource around the domain's own engine."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import dagster as dg
+from sqlalchemy import Engine
+from sqlalchemy.orm import Session
+
+from billing.db.engine import open_engine
+from billing.db.unit_of_work import read_only, unit_of_work
+from billing.settings import Settings
+
+
+class Database(dg.ConfigurableResource):  # type: ignore[type-arg]
+    """Sessions on the database that the settings name, one connection at a time."""
+
+    @contextmanager
+    def writing(self) -> Iterator[Session]:
+        """A session that commits when the block ends well."""
+        with self._engine() as engine, unit_of_work(engine) as session:
+            yield session
+
+    @contextmanager
+    def reading(self) -> Iterator[Session]:
+        """A session that cannot write."""
+        with self._engine() as engine, read_only(engine) as session:
+            yield session
+
+    @contextmanager
+    def _engine(self) -> Iterator[Engine]:
+        url = Settings.load().require_database_url()
+        engine = open_engine(url, application="billing-pipeline", pool_size=1)
+        try:
+            yield engine
+        finally:
+            engine.dispose()

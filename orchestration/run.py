@@ -1,0 +1,62 @@
+"""Run a job from the command line, in this process; the run shows up in Dagster all the same.
+
+python -m orchestration.run close-month 2026-10
+python -m orchestration.run refresh-usage 2026-10-01 2026-10-31
+"""
+
+import sys
+from collections.abc import Mapping
+from datetime import date
+
+import dagster as dg
+
+from billing.periods import month_of
+from orchestration.definitions import defs
+from orchestration.defs.automation import usage_range
+
+_USAGE = __doc__
+
+
+def refresh_usage(instance: dg.DagsterInstance, first: date, last: date) -> None:
+    """Aggregate the usage of these days, both in, in one run."""
+    _run(instance, "refresh_usage", tags=usage_range(first, last))
+
+
+def close_month(instance: dg.DagsterInstance, month: date) -> None:
+    """Aggregate a month's usage, rate it, and bring its drafts and the marts up to date.
+
+    Args:
+        month: its first day.
+    """
+    refresh_usage(instance, month, month_of(month).last_day)
+    _run(instance, "close_month", partition_key=month.isoformat())
+
+
+def _run(
+    instance: dg.DagsterInstance,
+    job: str,
+    *,
+    partition_key: str | None = None,
+    tags: Mapping[str, str] | None = None,
+) -> None:
+    result = defs.get_job_def(job).execute_in_process(
+        instance=instance, partition_key=partition_key, tags=dict(tags or {})
+    )
+    if not result.success:
+        raise SystemExit(f"{job} failed; see run {result.run_id} in Dagster")
+
+
+def main(arguments: list[str]) -> None:
+    """The command line."""
+    with dg.DagsterInstance.get() as instance:
+        match arguments:
+            case ["close-month", month]:
+                close_month(instance, date.fromisoformat(f"{month}-01"))
+            case ["refresh-usage", first, last]:
+                refresh_usage(instance, date.fromisoformat(first), date.fromisoformat(last))
+            case _:
+                raise SystemExit(_USAGE)
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])

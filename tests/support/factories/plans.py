@@ -1,0 +1,161 @@
+"""Plans made from the charges that rating reads, and subscriptions to them."""
+
+from collections.abc import Sequence
+from dataclasses import replace
+from datetime import date
+from decimal import Decimal
+from itertools import count
+
+from sqlalchemy.orm import Session
+
+from billing.catalog.tables import (
+    BillableItem,
+    ItemKind,
+    PlanVersion,
+    PricePlan,
+    VersionStatus,
+)
+from billing.catalog.tables import Charge as ChargeRow
+from billing.catalog.tables import Rate as RateRow
+from billing.catalog.tables import RateTier as TierRow
+from billing.customers.tables import Account
+from billing.ids import new_id
+from billing.periods import Period
+from billing.rating.plan import Charge, Rate
+from billing.subscriptions.tables import (
+    BillingPeriod,
+    Subscription,
+    SubscriptionSegment,
+    SubscriptionStatus,
+)
+from tests.support.factories.parties import LONG_AGO
+
+_numbers = count(1)
+
+
+def make_plan(session: Session, charges: Sequence[Charge]) -> tuple[PlanVersion, list[Charge]]:
+    """An active plan version with these charges; also returns them with the ids they were given."""
+    number = next(_numbers)
+    plan = PricePlan(code=f"plan-{number}", name=f"Plan {number}", created_at=LONG_AGO)
+    session.add(plan)
+    session.flush()
+    version = PlanVersion(
+        plan_id=plan.id, version=1, status=VersionStatus.DRAFT, created_at=LONG_AGO
+    )
+    session.add(version)
+    session.flush()
+    stored = [
+        _make_charge(session, version, ordinal, charge) for ordinal, charge in enumerate(charges, 1)
+    ]
+    session.flush()
+    version.status = VersionStatus.ACTIVE
+    version.published_at = LONG_AGO
+    session.flush()
+    return version, stored
+
+
+def _make_charge(session: Session, version: PlanVersion, ordinal: int, charge: Charge) -> Charge:
+    item = BillableItem(
+        code=f"{charge.item_code}-{next(_numbers)}",
+        name=charge.item_code,
+        kind=ItemKind.RECURRING if charge.event_type is None else ItemKind.USAGE,
+        event_type=charge.event_type,
+        event_filter={name: list(values) for name, values in charge.event_filter.items()},
+        aggregation=charge.aggregation,
+        unit=charge.unit,
+        sac=charge.sac,
+        created_at=LONG_AGO,
+    )
+    session.add(item)
+    session.flush()
+    row = ChargeRow(
+        plan_version_id=version.id,
+        item_id=item.id,
+        ordinal=ordinal,
+        code=charge.code,
+        name=charge.name,
+        price_model=charge.price_model,
+        prorated=charge.prorated,
+        free_units=charge.free_units,
+        match_dimensions=sorted({name for rate in charge.rates for name in rate.match}),
+    )
+    session.add(row)
+    session.flush()
+    rates = tuple(_make_rate(session, row, rate) for rate in charge.rates)
+    return replace(charge, id=row.id, item_code=item.code, rates=rates)
+
+
+def _make_rate(session: Session, charge: ChargeRow, rate: Rate) -> Rate:
+    row = RateRow(
+        charge_id=charge.id,
+        ordinal=rate.ordinal,
+        currency=rate.currency,
+        match=dict(rate.match),
+    )
+    session.add(row)
+    session.flush()
+    session.add_all(
+        TierRow(
+            rate_id=row.id,
+            ordinal=ordinal,
+            up_to=tier.up_to,
+            unit_price=tier.unit_price,
+            flat_amount=tier.flat_amount,
+        )
+        for ordinal, tier in enumerate(rate.tiers, 1)
+    )
+    return replace(rate, id=row.id)
+
+
+def make_subscription(
+    session: Session,
+    account: Account,
+    segments: Sequence[tuple[PlanVersion, Decimal, date, date | None]],
+    *,
+    anchor_day: int = 1,
+) -> Subscription:
+    """A subscription with segments given as version, quantity, first day, day after the last."""
+    last = segments[-1][3]
+    subscription = Subscription(
+        account_id=account.id,
+        status=SubscriptionStatus.ACTIVE,
+        anchor_day=anchor_day,
+        starts_on=segments[0][2],
+        ends_on=last,
+        created_at=LONG_AGO,
+        updated_at=LONG_AGO,
+    )
+    session.add(subscription)
+    session.flush()
+    session.add_all(
+        SubscriptionSegment(
+            subscription_id=subscription.id,
+            plan_version_id=version.id,
+            quantity=quantity,
+            starts_on=starts_on,
+            ends_on=ends_on,
+        )
+        for version, quantity, starts_on, ends_on in segments
+    )
+    session.flush()
+    return subscription
+
+
+def make_billing_period(
+    session: Session, subscription: Subscription, zone: str, period: Period, invoice_month: date
+) -> BillingPeriod:
+    """One billing period, whatever the subscription's anchor says."""
+    starts_at, ends_at = period.instants(zone)
+    row = BillingPeriod(
+        id=new_id(),
+        subscription_id=subscription.id,
+        account_id=subscription.account_id,
+        starts_on=period.start,
+        ends_on=period.end,
+        starts_at=starts_at,
+        ends_at=ends_at,
+        invoice_month=invoice_month,
+    )
+    session.add(row)
+    session.flush()
+    return row
