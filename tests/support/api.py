@@ -20,6 +20,7 @@ from billing.customers.service import CreateCustomer, create_customer
 from billing.db.engine import open_engine
 from billing.db.unit_of_work import unit_of_work
 from billing.settings import Settings
+from ingest_api.logs import configure_logs
 from ingest_api.main import create_app
 from ingest_api.services import Services
 
@@ -110,6 +111,7 @@ class Api:
 @contextmanager
 def running_api(database_url: str, redis_url: str, clock: ManualClock) -> Iterator[Api]:
     """The application with its connections, but without the hot intake routes' own loop."""
+    configure_logs()
     settings = Settings.model_validate({"DATABASE_URL": database_url, "REDIS_URL": redis_url})
     engine = open_engine(database_url, application="test-api", pool_size=8)
     app = create_app(settings, clock)
