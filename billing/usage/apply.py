@@ -50,6 +50,14 @@ CREATE TEMP TABLE IF NOT EXISTS incoming (
 ) ON COMMIT DELETE ROWS
 """
 
+# A batch looks up few rows of large tables, always by their keys. The planner cannot know: the
+# temporary tables have no statistics, and a plan made while the large ones were empty is kept.
+_BY_KEYS = """
+SET enable_seqscan = off;
+SET enable_hashjoin = off;
+SET enable_mergejoin = off
+"""
+
 _JUDGE = f"""
 WITH located AS (
     SELECT s.*, width_bucket(s.ordinal - base.ordinal, %(firsts)s::bigint[]) AS entry,
@@ -130,9 +138,10 @@ _POISON = (
 
 
 def prepare_connection(connection: Connection[Any]) -> None:
-    """Give a connection the temporary tables that `apply_batch` works in."""
+    """Give a connection the temporary tables and the settings that `apply_batch` works with."""
     with connection.transaction():
         connection.execute(_STAGING)
+        connection.execute(_BY_KEYS)
 
 
 def apply_batch(

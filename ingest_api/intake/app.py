@@ -23,6 +23,7 @@ from ingest_api.intake.authorizations import Authorizations, WalletReader
 from ingest_api.intake.directory import Directory
 from ingest_api.intake.events import Events
 from ingest_api.intake.listener import Listener
+from ingest_api.logs import configure_logs
 
 EVENTS_PATH: Final = "/api/v1/events"
 AUTHORIZATIONS_PATH: Final = "/api/v1/authorizations"
@@ -106,6 +107,7 @@ def create_intake_app(settings: Settings | None = None, clock: Clock | None = No
 
     @asynccontextmanager
     async def lifespan(_: Starlette) -> AsyncIterator[None]:
+        configure_logs()
         await intake.start()
         try:
             yield

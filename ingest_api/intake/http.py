@@ -7,6 +7,9 @@ from uuid import UUID
 
 import msgspec
 import structlog
+from psycopg import Error as PostgresError
+from redis.exceptions import RedisError
+from sqlalchemy.exc import SQLAlchemyError
 from starlette.datastructures import Headers
 from starlette.types import Receive, Scope, Send
 
@@ -50,8 +53,7 @@ class Route:
         headers = Headers(scope=scope)
         extra: list[tuple[bytes, bytes]] = []
         try:
-            body = await _read(headers, receive)
-            answer = await self._handle(headers, body)
+            answer = await self._answer(headers, receive)
             status, content = answer.status, self._success(answer)
             extra = answer.headers
         except BillingError as error:
@@ -74,6 +76,16 @@ class Route:
             }
         )
         await send({"type": "http.response.body", "body": content})
+
+    async def _answer(self, headers: Headers, receive: Receive) -> Answer:
+        body = await _read(headers, receive)
+        try:
+            return await self._handle(headers, body)
+        except (SQLAlchemyError, PostgresError, RedisError, OSError) as error:
+            logger.warning("a store is away", reason=str(error).partition("\n")[0])
+            raise UnavailableError(
+                "A part we need is away. Send the same again.", code="try_again"
+            ) from error
 
     def _meta(self, more: dict[str, Any] | None = None) -> dict[str, Any]:
         return {"timestamp": self._clock.now(), "version": API_VERSION, **(more or {})}

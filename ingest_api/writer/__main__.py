@@ -10,6 +10,7 @@ import structlog
 from billing.clock import SystemClock
 from billing.errors import BillingError
 from billing.settings import Settings
+from ingest_api.logs import configure_logs
 from ingest_api.writer.shard import ShardWriter
 
 logger = structlog.get_logger(__name__)
@@ -17,6 +18,7 @@ logger = structlog.get_logger(__name__)
 
 def main() -> int:
     """Run a writer for every shard; the exit code is 0 after SIGTERM or SIGINT."""
+    configure_logs()
     settings = Settings.load()
     stop = threading.Event()
 

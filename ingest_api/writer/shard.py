@@ -35,7 +35,7 @@ MOST_EVENTS: Final = 5_000
 """Events in one transaction, or one read more."""
 
 _FIRST_PAUSE: Final = 0.05
-_LONGEST_PAUSE: Final = 2.0
+_LONGEST_PAUSE: Final = 1.0
 _STANDBY_SECONDS: Final = 0.5
 _WAIT_SECONDS: Final = 0.1
 
@@ -136,6 +136,7 @@ class ShardWriter:
         sync_wallets(connection, redis, keys)
         compensate(redis, keys, compensations_of(connection, keys))
         self._log.info("following", epoch=keys.epoch, cursor=str(self._cursor))
+        self._pause = _FIRST_PAUSE
         relay = Relay(self._database_url, self._redis_url, keys, self._clock, lambda: self._cursor)
         with open_redis(self._redis_url) as own, Reader(own, keys, self._cursor) as reader, relay:
             while not self._stop.is_set():
@@ -146,7 +147,6 @@ class ShardWriter:
                     batch = Batch(self.shard, keys.epoch, self._cursor, tuple(entries))
                     applied = self._apply(connection, batch)
                     self._cursor = applied.cursor
-                    self._pause = _FIRST_PAUSE
                     compensate(redis, keys, applied.compensations)
 
     def _apply(self, connection: Connection[Any], batch: Batch) -> Applied:
