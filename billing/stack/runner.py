@@ -196,6 +196,8 @@ def _stops_on_signal(supervisor: Supervisor) -> Iterator[None]:
     before = {
         number: signal.signal(number, lambda *_: supervisor.request_stop())
         for number in _STOP_SIGNALS
+        # under nohup a hang-up is ignored, and stays so
+        if number != signal.SIGHUP or signal.getsignal(number) != signal.SIG_IGN
     }
     try:
         yield
