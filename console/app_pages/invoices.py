@@ -1,5 +1,9 @@
 """Invoices: the review queue, one invoice in full with its PDF beside it, and the decisions."""
 
+from collections.abc import Sequence
+from functools import partial
+from uuid import UUID
+
 import pandas as pd
 import streamlit as st
 
@@ -13,10 +17,11 @@ from console.components.page import show_page
 from console.components.review import approve_selected, decide, document_beside
 from console.components.status import invoice_status, review_status, stage
 from console.components.tables import empty
+from console.components.text import heading, note
 from console.queries import invoices
 from console.queries.invoices import InvoiceRow, QueueFilter
 
-_QUEUE, _OPEN, _SEEN = "invoice_queue", "invoice_open", "invoice_rows_seen"
+_OPEN, _SEEN = "invoice_open", "invoice_rows_seen"
 _STATUSES = ("draft", "due", "paid", "void")
 _REVIEWS = ("pending", "in_review", "rejected", "parked", "approved")
 
@@ -66,12 +71,13 @@ def _nothing(chosen: QueueFilter) -> None:
 def _list(actor: Actor, rows: list[InvoiceRow], *, limit: int) -> list[InvoiceRow]:
     """Show the queue; a click on a row opens it, ticks select drafts to approve together."""
     approves = actor.may(Permission.INVOICES_APPROVE)
-    st.session_state["invoice_ids"] = [row.id for row in rows]
+    # Another list is another table: ticks are positions, and must not slip to other invoices.
+    key = f"invoice_queue_{hash(tuple(row.version for row in rows))}"
     event = st.dataframe(
         _styled(rows),
         hide_index=True,
-        key=_QUEUE,
-        on_select=_open_newest,
+        key=key,
+        on_select=partial(_open_newest, key, [row.id for row in rows]),
         selection_mode="multi-row" if approves else "single-row",
         column_config={
             "Total": st.column_config.Column(alignment="right"),
@@ -84,7 +90,7 @@ def _list(actor: Actor, rows: list[InvoiceRow], *, limit: int) -> list[InvoiceRo
         totals[row.currency] = totals.get(row.currency, 0) + row.total_minor
     sums = " · ".join(compact_money(amount, code) for code, amount in totals.items())
     more = f" The newest {limit} are shown; filter to see others." if len(rows) == limit else ""
-    st.caption(f"{count(len(rows))} invoices, {sums} with tax.{more}")
+    note(f"{count(len(rows))} invoices, {sums} with tax.{more}")
     picked = [index for index in event.selection.rows if index < len(rows)]
     return [rows[index] for index in picked if rows[index].status == "draft"]
 
@@ -94,11 +100,11 @@ def _styled(rows: list[InvoiceRow]) -> "pd.io.formats.style.Styler":
     frame = pd.DataFrame(
         {
             "Stage": [stage(row.status, row.review_state).text for row in rows],
-            "Number": [row.number or "–" for row in rows],
             "Customer": [row.customer for row in rows],
-            "Account": [row.account for row in rows],
-            "Month": [f"{row.invoice_month:%b %Y}" for row in rows],
             "Total": [row.total_minor for row in rows],
+            "Month": [f"{row.invoice_month:%b %Y}" for row in rows],
+            "Number": [row.number or "–" for row in rows],
+            "Account": [row.account for row in rows],
             "Due": [f"{row.due_date:%d %b %Y}" if row.due_date else "–" for row in rows],
         }
     )
@@ -112,13 +118,12 @@ def _styled(rows: list[InvoiceRow]) -> "pd.io.formats.style.Styler":
     return styled
 
 
-def _open_newest() -> None:
+def _open_newest(key: str, ids: Sequence[UUID]) -> None:
     """Open the row that was ticked last."""
-    now = list(st.session_state[_QUEUE].selection.rows)
+    now = list(st.session_state[key].selection.rows)
     before = st.session_state.get(_SEEN, [])
     added = [index for index in now if index not in before]
     st.session_state[_SEEN] = now
-    ids = st.session_state["invoice_ids"]
     if added and added[-1] < len(ids):
         st.session_state[_OPEN] = ids[added[-1]]
 
@@ -137,8 +142,8 @@ def _detail(actor: Actor, rows: list[InvoiceRow]) -> None:
     left, right = st.columns([11, 9], gap="large")
     with left:
         with st.container(horizontal=True, vertical_alignment="center"):
-            st.subheader(facts.customer, anchor=False, width="stretch")
-            st.subheader(money(facts.total_minor, facts.currency), anchor=False, width="content")
+            heading(facts.customer, width="stretch")
+            heading(money(facts.total_minor, facts.currency), width="content")
         show_facts(facts, lines)
         decide(actor, facts)
         st.subheader("Lines", anchor=False)

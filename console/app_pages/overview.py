@@ -14,6 +14,7 @@ from console.components.money import change, compact_money, count, money, percen
 from console.components.page import show_page
 from console.components.status import stage, wallet_status, words
 from console.components.tables import Column, empty, table
+from console.components.text import plain
 from console.queries import invoices, overview, revenue, usage, wallets
 from console.queries.reading import built
 
@@ -101,7 +102,8 @@ def _customer_numbers(actor: Actor) -> None:
     with st.grid(3, min_column_width=150):
         for wallet in wallets.wallets(actor):
             st.metric(
-                f"Wallet {wallet.account}", wallet_money(wallet.balance_units, wallet.currency),
+                plain(f"Wallet {wallet.account}"),
+                wallet_money(wallet.balance_units, wallet.currency),
                 wallet_status(wallet.status).text, delta_color="off", delta_arrow="off",
                 border=True, height="stretch",
             )  # fmt: skip

@@ -18,6 +18,7 @@ from console.components.money import (
 from console.components.page import show_page
 from console.components.status import words
 from console.components.tables import Column, empty, table
+from console.components.text import heading, note
 from console.queries import revenue
 from console.queries.revenue import RevenueMonth
 
@@ -118,7 +119,7 @@ def _trends(months: list[RevenueMonth]) -> None:
 def _customers(actor: Actor, month: RevenueMonth) -> None:
     rows = [row for row in revenue.by_customer(actor, month.month) if any(row[1:])]
     with st.container(horizontal=True, vertical_alignment="bottom"):
-        st.subheader(f"By customer, {month.month:%B %Y}", anchor=False, width="stretch")
+        heading(f"By customer, {month.month:%B %Y}", width="stretch")
         st.download_button(
             "Export CSV", to_csv(revenue.CustomerRevenue._fields, rows),
             file_name=f"revenue-{month.month:%Y-%m}.csv", mime="text/csv",
@@ -139,7 +140,7 @@ def _customers(actor: Actor, month: RevenueMonth) -> None:
         totals=[(f"{count(len(rows))} customers", money(month.mrr_minor, "INR"),
                  money(month.usage_minor, "INR"), money(month.total_minor, "INR"), "", "")],
     )  # fmt: skip
-    st.caption("Rupees before tax; other currencies at the month's rate.")
+    note("Rupees before tax; other currencies at the month's rate.")
 
 
 show_page(

@@ -14,6 +14,7 @@ from console.components.money import change, count, percent
 from console.components.page import show_page
 from console.components.status import words
 from console.components.tables import Column, empty, table
+from console.components.text import note
 from console.queries import usage
 from invoicing.formatting import format_quantity
 
@@ -31,7 +32,7 @@ def _render(actor: Actor) -> None:
     if not totals.events:
         empty("No usage matches", "Choose a longer period, or fewer filters.")
         return
-    st.caption(f"{period_words(chosen.first_day, chosen.end_day)}, days of the account's zone.")
+    note(f"{period_words(chosen.first_day, chosen.end_day)}, days of the account's zone.")
     _numbers(totals, usage.totals(actor, chosen.before()))
     _trend(actor, chosen)
     left, right = st.columns(2, gap="medium")
@@ -166,9 +167,7 @@ def _table(actor: Actor, chosen: usage.UsageFilter) -> None:
         [(row.customer, *_cells(row)) if staff else _cells(row) for row in shown],
     )
     with bar:
-        st.caption(
-            f"Rows {first + 1} to {first + len(shown)} of {count(len(rows))}, largest first."
-        )
+        note(f"Rows {first + 1} to {first + len(shown)} of {count(len(rows))}, largest first.")
 
 
 def _cells(row: usage.UsageRow) -> tuple[str, ...]:

@@ -21,6 +21,7 @@ from console.components.money import count, exact_wallet_money, signed, wallet_m
 from console.components.page import show_page
 from console.components.status import wallet_status, words
 from console.components.tables import Column, empty, fact_list, table
+from console.components.text import heading, note, plain
 from console.database import clock
 from console.queries import wallets
 from console.queries.reading import built
@@ -88,7 +89,7 @@ def _list(found: list[WalletRow]) -> None:
 
 def _wallet(actor: Actor, wallet: WalletRow) -> None:
     with st.container(border=True):
-        st.subheader(wallet.title, anchor=False)
+        heading(wallet.title)
         available = wallet.balance_units + wallet.credit_line_units
         fact_list([
             ("Status", wallet_status(wallet.status)),
@@ -110,7 +111,7 @@ def _wallet(actor: Actor, wallet: WalletRow) -> None:
 
 
 def _movements(actor: Actor, wallet: WalletRow) -> None:
-    st.subheader(f"Movements, {_DAYS} days", anchor=False)
+    heading(f"Movements, {_DAYS} days")
     since = local_day(clock().now(), DEFAULT_ZONE) - timedelta(days=_DAYS)
     rows = built(lambda: wallets.movements(actor, wallet.id, since))
     if not rows:
@@ -178,8 +179,10 @@ def _credit(actor: Actor, wallet: WalletRow, key: str, payment: actions.Payment 
     renew(f"top_up:{wallet.id}")
     say_later(
         "success",
-        f"Payment {payment.reference} is credited to {wallet.title}; the balance is "
-        f"{wallet_money(now.balance_units, now.currency)}.",
+        plain(
+            f"Payment {payment.reference} is credited to {wallet.title}; the balance is "
+            f"{wallet_money(now.balance_units, now.currency)}."
+        ),
     )
     st.rerun()
 
@@ -223,7 +226,7 @@ def _ledger(actor: Actor, wallet: WalletRow) -> None:
         page = st.pagination(
             -(-total // _ENTRIES), max_visible_pages=5, key=f"ledger_page_{wallet.id}"
         )
-        st.caption(f"{count(total)} entries, newest first.")
+        note(f"{count(total)} entries, newest first.")
     before = total + 1 - (page - 1) * _ENTRIES
     rows = newest if page == 1 else wallets.ledger(actor, wallet.id, before, _ENTRIES)
     zone = ZoneInfo(DEFAULT_ZONE)

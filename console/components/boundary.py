@@ -10,6 +10,7 @@ import structlog
 from billing.errors import BillingError, ErrorKind
 from billing.ids import new_id
 from console.components.tables import empty
+from console.components.text import plain
 
 log = structlog.get_logger(__name__)
 
@@ -38,10 +39,10 @@ def say(error: Exception) -> None:
     elif error.code == "reports_missing":
         empty("No reports yet", error.message)
     elif error.kind is ErrorKind.UNAVAILABLE:
-        st.warning(error.message, icon=":material/cloud_off:")
+        st.warning(plain(error.message), icon=":material/cloud_off:")
     else:
-        fields = "".join(f"\n- {field.field}: {field.message}" for field in error.fields)
-        st.error(f"{error.message}{fields}", icon=":material/block:")
+        fields = [plain(f"{field.field}: {field.message}") for field in error.fields]
+        st.error("\n- ".join([plain(error.message), *fields]), icon=":material/block:")
 
 
 def _say_unexpected(error: Exception) -> None:

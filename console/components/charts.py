@@ -13,6 +13,7 @@ import streamlit as st
 
 from billing.money import from_minor
 from console.components.money import compact_money, count, money
+from console.components.text import note
 from console.components.theme import palette
 
 _TICKS: Final = 5
@@ -57,7 +58,7 @@ def show(figure: go.Figure, *, caption: str, key: str, height: int = 300) -> Non
         fixedrange=True,
     )  # fmt: skip
     st.plotly_chart(figure, key=key, theme=None, config=_CONFIG, alt=caption)
-    st.caption(caption)
+    note(caption)
 
 
 def drawn(amount_minor: int, currency_code: str) -> float:
@@ -196,6 +197,8 @@ def bridge(
             measure=["absolute", *("relative" for _ in steps), "total"],
             text=[compact_money(amount, "INR") if amount else "" for amount in amounts],
             textposition="outside",
+            constraintext="none",
+            textfont={"size": 11},
             cliponaxis=False,
             customdata=[money(amount, "INR") for amount in amounts],
             hovertemplate="%{x}: %{customdata}<extra></extra>",

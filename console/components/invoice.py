@@ -10,6 +10,7 @@ from billing.tax.model import DecisionStatus
 from console.components.money import money
 from console.components.status import invoice_status, review_status, words
 from console.components.tables import Cell, Column, empty, fact_list, table
+from console.components.text import note, plain
 from console.queries.invoices import InvoiceFacts, LineRow
 from invoicing.formatting import (
     SYMBOLS,
@@ -44,7 +45,7 @@ def show_facts(facts: InvoiceFacts, lines: list[LineRow]) -> None:
         items.append(("Reviewed by", facts.reviewed_by))
     fact_list(items)
     if facts.review_note and draft:
-        st.warning(facts.review_note, icon=":material/sticky_note_2:")
+        st.warning(plain(facts.review_note), icon=":material/sticky_note_2:")
     if draft and facts.tax_decision and facts.tax_status is DecisionStatus.REVIEW:
         st.info("The tax rules ask for a look at this invoice.", icon=":material/policy:")
 
@@ -93,8 +94,8 @@ def explain_line(facts: InvoiceFacts, lines: list[LineRow]) -> None:
     if line.tier_breakdown:
         _show_steps(line, code)
     else:
-        st.caption(f"One price for the period: {money(line.amount_minor, code)}.")
-    st.caption(f"Line reference `{line.line_ref}`, item `{line.item_code}`.")
+        note(f"One price for the period: {money(line.amount_minor, code)}.")
+    note(f"Line reference {line.line_ref}, item {line.item_code}.")
 
 
 def _show_steps(line: LineRow, code: str) -> None:
@@ -111,15 +112,15 @@ def _show_steps(line: LineRow, code: str) -> None:
     )  # fmt: skip
     if line.quantity > billed:
         free = format_quantity(line.quantity - billed, code)
-        st.caption(f"{free} of {format_quantity(line.quantity, code)} units are free.")
+        note(f"{free} of {format_quantity(line.quantity, code)} units are free.")
     rounded = to_minor(_rated(steps), code)
     if rounded == line.amount_minor:
-        st.caption(
+        note(
             f"Rounded once, halves away from zero: {money(line.amount_minor, code)} for "
             f"{format_period(line.period_start, line.period_end)}."
         )
     else:
-        st.caption(
+        note(
             f"The steps come to {money(rounded, code)}; the line bills "
             f"{money(line.amount_minor, code)}, the part of the period it covers."
         )
@@ -154,7 +155,7 @@ def show_taxes(facts: InvoiceFacts, lines: list[LineRow]) -> None:
         for tax in line.taxes
     ]  # fmt: skip
     if not rows:
-        st.caption(_no_tax(facts))
+        note(_no_tax(facts))
         return
     table(
         "Tax of each line by head",
@@ -164,7 +165,7 @@ def show_taxes(facts: InvoiceFacts, lines: list[LineRow]) -> None:
         totals=[("Tax", "", "", "", money(facts.tax_minor, facts.currency))],
     )  # fmt: skip
     for sentence in _wording(facts):
-        st.caption(sentence)
+        note(sentence)
 
 
 def _no_tax(facts: InvoiceFacts) -> str:

@@ -8,6 +8,7 @@ from billing.access.actor import Actor
 from console.access import PageName, require_actor, require_page
 from console.components.boundary import guarded
 from console.components.forms import say_now
+from console.components.text import note
 
 
 def show_page(name: PageName, title: str, lead: str, render: Callable[[Actor], None]) -> None:
@@ -22,7 +23,7 @@ def show_page(name: PageName, title: str, lead: str, render: Callable[[Actor], N
         actor = require_actor()
         require_page(actor, name)
         st.title(title, anchor=False)
-        st.caption(lead)
+        note(lead)
         say_now()
         render(actor)
 

@@ -15,6 +15,7 @@ from console.components.document import page_images, show_pdf
 from console.components.forms import form_key, refuse_later, renew, say_later
 from console.components.invoice import stage_sentence
 from console.components.money import compact_money, count, money
+from console.components.text import note, plain
 from console.database import clock
 from console.queries.invoices import InvoiceFacts, InvoiceRow
 
@@ -30,9 +31,9 @@ def decide(actor: Actor, facts: InvoiceFacts) -> None:
     may_write = actor.may(Permission.INVOICES_WRITE)
     may_approve = actor.may(Permission.INVOICES_APPROVE)
     if not may_write and not may_approve:
-        st.caption(f"{stage_sentence(facts)} Your role may read it, not decide.")
+        note(f"{stage_sentence(facts)} Your role may read it, not decide.")
         return
-    st.caption(stage_sentence(facts))
+    note(stage_sentence(facts))
     approvable = facts.review_state in _APPROVABLE
     with st.container(horizontal=True):
         if may_approve and approvable:
@@ -57,7 +58,7 @@ def _ask(
 
 
 def _submit(actor: Actor, facts: InvoiceFacts) -> None:
-    name = f"submit:{facts.id}"
+    name = f"submit:{facts.version}"
     key = form_key(name)
     if st.button("Submit for review", icon=":material/send:", key=f"submit_{key}"):
         try:
@@ -65,19 +66,19 @@ def _submit(actor: Actor, facts: InvoiceFacts) -> None:
         except BillingError as error:
             refuse_later(error)
         else:
-            say_later("success", f"The draft of {facts.customer} is now in review.")
+            say_later("success", f"The draft of {plain(facts.customer)} is now in review.")
         renew(name)
         st.rerun()
 
 
 def _confirm_approval(actor: Actor, facts: InvoiceFacts) -> None:
-    name = f"approve:{facts.id}"
+    name = f"approve:{facts.version}"
     key = form_key(name)
     today = local_day(clock().now(), DEFAULT_ZONE)
     last_day = facts.period_end - timedelta(days=1)
     with st.form(f"approve_{key}"):
         st.markdown("**Approve and issue this invoice?**")
-        st.caption(
+        note(
             f"{facts.customer} is billed {money(facts.total_minor, facts.currency)}. The invoice "
             "gets its number and is frozen; after that only a credit or debit note corrects it."
         )
@@ -100,14 +101,14 @@ def _confirm_approval(actor: Actor, facts: InvoiceFacts) -> None:
         return
     say_later(
         "success",
-        f"Invoice **{issued.number}** of {facts.customer} is issued: "
-        f"{money(issued.total_minor, issued.currency)}.",
+        f"Invoice **{issued.number}** of {plain(facts.customer)} is issued: "
+        f"{plain(money(issued.total_minor, issued.currency))}.",
     )
     _close(name)
 
 
 def _confirm_rejection(actor: Actor, facts: InvoiceFacts) -> None:
-    name = f"reject:{facts.id}"
+    name = f"reject:{facts.version}"
     key = form_key(name)
     with st.form(f"reject_{key}"):
         reason = st.text_area(
@@ -126,7 +127,7 @@ def _confirm_rejection(actor: Actor, facts: InvoiceFacts) -> None:
     except BillingError as error:
         say(error)
         return
-    say_later("success", f"The draft of {facts.customer} was sent back.")
+    say_later("success", f"The draft of {plain(facts.customer)} was sent back.")
     _close(name)
 
 
@@ -141,13 +142,14 @@ def approve_selected(actor: Actor, selected: Sequence[InvoiceRow]) -> None:
     """Approve the ticked drafts, after a confirmation, with progress and a result for each."""
     ready = [row for row in selected if row.review_state in _APPROVABLE]
     if not selected:
-        st.caption("Tick drafts in the table to approve several at once.")
+        note("Tick drafts in the table to approve several at once.")
         return
     totals: dict[str, int] = {}
     for row in ready:
         totals[row.currency] = totals.get(row.currency, 0) + row.total_minor
     sums = " · ".join(compact_money(amount, code) for code, amount in totals.items())
-    key = form_key("approve_selected")
+    name = f"approve_selected:{','.join(row.version for row in ready)}"
+    key = form_key(name)
     with st.container(border=True, horizontal=True, vertical_alignment="center"):
         st.markdown(f"**{count(len(ready))} of {count(len(selected))}** ticked drafts can be "
                     f"approved{f', {sums}' if sums else ''}.", width="stretch")  # fmt: skip
@@ -158,6 +160,8 @@ def approve_selected(actor: Actor, selected: Sequence[InvoiceRow]) -> None:
         )  # fmt: skip
     if asked:
         _approve_all(actor, key, ready)
+        renew(name)
+        st.rerun()
 
 
 def _approve_all(actor: Actor, key: str, rows: Sequence[InvoiceRow]) -> None:
@@ -170,12 +174,9 @@ def _approve_all(actor: Actor, key: str, rows: Sequence[InvoiceRow]) -> None:
         if outcome.error is None:
             numbers.append(outcome.number or "")
         else:
-            say_later("warning", f"{names[outcome.invoice_id]}: {outcome.error.message}")
+            say_later("warning", plain(f"{names[outcome.invoice_id]}: {outcome.error.message}"))
     if numbers:
         say_later("success", f"{count(len(numbers))} invoices issued: {', '.join(numbers)}.")
-    renew("approve_selected")
-    st.session_state.pop("invoice_queue", None)
-    st.rerun()
 
 
 def document_beside(actor: Actor, facts: InvoiceFacts) -> None:
@@ -197,7 +198,7 @@ def document_beside(actor: Actor, facts: InvoiceFacts) -> None:
 
 def _rendered(actor: Actor, facts: InvoiceFacts) -> tuple[bytes, list[bytes]]:
     """The last document that was shown is kept for the session, until its invoice changes."""
-    version = (facts.id, facts.status, facts.updated_at)
+    version = facts.version
     kept = st.session_state.get(_DOCUMENT)
     if kept is not None and kept[0] == version:
         content, images = kept[1]

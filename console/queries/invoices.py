@@ -43,6 +43,12 @@ class InvoiceRow(NamedTuple):
     total_minor: int
     settled_minor: int
     due_date: date | None
+    updated_at: datetime
+
+    @property
+    def version(self) -> str:
+        """Changes whenever the invoice does: what was reviewed is what is decided on."""
+        return f"{self.id}@{self.updated_at.isoformat()}"
 
     @property
     def title(self) -> str:
@@ -77,6 +83,11 @@ class InvoiceFacts(NamedTuple):
     supplier_gstin: str
     tax_decision: dict[str, dict[str, Any]]
     updated_at: datetime
+
+    @property
+    def version(self) -> str:
+        """Changes whenever the invoice does: what was reviewed is what is decided on."""
+        return f"{self.id}@{self.updated_at.isoformat()}"
 
     @property
     def place_of_supply(self) -> str:
@@ -127,7 +138,8 @@ def queue(confined: UUID | None, chosen: QueueFilter) -> list[InvoiceRow]:
     rows = fetch(
         f"""
         select i.id, c.name, a.name, i.number, i.invoice_month, i.status, i.review_state,
-               i.currency, i.taxable_minor, i.tax_minor, i.total_minor, i.settled_minor, i.due_date
+               i.currency, i.taxable_minor, i.tax_minor, i.total_minor, i.settled_minor, i.due_date,
+               i.updated_at
         from billing.invoices i
         join billing.customers c on c.id = i.customer_id
         join billing.accounts a on a.id = i.account_id

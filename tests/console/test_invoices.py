@@ -1,0 +1,168 @@
+"""Decisions on invoices through the page."""
+
+from collections.abc import Callable
+from typing import Any
+from uuid import UUID
+
+from sqlalchemy import Engine, text
+from streamlit.testing.v1 import AppTest
+
+from billing.access.roles import Role
+from console.access import PageName
+from tests.console.conftest import words_on
+from tests.console.test_pages import visit
+from tests.console.world import World
+
+SignIn = Callable[..., AppTest]
+
+
+def _row(engine: Engine, invoice_id: UUID) -> Any:
+    with engine.connect() as connection:
+        return connection.execute(
+            text("SELECT * FROM billing.invoices WHERE id = :id"), {"id": invoice_id}
+        ).one()
+
+
+def _open(app: AppTest, invoice_id: UUID) -> AppTest:
+    visit(app, PageName.INVOICES)
+    app.selectbox(key="invoice_open").set_value(invoice_id)
+    return app.run()
+
+
+def _click(app: AppTest, prefix: str) -> AppTest:
+    """Click the one button whose key begins like that."""
+    (button,) = [found for found in app.button if str(found.key).startswith(prefix)]
+    return button.click().run()
+
+
+def _fill(app: AppTest, prefix: str, value: str) -> None:
+    (area,) = [found for found in app.text_area if str(found.key).startswith(prefix)]
+    area.set_value(value)
+
+
+def test_approving_numbers_the_invoice_and_shows_the_issued_document(
+    sign_in: SignIn, engine: Engine, world: World
+) -> None:
+    app = _open(sign_in(Role.FINANCE_ADMIN), world.drafts["acme"])
+    _click(app, "ask_approve")
+    assert _row(engine, world.drafts["acme"]).status == "draft", "nothing happens unconfirmed"
+    _click(app, "sure_")
+    row = _row(engine, world.drafts["acme"])
+    assert row.status == "due"
+    assert row.number
+    assert row.number in app.success[0].value
+    assert not app.error
+    assert not [found for found in app.button if str(found.key).startswith("ask_")]
+    with engine.connect() as connection:
+        stored = connection.execute(text("SELECT count(*) FROM billing.invoice_documents"))
+        assert stored.scalar_one() == 1
+
+
+def test_a_cancelled_approval_changes_nothing(
+    sign_in: SignIn, engine: Engine, world: World
+) -> None:
+    app = _open(sign_in(Role.FINANCE_ADMIN), world.drafts["acme"])
+    _click(app, "ask_approve")
+    _click(app, "cancel_")
+    assert _row(engine, world.drafts["acme"]).status == "draft"
+    assert not [found for found in app.button if str(found.key).startswith("sure_")]
+
+
+def test_a_draft_that_changed_since_it_was_shown_is_not_approved_unseen(
+    sign_in: SignIn, engine: Engine, world: World
+) -> None:
+    app = _open(sign_in(Role.FINANCE_ADMIN), world.drafts["acme"])
+    _click(app, "ask_approve")
+    with engine.begin() as connection:
+        connection.execute(
+            text("UPDATE billing.invoices SET updated_at = now() WHERE id = :id"),
+            {"id": world.drafts["acme"]},
+        )
+    _click(app, "sure_")
+    assert _row(engine, world.drafts["acme"]).status == "draft"
+    _click(app, "sure_")
+    assert _row(engine, world.drafts["acme"]).status == "due"
+
+
+def test_rejecting_needs_a_reason_and_keeps_it(
+    sign_in: SignIn, engine: Engine, world: World
+) -> None:
+    app = _open(sign_in(Role.FINANCE_ADMIN), world.drafts["acme"])
+    _click(app, "ask_reject")
+    _click(app, "sure_")
+    assert "needs at least 3 characters" in app.error[0].value
+    _fill(app, "reason_", "The discount is missing.")
+    _click(app, "sure_")
+    row = _row(engine, world.drafts["acme"])
+    assert (row.review_state, row.review_note) == ("rejected", "The discount is missing.")
+    assert "The discount is missing" in app.warning[0].value.replace("\\", "")
+
+
+def test_a_rejected_draft_can_be_submitted_again(
+    sign_in: SignIn, engine: Engine, world: World
+) -> None:
+    app = _open(sign_in(Role.FINANCE_ADMIN), world.drafts["zenith"])
+    assert not [found for found in app.button if str(found.key) == "ask_approve"]
+    _click(app, "submit_")
+    assert _row(engine, world.drafts["zenith"]).review_state == "in_review"
+
+
+def test_what_the_domain_refuses_is_said_as_a_sentence(
+    sign_in: SignIn, engine: Engine, world: World
+) -> None:
+    app = _open(sign_in(Role.FINANCE_ADMIN), world.drafts["kirana"])
+    with engine.begin() as connection:
+        connection.execute(
+            text("DELETE FROM billing.tax_profiles WHERE customer_id = :id"),
+            {"id": world.accounts["kirana"].customer_id},
+        )
+    _click(app, "ask_approve")
+    _click(app, "sure_")
+    assert "no tax profile" in app.error[0].value.replace("\\", "")
+    assert _row(engine, world.drafts["kirana"]).status == "draft"
+
+
+def test_a_parked_draft_says_why_and_offers_no_approval(sign_in: SignIn, world: World) -> None:
+    app = _open(sign_in(Role.FINANCE_ADMIN), world.drafts["nusantara"])
+    assert "No rate matches" in app.warning[0].value
+    assert not [found for found in app.button if str(found.key) == "ask_approve"]
+
+
+def test_who_may_only_read_is_offered_no_decision(sign_in: SignIn, world: World) -> None:
+    app = _open(sign_in(Role.SUPPORT), world.drafts["acme"])
+    assert not [found for found in app.button if str(found.key).startswith(("ask_", "submit_"))]
+    assert "Acme Payments" in words_on(app)
+
+
+def test_ticked_drafts_are_approved_together_and_the_refused_ones_are_named(
+    sign_in: SignIn, engine: Engine, world: World
+) -> None:
+    app = visit(sign_in(Role.FINANCE_ADMIN), PageName.INVOICES)
+    (queue,) = app.dataframe
+    ids = list(queue.value["Customer"])
+    picked = [ids.index(name) for name in ("Acme Payments", "Lotus Health", "Nusantara Pay")]
+    with engine.begin() as connection:
+        connection.execute(
+            text("DELETE FROM billing.tax_profiles WHERE customer_id = :id"),
+            {"id": world.accounts["lotus"].customer_id},
+        )
+    app.session_state[str(queue.key)] = {"selection": {"rows": picked, "columns": [], "cells": []}}
+    app.run()
+    (sure,) = [found for found in app.checkbox if str(found.key).startswith("bulk_sure")]
+    assert next(found for found in app.button if str(found.key).startswith("bulk_")).disabled
+    sure.check().run()
+    _click(app, "bulk_")
+    assert _row(engine, world.drafts["acme"]).status == "due"
+    assert _row(engine, world.drafts["lotus"]).status == "draft"
+    assert _row(engine, world.drafts["nusantara"]).review_state == "parked"
+    assert "1 invoices issued" in app.success[0].value
+    assert "Lotus Health" in app.warning[0].value
+
+
+def test_how_a_line_was_computed_is_shown_down_to_its_tiers(sign_in: SignIn, world: World) -> None:
+    app = _open(sign_in(Role.SUPPORT), world.drafts["acme"])
+    said = words_on(app)
+    assert "2,50,000" in said
+    assert "Rounded once" in said
+    assert "IGST 18%" in said or "CGST 9%" in said
+    assert "Karnataka" in said
