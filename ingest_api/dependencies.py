@@ -15,9 +15,10 @@ from sqlalchemy.orm import Session
 
 from billing.commands import Context, Request
 from billing.db.unit_of_work import read_only, unit_of_work
-from billing.errors import FieldError, InvalidError
+from billing.errors import InvalidError
 from ingest_api.auth import CurrentActor
 from ingest_api.envelope import DEFAULT_LIMIT, MAX_LIMIT, Reply
+from ingest_api.field_errors import field_errors
 from ingest_api.services import Services, services_of
 
 CurrentServices = Annotated[Services, Depends(services_of)]
@@ -113,7 +114,7 @@ def build(request: type[RequestT], **fields: Any) -> RequestT:
     try:
         return request(**fields)
     except ValidationError as error:
-        wrong = [
-            FieldError(".".join(map(str, found["loc"])), found["msg"]) for found in error.errors()
-        ]
-        raise InvalidError("The request is not valid.", fields=wrong) from error
+        wrong = field_errors(error.errors())
+        raise InvalidError(
+            "The request is not valid.", code="invalid_request", fields=wrong
+        ) from error

@@ -22,6 +22,7 @@ from billing.errors import (
 )
 from billing.ids import new_id
 from ingest_api.envelope import ErrorAnswer, FieldProblem, Meta, Problem
+from ingest_api.field_errors import field_errors
 from ingest_api.services import services_of
 
 logger = structlog.get_logger(__name__)
@@ -126,19 +127,19 @@ def _on_billing_error(request: Request, error: Exception) -> JSONResponse:
 
 def _on_wrong_input(request: Request, error: Exception) -> JSONResponse:
     assert isinstance(error, RequestValidationError)  # noqa: S101 - registered for this type
-    fields = [FieldError(_path(found["loc"]), str(found["msg"])) for found in error.errors()]
+    fields = field_errors(error.errors())
     return error_response(
         request, InvalidError("The request is not valid.", code="invalid_request", fields=fields)
     )
 
 
-def _path(location: Iterable[object]) -> str:
-    first, *rest = [str(part) for part in location]
-    return ".".join(rest) if rest and first in {"body", "query", "path", "header"} else first
-
-
 def _on_http_exception(request: Request, error: Exception) -> JSONResponse:
     assert isinstance(error, HTTPException)  # noqa: S101 - registered for this type
+    if error.status_code == 400:
+        unreadable = [FieldError("body", "is not JSON in UTF-8, or is nested too deeply")]
+        return error_response(
+            request, InvalidError(str(error.detail), code="unreadable_body", fields=unreadable)
+        )
     code = _HTTP_CODES.get(error.status_code, "refused")
     message = {
         404: f"There is nothing at {request.url.path}.",

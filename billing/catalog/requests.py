@@ -4,26 +4,20 @@ from decimal import Decimal
 from typing import Annotated
 from uuid import UUID
 
-from pydantic import BeforeValidator, Field
+from pydantic import Field
 
 from billing.catalog.tables import Aggregation, ItemKind, PriceModel
 from billing.commands import Request
+from billing.fields import ExactDecimal
 
 _CODE = r"^[a-z0-9][a-z0-9_-]{0,62}$"
 _TEXT = r"^[^\x00]*$"
 
 
-def _exact(value: object) -> object:
-    """Refuse binary fractions: 0.1 read as one is not 0.1 any more."""
-    if isinstance(value, bool) or not isinstance(value, str | int | Decimal):
-        raise ValueError('write decimals as text, such as "0.12"')  # noqa: TRY004
-    return value
-
-
-Price = Annotated[Decimal, BeforeValidator(_exact), Field(ge=0, max_digits=20)]
+Price = Annotated[ExactDecimal, Field(ge=0, max_digits=20)]
 """An amount of the rate's currency."""
 
-Units = Annotated[Decimal, BeforeValidator(_exact), Field(ge=0, max_digits=20, decimal_places=12)]
+Units = Annotated[ExactDecimal, Field(ge=0, max_digits=20, decimal_places=12)]
 
 
 class TierInput(Request):

@@ -2,7 +2,6 @@
 
 from collections.abc import Sequence
 from datetime import date
-from decimal import Decimal
 
 from pydantic import Field
 from sqlalchemy import select
@@ -12,6 +11,7 @@ from billing.access.actor import Actor
 from billing.access.roles import Permission
 from billing.commands import Context, Request, command
 from billing.errors import ConflictError, FieldError, InvalidError
+from billing.fields import ExactDecimal
 from billing.fx.tables import FxRate
 from billing.money import CURRENCIES
 
@@ -21,7 +21,7 @@ class RecordFxRate(Request):
 
     currency: str
     rate_date: date
-    inr_per_unit: Decimal = Field(gt=0, max_digits=20)
+    inr_per_unit: ExactDecimal = Field(gt=0, max_digits=20, decimal_places=12)
     source: str = Field(min_length=1, max_length=100, pattern=r"^[^\x00]*$")
 
 

@@ -16,6 +16,7 @@ from billing.customers.repository import load_account
 from billing.customers.tables import Account, AccountStatus, BillingMode
 from billing.db.locks import lock_for_transaction
 from billing.errors import ConflictError, FieldError, InvalidError, PreconditionError
+from billing.fields import ExactDecimal
 from billing.invoices.tables import Invoice, InvoiceStatus
 from billing.subscriptions.repository import load_subscription, overlapping, segments_of
 from billing.subscriptions.tables import Subscription, SubscriptionSegment, SubscriptionStatus
@@ -29,7 +30,7 @@ class Subscribe(Request):
     starts_on: date
     ends_on: date | None = None
     anchor_day: int = Field(default=1, ge=1, le=31)
-    quantity: Decimal = Field(default=Decimal(1), gt=0, max_digits=20)
+    quantity: ExactDecimal = Field(default=Decimal(1), gt=0, max_digits=20, decimal_places=12)
 
 
 class PlanChoice(Request):
@@ -37,7 +38,7 @@ class PlanChoice(Request):
 
     plan_code: str
     from_day: date
-    quantity: Decimal = Field(default=Decimal(1), gt=0, max_digits=20)
+    quantity: ExactDecimal = Field(default=Decimal(1), gt=0, max_digits=20, decimal_places=12)
 
 
 class ChangePlan(PlanChoice):

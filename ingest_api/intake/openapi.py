@@ -82,6 +82,7 @@ _AUTHORIZATION: Final = {
         "dimensions": _DIMENSIONS,
         "quantity": {**_NUMBER, "default": 1},
     },
+    "example": {"alias": "acme", "event_type": "otp.sms", "dimensions": {"country": "IN"}},
 }
 
 _DECISION: Final = {

@@ -4,7 +4,7 @@ from datetime import datetime
 from typing import Annotated
 from uuid import UUID
 
-from fastapi import APIRouter, Path
+from fastapi import APIRouter, Body, Path
 from pydantic import AwareDatetime, Field
 
 from billing.access.actor import Actor
@@ -73,7 +73,7 @@ def show(
 def revise(
     source: Name,
     event_id: Name,
-    revision: Revision,
+    revision: Annotated[Revision, Body(examples=[{"dimensions": {"status": "failed"}}])],
     ctx: Commands,
     actor: Amender,
     reply: Envelope,
