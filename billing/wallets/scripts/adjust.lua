@@ -16,7 +16,7 @@ for i = 4, #ARGV, 2 do
   if tonumber(ARGV[i]) == applied + 1 then
     sum = sum + tonumber(ARGV[i + 1])
     applied = applied + 1
-    if math.abs(balance + sum) >= LIMIT then return {-4} end
+    if math.abs(sum) >= LIMIT or math.abs(balance + sum) >= LIMIT then return {-4} end
   end
 end
 -- the only write that can fail comes first

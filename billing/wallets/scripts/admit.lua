@@ -44,8 +44,9 @@ while at < #heads do
   elseif wallet > 0 then
     if not balances[wallet] then
       letter = 'u'
-    elseif amount >= LIMIT or balances[wallet] - spent[wallet] - amount <= -LIMIT then
-      letter = 'r'
+    elseif spent[wallet] + amount >= LIMIT
+        or balances[wallet] - spent[wallet] - amount <= -LIMIT then
+      letter = 'r' -- beyond 2^53 a double no longer counts by ones
     end
   end
   if letter == 'a' then
