@@ -31,6 +31,7 @@ class Service:
         settle_seconds: how long it must have lived before it is asked whether it answers.
         stop_signal: asks it to end.
         stop_seconds: how long it may take for that before it is killed.
+        independent: nothing waits for it to end, so it is asked to before anything else.
     """
 
     name: str
@@ -41,6 +42,7 @@ class Service:
     settle_seconds: float = 0.0
     stop_signal: signal.Signals = signal.SIGTERM
     stop_seconds: float = 15.0
+    independent: bool = False
 
     @property
     def log(self) -> Path:

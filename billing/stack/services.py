@@ -26,6 +26,9 @@ APPLICATIONS = ("writer", "api", "pipeline", "dagster", "console")
 AFTER_PIPELINE = ("daemon", "dagster")
 NAMES = SERVERS + APPLICATIONS
 
+_STOPPED_IN_ORDER = ("writer", "api")
+"""The API answers its last requests when the writer has written them: it goes first."""
+
 _NEEDS_DATABASE = frozenset(APPLICATIONS)
 _NEEDS_REDIS = frozenset({"writer", "api", "console"})
 
@@ -157,7 +160,8 @@ def _service(
         return Command(argv, log, around.environment(), cwd=PROJECT)
 
     settle = 1.0 if answers is always else 0.0
-    return Service(name, command, answers, settle_seconds=settle)
+    independent = name not in _STOPPED_IN_ORDER
+    return Service(name, command, answers, settle_seconds=settle, independent=independent)
 
 
 def _writer(around: Surroundings) -> list[Service]:

@@ -105,7 +105,10 @@ class Supervisor:
         self._logs.pump()
 
     def stop(self) -> None:
-        """Stop everything, last started first."""
+        """Stop everything, last started first; what is independent ends meanwhile."""
+        for one in self._watched:
+            if one.service.independent and one.process and one.exited() is None:
+                one.process.send_signal(one.service.stop_signal)
         for one in reversed(self._watched):
             if one.process is not None:
                 if one.exited() is None:
