@@ -6,7 +6,7 @@ from dagster_dbt import DbtCliResource
 from orchestration.defs.automation import (
     JOBS,
     close_last_month,
-    refresh_marts_daily,
+    refresh_history_daily,
     touched_usage_days,
 )
 from orchestration.defs.billing_month import ASSETS
@@ -20,7 +20,7 @@ defs = dg.Definitions(
     assets=[usage_models, *ASSETS],
     asset_checks=CHECKS,
     jobs=JOBS,
-    schedules=[close_last_month, refresh_marts_daily],
+    schedules=[close_last_month, refresh_history_daily],
     sensors=[touched_usage_days],
     resources={
         "dbt": DbtCliResource(

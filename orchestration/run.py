@@ -12,7 +12,8 @@ import dagster as dg
 
 from billing.periods import month_of
 from orchestration.definitions import defs
-from orchestration.defs.automation import usage_range
+from orchestration.defs.automation import VIEWS_EXIST, usage_range
+from orchestration.lib.database import Database
 
 _USAGE = __doc__
 
@@ -28,8 +29,16 @@ def close_month(instance: dg.DagsterInstance, month: date) -> None:
     Args:
         month: its first day.
     """
+    if not views_exist():
+        _run(instance, "make_views")
     refresh_usage(instance, month, month_of(month).last_day)
     _run(instance, "close_month", partition_key=month.isoformat())
+
+
+def views_exist() -> bool:
+    """Whether the staging views were ever made in this database."""
+    with Database().reading() as session:
+        return bool(session.execute(VIEWS_EXIST).scalar_one())
 
 
 def _run(

@@ -1,4 +1,4 @@
-"""What sets the pipeline in motion: two jobs, two schedules, and a sensor for late events."""
+"""What sets the pipeline in motion: jobs, schedules, and a sensor for late events."""
 
 import json
 from collections.abc import Iterator
@@ -10,11 +10,10 @@ from sqlalchemy import text
 from billing.periods import DEFAULT_ZONE
 from orchestration.defs.billing_month import (
     billing_periods,
+    history_models,
     invoice_drafts,
     rating_models,
     rating_runs,
-    revenue_models,
-    wallet_models,
 )
 from orchestration.defs.usage import staging_views, usage_models
 from orchestration.lib.database import Database
@@ -30,7 +29,7 @@ GRACE_DAYS = 3
 
 refresh_usage = dg.define_asset_job(
     "refresh_usage",
-    selection=dg.AssetSelection.assets(staging_views, usage_models),
+    selection=dg.AssetSelection.assets(usage_models),
     partitions_def=usage_days,
     executor_def=dg.in_process_executor,
     description="Aggregate the usage of some days again.",
@@ -39,27 +38,28 @@ refresh_usage = dg.define_asset_job(
 close_month = dg.define_asset_job(
     "close_month",
     selection=dg.AssetSelection.assets(
-        staging_views,
-        billing_periods,
-        rating_runs,
-        rating_models,
-        invoice_drafts,
-        revenue_models,
-        wallet_models,
+        billing_periods, rating_runs, rating_models, invoice_drafts, history_models
     ),
     partitions_def=billing_months,
     executor_def=dg.in_process_executor,
     description="Rate a month that is over, and bring its drafts up to date.",
 )
 
-refresh_marts = dg.define_asset_job(
-    "refresh_marts",
-    selection=dg.AssetSelection.assets(staging_views, revenue_models, wallet_models),
+refresh_history = dg.define_asset_job(
+    "refresh_history",
+    selection=dg.AssetSelection.assets(history_models),
     executor_def=dg.in_process_executor,
-    description="Make the staging views, and the marts that have no partitions, anew.",
+    description="Bring the facts over the whole history up to date.",
 )
 
-JOBS = [refresh_usage, close_month, refresh_marts]
+make_views = dg.define_asset_job(
+    "make_views",
+    selection=dg.AssetSelection.assets(staging_views),
+    executor_def=dg.in_process_executor,
+    description="Make the staging views anew: before the first usage, and after an upgrade.",
+)
+
+JOBS = [make_views, refresh_usage, close_month, refresh_history]
 
 
 def usage_range(first: date, last: date) -> dict[str, str]:
@@ -80,8 +80,8 @@ def close_last_month(context: dg.ScheduleEvaluationContext) -> dg.RunRequest:
     return dg.RunRequest(run_key=month.isoformat(), partition_key=month.isoformat())
 
 
-@dg.schedule(job=refresh_marts, cron_schedule="30 0 * * *", execution_timezone=DEFAULT_ZONE)
-def refresh_marts_daily(_: dg.ScheduleEvaluationContext) -> dg.RunRequest:
+@dg.schedule(job=refresh_history, cron_schedule="30 0 * * *", execution_timezone=DEFAULT_ZONE)
+def refresh_history_daily(_: dg.ScheduleEvaluationContext) -> dg.RunRequest:
     """Once a day, after midnight."""
     return dg.RunRequest()
 
@@ -107,9 +107,12 @@ _TOUCHED = text(
 _SHARDS = text("SELECT shard, accept_seq FROM usage.shard_state ORDER BY shard")
 
 
+VIEWS_EXIST = text("SELECT to_regclass('staging.stg_usage__raw_events') IS NOT NULL")
+
+
 @dg.sensor(
-    job=refresh_usage,
-    minimum_interval_seconds=60,
+    jobs=[refresh_usage, make_views],
+    minimum_interval_seconds=120,
     default_status=dg.DefaultSensorStatus.RUNNING,
 )
 def touched_usage_days(
@@ -123,6 +126,9 @@ def touched_usage_days(
     now_at: dict[str, int] = {}
     days: set[date] = set()
     with database.reading() as session:
+        if not session.execute(VIEWS_EXIST).scalar_one():
+            request = dg.RunRequest(run_key="first views", job_name=make_views.name)
+            return dg.SensorResult(run_requests=[request], cursor=context.cursor)
         for shard, accept_seq in session.execute(_SHARDS).tuples():
             after = seen.get(str(shard), 0)
             now_at[str(shard)] = accept_seq
@@ -133,7 +139,9 @@ def touched_usage_days(
         return dg.SkipReason("No event was accepted, amended or voided since the last look.")
     key = json.dumps(now_at, sort_keys=True)
     requests = [
-        dg.RunRequest(run_key=f"{key}:{first}", tags=usage_range(first, last))
+        dg.RunRequest(
+            run_key=f"{key}:{first}", job_name=refresh_usage.name, tags=usage_range(first, last)
+        )
         for first, last in runs_of_days(days)
     ]
     return dg.SensorResult(run_requests=requests, cursor=key)

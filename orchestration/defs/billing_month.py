@@ -16,8 +16,11 @@ from orchestration.lib.dbt_project import build, ensure_manifest, project
 from orchestration.lib.partitions import billing_months, month_of_key
 from orchestration.lib.rating_runs import finish_rating_run, open_rating_run, rating_run_of
 
-REVENUE = "path:models/marts/revenue path:models/intermediate/revenue"
-WALLETS = "path:models/intermediate/wallets fct_wallet_movements"
+HISTORY = (
+    "path:models/marts/revenue path:models/intermediate/revenue "
+    "path:models/intermediate/wallets fct_wallet_movements"
+)
+ONE_AT_A_TIME = dg.BackfillPolicy.multi_run(max_partitions_per_run=1)
 
 RATING_RUNS = dg.AssetKey(["billing", "rating_runs"])
 BILLING_PERIODS = dg.AssetKey(["billing", "billing_periods"])
@@ -28,7 +31,12 @@ def trigger_of(context: dg.AssetExecutionContext) -> str:
     return f"dagster:{context.run_id}"
 
 
-@dg.asset(key=BILLING_PERIODS, partitions_def=billing_months, group_name="billing")
+@dg.asset(
+    key=BILLING_PERIODS,
+    partitions_def=billing_months,
+    backfill_policy=ONE_AT_A_TIME,
+    group_name="billing",
+)
 def billing_periods(
     context: dg.AssetExecutionContext, database: Database
 ) -> dg.MaterializeResult[None]:
@@ -40,7 +48,11 @@ def billing_periods(
 
 
 @dg.asset(
-    key=RATING_RUNS, deps=[BILLING_PERIODS], partitions_def=billing_months, group_name="billing"
+    key=RATING_RUNS,
+    deps=[BILLING_PERIODS],
+    partitions_def=billing_months,
+    backfill_policy=ONE_AT_A_TIME,
+    group_name="billing",
 )
 def rating_runs(
     context: dg.AssetExecutionContext, database: Database
@@ -56,9 +68,10 @@ def rating_runs(
     manifest=ensure_manifest(),
     project=project,
     select="fqn:*",
-    exclude=f"{STAGING} {USAGE} {REVENUE} {WALLETS}",
+    exclude=f"{STAGING} {USAGE} {HISTORY}",
     name="rating_models",
     partitions_def=billing_months,
+    backfill_policy=ONE_AT_A_TIME,
 )
 def rating_models(
     context: dg.AssetExecutionContext, dbt: DbtCliResource, database: Database
@@ -78,6 +91,7 @@ def rating_models(
         get_asset_key_for_model([rating_models], "fct_unrated_usage"),
     ],
     partitions_def=billing_months,
+    backfill_policy=ONE_AT_A_TIME,
     group_name="billing",
 )
 def invoice_drafts(
@@ -104,15 +118,9 @@ def invoice_drafts(
         )
 
 
-@dbt_assets(manifest=ensure_manifest(), project=project, select=REVENUE, name="revenue_models")
-def revenue_models(context: dg.AssetExecutionContext, dbt: DbtCliResource) -> Iterator[Any]:
-    """MRR by month and its movements, over the whole history."""
-    yield from build(context, dbt, {})
-
-
-@dbt_assets(manifest=ensure_manifest(), project=project, select=WALLETS, name="wallet_models")
-def wallet_models(context: dg.AssetExecutionContext, dbt: DbtCliResource) -> Iterator[Any]:
-    """Movements of wallets by day and kind."""
+@dbt_assets(manifest=ensure_manifest(), project=project, select=HISTORY, name="history_models")
+def history_models(context: dg.AssetExecutionContext, dbt: DbtCliResource) -> Iterator[Any]:
+    """Facts over the whole history: MRR and its movements, movements of wallets."""
     yield from build(context, dbt, {})
 
 
@@ -122,6 +130,5 @@ ASSETS = [
     rating_runs,
     rating_models,
     invoice_drafts,
-    revenue_models,
-    wallet_models,
+    history_models,
 ]
