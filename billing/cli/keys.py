@@ -56,7 +56,8 @@ def show() -> None:
         for key in list_api_keys(session, SYSTEM):
             ended = key.revoked_at or (key.expires_at and key.expires_at <= now)
             state = "ended" if ended else "in force"
-            out.print(f"{key.id}  {key.prefix}  {key.role.value:15} {state:8}  {key.name}")
+            row = f"{key.id}  {key.prefix}  {key.role.value:15} {state:8}  {key.name}"
+            out.print(row, soft_wrap=True)
 
 
 @_keys.command("revoke")
