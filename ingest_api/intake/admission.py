@@ -28,6 +28,8 @@ logger = structlog.get_logger(__name__)
 MOST_PER_CALL: Final = 500
 """A call of 500 keeps Redis busy for some milliseconds, which every other caller waits."""
 ANSWER_SECONDS: Final = 5.0
+MOST_IN_FLIGHT: Final = 50_000
+"""Events that wait for an answer; more are sent away instead of piling up in memory."""
 
 _TRY_AGAIN_SECONDS: Final = 0.05
 _WALLET_SECONDS: Final = 1.0
@@ -99,9 +101,19 @@ class ShardIntake:
         self._engine = engine
         self._clock = clock
         self._gather: Gather[Admission, _Letter] = Gather(self._admit, MOST_PER_CALL)
+        self._in_flight = 0
 
     async def take(self, events: Sequence[Named]) -> list[Outcome]:
         """What becomes of these events, in their order; answered when it is durable."""
+        if self._in_flight + len(events) > MOST_IN_FLIGHT:
+            return [UNAVAILABLE] * len(events)
+        self._in_flight += len(events)
+        try:
+            return await self._take(events)
+        finally:
+            self._in_flight -= len(events)
+
+    async def _take(self, events: Sequence[Named]) -> list[Outcome]:
         deadline = asyncio.get_running_loop().time() + ANSWER_SECONDS
         try:
             async with asyncio.timeout_at(deadline):

@@ -2,7 +2,8 @@
 
 import asyncio
 import hashlib
-from collections.abc import Callable
+from collections.abc import Callable, Hashable
+from dataclasses import dataclass
 from datetime import datetime
 from time import monotonic
 from typing import Final, Generic, TypeVar
@@ -10,6 +11,7 @@ from uuid import UUID
 from zoneinfo import ZoneInfo
 
 from sqlalchemy import Engine
+from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.orm import Session
 
 from billing.access.actor import Actor
@@ -22,41 +24,68 @@ from billing.wallets.rate_card import AliasRange, BillableAccount, load_account,
 
 _FRESH_SECONDS: Final = 30.0
 _MISSING_SECONDS: Final = 1.0
+_STALE_SECONDS: Final = 600.0
+"""How long what was read is used while PostgreSQL is away: authorisations go on from Redis."""
+
 _KEY_SECONDS: Final = 5.0
+_STALE_KEY_SECONDS: Final = 60.0
+
+_PATIENCE_SECONDS: Final = 1.0
+"""How long a fresh reading is waited for when there is an older one."""
+
 _MOST_KEPT: Final = 50_000
 
 T = TypeVar("T")
 
 
-class Shelf(Generic[T]):
-    """Things that were read, for a while; concurrent readers of one thing share one query."""
+@dataclass(slots=True)
+class _Kept(Generic[T]):
+    value: T
+    fresh_until: float
+    usable_until: float
 
-    def __init__(self, engine: Engine, read: Callable[[Session, str], T], seconds: float) -> None:
+
+class Shelf(Generic[T]):
+    """Things that were read, for a while; concurrent readers of one thing share one query.
+
+    Args:
+        seconds: how long a thing is fresh.
+        stale_seconds: how long it is used when it cannot be read again.
+    """
+
+    def __init__(self, engine: Engine, seconds: float, stale_seconds: float) -> None:
         self._engine = engine
-        self._read = read
         self._seconds = seconds
-        self._kept: dict[str, tuple[T, float]] = {}
-        self._loading: dict[str, asyncio.Task[T]] = {}
+        self._stale_seconds = stale_seconds
+        self._kept: dict[Hashable, _Kept[T]] = {}
+        self._loading: dict[Hashable, asyncio.Task[T]] = {}
         self._changes = 0
 
-    def peek(self, key: str) -> T | None:
+    def peek(self, key: Hashable) -> T | None:
         """What is kept and fresh."""
         found = self._kept.get(key)
-        return found[0] if found is not None and found[1] > monotonic() else None
+        return found.value if found is not None and found.fresh_until > monotonic() else None
 
-    async def get(self, key: str) -> T:
-        """What is kept, or else read now."""
+    async def get(self, key: Hashable, read: Callable[[Session], T]) -> T:
+        """What is kept and fresh, or else read now, or else what was read before.
+
+        Raises:
+            SQLAlchemyError: if it cannot be read and nothing usable is kept.
+        """
         found = self._kept.get(key)
-        if found is not None and found[1] > monotonic():
-            return found[0]
-        task = self._loading.get(key)
-        if task is None:
-            task = asyncio.create_task(self._load(key))
-            self._loading[key] = task
-            task.add_done_callback(lambda _: self._loading.pop(key, None))
-        return await asyncio.shield(task)
+        if found is not None and found.fresh_until > monotonic():
+            return found.value
+        task = self._loading.get(key) or self._begin(key, read)
+        try:
+            async with asyncio.timeout(None if found is None else _PATIENCE_SECONDS):
+                return await asyncio.shield(task)
+        except (SQLAlchemyError, OSError, TimeoutError):
+            if found is None or found.usable_until < monotonic():
+                raise
+            found.fresh_until = monotonic() + _PATIENCE_SECONDS
+            return found.value
 
-    def forget(self, key: str | None) -> None:
+    def forget(self, key: Hashable | None) -> None:
         """Drop one thing, or all."""
         self._changes += 1
         if key is None:
@@ -64,31 +93,44 @@ class Shelf(Generic[T]):
         else:
             self._kept.pop(key, None)
 
-    async def _load(self, key: str) -> T:
+    def _begin(self, key: Hashable, read: Callable[[Session], T]) -> asyncio.Task[T]:
+        task = asyncio.create_task(self._load(key, read))
+        self._loading[key] = task
+        task.add_done_callback(lambda done: self._end(key, done))
+        return task
+
+    def _end(self, key: Hashable, done: asyncio.Task[T]) -> None:
+        self._loading.pop(key, None)
+        if not done.cancelled():
+            done.exception()  # those who waited have it; nobody may wait any more
+
+    async def _load(self, key: Hashable, read: Callable[[Session], T]) -> T:
         changes = self._changes
-        value = await asyncio.to_thread(self._query, key)
+        value = await asyncio.to_thread(self._query, read)
         if len(self._kept) >= _MOST_KEPT:
             self._kept.clear()
         if changes == self._changes:  # else it may have been read before the change
+            now = monotonic()
             seconds = self._seconds if value else _MISSING_SECONDS
-            self._kept[key] = (value, monotonic() + seconds)
+            self._kept[key] = _Kept(value, now + seconds, now + self._stale_seconds)
         return value
 
-    def _query(self, key: str) -> T:
+    def _query(self, read: Callable[[Session], T]) -> T:
         with read_only(self._engine) as session:
-            return self._read(session, key)
+            return read(session)
 
 
 class Directory:
     """Who is asking, and whose usage it is."""
 
     def __init__(self, engine: Engine, settings: Settings, clock: Clock) -> None:
-        self._actors: dict[bytes, tuple[Actor, float]] = {}
-        self._engine = engine
         self._settings = settings
         self._clock = clock
-        self._accounts = Shelf(engine, _read_account, _FRESH_SECONDS)
-        self._aliases = Shelf(engine, load_aliases, _FRESH_SECONDS)
+        self._actors: Shelf[Actor] = Shelf(engine, _KEY_SECONDS, _STALE_KEY_SECONDS)
+        self._accounts: Shelf[BillableAccount | None] = Shelf(
+            engine, _FRESH_SECONDS, _STALE_SECONDS
+        )
+        self._aliases: Shelf[tuple[AliasRange, ...]] = Shelf(engine, _FRESH_SECONDS, _STALE_SECONDS)
 
     def forget(self, subject: str | None) -> None:
         """An account (its id) or an alias (`alias:…`) changed; None: anything may have."""
@@ -106,15 +148,10 @@ class Directory:
         scheme, _, key = (header or "").partition(" ")
         if scheme.lower() != "bearer" or not key:
             raise UnauthenticatedError("Send an API key: Authorization: Bearer otpb_…")
-        digest = hashlib.sha256(key.encode()).digest()
-        known = self._actors.get(digest)
-        if known is not None and known[1] > monotonic():
-            return known[0]
-        actor = await asyncio.to_thread(self._authenticate, key)
-        if len(self._actors) >= _MOST_KEPT:
-            self._actors.clear()
-        self._actors[digest] = (actor, monotonic() + _KEY_SECONDS)
-        return actor
+        return await self._actors.get(
+            hashlib.sha256(key.encode()).digest(),
+            lambda session: authenticate(session, key, self._settings, self._clock),
+        )
 
     def peek(self, account_id: str) -> BillableAccount | None:
         """An account that is in memory, by its id as it is written."""
@@ -131,7 +168,7 @@ class Directory:
             account = await self._by_alias(name, at)
         else:
             try:
-                account = await self._accounts.get(str(UUID(name)))
+                account = await self._read(UUID(name))
             except ValueError:
                 return None
         if account is None or actor.customer_id not in {None, account.customer_id}:
@@ -139,19 +176,17 @@ class Directory:
         return account
 
     async def _by_alias(self, alias: str, at: datetime) -> BillableAccount | None:
-        for one in await self._aliases.get(alias):
-            account = await self._accounts.get(str(one.account_id))
+        ranges = await self._aliases.get(alias, lambda session: load_aliases(session, alias))
+        for one in ranges:
+            account = await self._read(one.account_id)
             if account is not None and _is_in(one, at, account.zone):
                 return account
         return None
 
-    def _authenticate(self, key: str) -> Actor:
-        with read_only(self._engine) as session:
-            return authenticate(session, key, self._settings, self._clock)
-
-
-def _read_account(session: Session, account_id: str) -> BillableAccount | None:
-    return load_account(session, UUID(account_id))
+    async def _read(self, account_id: UUID) -> BillableAccount | None:
+        return await self._accounts.get(
+            str(account_id), lambda session: load_account(session, account_id)
+        )
 
 
 def _is_in(alias: AliasRange, at: datetime, zone: str) -> bool:
