@@ -130,7 +130,10 @@ def _open_newest(key: str, ids: Sequence[UUID]) -> None:
 
 def _detail(actor: Actor, rows: list[InvoiceRow]) -> None:
     by_id = {row.id: row for row in rows}
-    if st.session_state.get(_OPEN) not in by_id:
+    if st.session_state.get(_OPEN) in by_id:
+        # Said again, so that the browser takes the new title of an invoice that was just issued.
+        st.session_state[_OPEN] = st.session_state[_OPEN]
+    else:
         st.session_state.pop(_OPEN, None)
     chosen = st.selectbox(
         "Open invoice", list(by_id), key=_OPEN,
