@@ -48,7 +48,7 @@ def _run(
     partition_key: str | None = None,
     tags: Mapping[str, str] | None = None,
 ) -> None:
-    result = defs.get_job_def(job).execute_in_process(
+    result = defs.resolve_job_def(job).execute_in_process(
         instance=instance, partition_key=partition_key, tags=dict(tags or {})
     )
     if not result.success:

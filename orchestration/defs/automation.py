@@ -17,7 +17,7 @@ from orchestration.defs.billing_month import (
 )
 from orchestration.defs.usage import staging_views, usage_models
 from orchestration.lib.database import Database
-from orchestration.lib.partitions import FIRST_DAY, billing_months, usage_days
+from orchestration.lib.partitions import FIRST_DAY
 
 _RANGE_START, _RANGE_END = (
     "dagster/asset_partition_range_start",
@@ -30,7 +30,6 @@ GRACE_DAYS = 3
 refresh_usage = dg.define_asset_job(
     "refresh_usage",
     selection=dg.AssetSelection.assets(usage_models),
-    partitions_def=usage_days,
     executor_def=dg.in_process_executor,
     description="Aggregate the usage of some days again.",
 )
@@ -40,7 +39,6 @@ close_month = dg.define_asset_job(
     selection=dg.AssetSelection.assets(
         billing_periods, rating_runs, rating_models, invoice_drafts, history_models
     ),
-    partitions_def=billing_months,
     executor_def=dg.in_process_executor,
     description="Rate a month that is over, and bring its drafts up to date.",
 )

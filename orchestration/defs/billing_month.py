@@ -1,10 +1,16 @@
 """Closing a month: periods, a rating run with its cut-offs, rated lines, drafts, revenue."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import dagster as dg
-from dagster_dbt import DbtCliResource, dbt_assets, get_asset_key_for_model
+from dagster_dbt import (
+    DagsterDbtTranslator,
+    DbtCliResource,
+    DbtProject,
+    dbt_assets,
+    get_asset_key_for_model,
+)
 
 from billing.clock import SystemClock
 from billing.periods import month_of
@@ -24,6 +30,19 @@ ONE_AT_A_TIME = dg.BackfillPolicy.multi_run(max_partitions_per_run=1)
 
 RATING_RUNS = dg.AssetKey(["billing", "rating_runs"])
 BILLING_PERIODS = dg.AssetKey(["billing", "billing_periods"])
+
+
+class AfterTheRun(DagsterDbtTranslator):
+    """Lets rating begin only when its run is open: dbt knows the table, not who fills it."""
+
+    def get_asset_spec(
+        self, manifest: Mapping[str, Any], unique_id: str, project: DbtProject | None
+    ) -> dg.AssetSpec:
+        """A model with the run and the periods among what it waits for."""
+        spec = super().get_asset_spec(manifest, unique_id, project)
+        if ".int_rating__" not in unique_id:
+            return spec
+        return spec.merge_attributes(deps=[RATING_RUNS, BILLING_PERIODS])
 
 
 def trigger_of(context: dg.AssetExecutionContext) -> str:
@@ -72,6 +91,7 @@ def rating_runs(
     name="rating_models",
     partitions_def=billing_months,
     backfill_policy=ONE_AT_A_TIME,
+    dagster_dbt_translator=AfterTheRun(),
 )
 def rating_models(
     context: dg.AssetExecutionContext, dbt: DbtCliResource, database: Database

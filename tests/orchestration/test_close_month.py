@@ -1,0 +1,223 @@
+"""Closing a month with Dagster and dbt: the same again, and what changed when it changes."""
+
+from datetime import UTC, date, datetime
+from decimal import Decimal
+from typing import Any
+from uuid import UUID
+
+import dagster as dg
+import pytest
+from sqlalchemy import Engine, select, text
+from sqlalchemy.orm import Session
+
+from billing.db.unit_of_work import unit_of_work
+from billing.invoices.tables import Invoice, RatingRun
+from billing.rating.plan import FLAT, GRADUATED, PER_UNIT, SUM, Charge, Rate, Tier
+from orchestration.definitions import defs
+from orchestration.defs.automation import touched_usage_days
+from orchestration.lib.database import Database
+from orchestration.run import close_month
+from tests.support.factories.events import StoredEvent, revise_event, store_event
+from tests.support.factories.parties import make_account
+from tests.support.factories.plans import make_plan, make_subscription
+
+JUNE = date(2026, 6, 1)
+NOON = datetime(2026, 6, 10, 6, 30, tzinfo=UTC)
+SENT = {"country": "IN", "channel": "sms", "status": "delivered"}
+
+
+def _charges() -> list[Charge]:
+    sms = Charge(
+        code="sms",
+        name="SMS",
+        item_code="sms",
+        sac="998413",
+        unit="message",
+        price_model=GRADUATED,
+        aggregation=SUM,
+        event_type="otp.sms",
+        event_filter={"status": ["delivered"]},
+        rates=(
+            Rate(
+                1,
+                "INR",
+                (Tier(Decimal(2), Decimal("0.20")), Tier(None, Decimal("0.10"))),
+                match={"country": "IN"},
+            ),
+        ),
+    )
+    email = Charge(
+        code="email",
+        name="E-mail",
+        item_code="email",
+        sac="998319",
+        unit="mail",
+        price_model=PER_UNIT,
+        aggregation=SUM,
+        event_type="otp.email",
+        rates=(Rate(1, "INR", (Tier(None, Decimal("0.02")),)),),
+    )
+    fee = Charge(
+        code="fee",
+        name="Platform fee",
+        item_code="fee",
+        sac="998313",
+        unit="month",
+        price_model=FLAT,
+        rates=(Rate(1, "INR", (Tier(None, flat_amount=Decimal(5000)),)),),
+    )
+    return [fee, sms, email]
+
+
+def seeded(engine: Engine) -> tuple[UUID, list[StoredEvent]]:
+    """One account with a fee, five messages and three mails in June."""
+    with unit_of_work(engine) as session:
+        account = make_account(session)
+        version, _ = make_plan(session, _charges())
+        make_subscription(session, account, [(version, Decimal(1), JUNE, None)])
+        messages = [store_event(session, account.id, NOON, dimensions=SENT) for _ in range(5)]
+        for _ in range(3):
+            store_event(session, account.id, NOON, event_type="otp.email", dimensions=SENT)
+        return account.id, messages
+
+
+def lines(engine: Engine) -> dict[str, tuple[Decimal, int]]:
+    with Session(engine) as session:
+        rows = session.execute(
+            text("SELECT charge_code, quantity, amount_minor FROM marts.fct_invoice_lines")
+        )
+        return {code: (quantity.normalize(), amount) for code, quantity, amount in rows}
+
+
+def hashes(engine: Engine) -> list[str | None]:
+    with Session(engine) as session:
+        return list(session.scalars(select(RatingRun.lines_hash).order_by(RatingRun.id)))
+
+
+def the_draft(engine: Engine) -> Invoice:
+    with Session(engine) as session:
+        return session.scalars(select(Invoice)).one()
+
+
+def test_closing_again_changes_nothing_and_late_amended_and_voided_events_change_their_lines_only(
+    engine: Engine, instance: dg.DagsterInstance
+) -> None:
+    account, messages = seeded(engine)
+    close_month(instance, JUNE)
+    first = lines(engine)
+    draft = the_draft(engine)
+    assert first == {
+        "fee": (Decimal(1), 500_000),
+        "sms": (Decimal(5), 70),  # 2 x 0.20 + 3 x 0.10
+        "email": (Decimal(3), 6),
+    }
+    assert draft.taxable_minor == 500_076
+
+    close_month(instance, JUNE)
+    assert lines(engine) == first
+    assert len(set(hashes(engine))) == 1
+    assert the_draft(engine).updated_at == draft.updated_at
+
+    with unit_of_work(engine) as session:
+        store_event(session, account, NOON, dimensions=SENT)  # late
+        revise_event(session, messages[0], dimensions=SENT | {"status": "failed"})
+        revise_event(session, messages[1], voided=True)
+    close_month(instance, JUNE)
+
+    assert lines(engine) == first | {"sms": (Decimal(4), 60)}
+    assert the_draft(engine).id == draft.id
+    assert the_draft(engine).taxable_minor == 500_066
+    with Session(engine) as session:
+        left = session.execute(
+            text("SELECT status, sum(event_count) FROM marts.fct_usage_daily GROUP BY status")
+        )
+        assert dict(left.tuples().all()) == {"delivered": 7, "failed": 1}
+
+
+def test_an_event_no_rate_matches_parks_the_draft(
+    engine: Engine, instance: dg.DagsterInstance
+) -> None:
+    account, _ = seeded(engine)
+    with unit_of_work(engine) as session:
+        store_event(session, account, NOON, dimensions=SENT | {"country": "FR"})
+
+    close_month(instance, JUNE)
+
+    assert the_draft(engine).review_state.value == "parked"
+    assert "otp.sms" in (the_draft(engine).review_note or "")
+
+
+def test_broken_books_stop_the_close(engine: Engine, instance: dg.DagsterInstance) -> None:
+    account, _ = seeded(engine)
+    with unit_of_work(engine) as session:
+        store_event(session, account, NOON, dimensions=SENT)
+        session.execute(text("DELETE FROM usage.raw_events WHERE accept_seq = 1"))
+
+    with pytest.raises(Exception, match=r"every_key_has_its_event|accept_seq_has_no_gap"):
+        close_month(instance, JUNE)
+
+    with Session(engine) as session:
+        assert session.scalars(select(Invoice)).all() == []
+
+
+def test_the_sensor_asks_for_the_touched_days_only(
+    engine: Engine, instance: dg.DagsterInstance
+) -> None:
+    account, messages = seeded(engine)
+    close_month(instance, JUNE)
+    cursor, days = _tick(instance, None)
+    assert days == [("2026-06-10", "2026-06-10")]
+
+    assert _tick(instance, cursor)[1] == []
+
+    with unit_of_work(engine) as session:
+        revise_event(session, messages[2], voided=True)
+        for day in (2, 3):
+            store_event(session, account, datetime(2026, 6, day, 20, tzinfo=UTC))
+    _, days = _tick(instance, cursor)
+    # 20:00 UTC is half past one of the next day in India.
+    assert days == [("2026-06-03", "2026-06-04"), ("2026-06-10", "2026-06-10")]
+
+
+def _tick(
+    instance: dg.DagsterInstance, cursor: str | None
+) -> tuple[str | None, list[tuple[str, str]]]:
+    context = dg.build_sensor_context(instance=instance, cursor=cursor, definitions=defs)
+    result: Any = touched_usage_days(context, database=Database())
+    if isinstance(result, dg.SkipReason):
+        return cursor, []
+    ranges = [
+        (
+            request.tags["dagster/asset_partition_range_start"],
+            request.tags["dagster/asset_partition_range_end"],
+        )
+        for request in result.run_requests
+    ]
+    return result.cursor, ranges
+
+
+def test_the_graph_is_the_one_we_know() -> None:
+    assert {job.name for job in defs.resolve_all_job_defs()} == {
+        "__ASSET_JOB",
+        "close_month",
+        "make_views",
+        "refresh_history",
+        "refresh_usage",
+    }
+    keys = {key.to_user_string() for key in defs.resolve_all_asset_keys()}
+    assert {
+        "billing/billing_periods",
+        "billing/invoice_drafts",
+        "billing/rating_runs",
+        "marts/fct_invoice_lines",
+        "marts/fct_mrr_monthly",
+        "marts/fct_mrr_movements",
+        "marts/fct_unrated_usage",
+        "marts/fct_usage_daily",
+        "marts/fct_wallet_movements",
+    } <= keys
+    # A key that nothing makes is a typing error in somebody's `deps`.
+    loose = {key for key in keys if key.split("/")[0] not in {"billing", "usage"}}
+    assert loose == {
+        key for key in loose if key.split("/")[0] in {"staging", "intermediate", "marts"}
+    }
