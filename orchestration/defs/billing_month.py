@@ -47,7 +47,7 @@ class AfterTheRun(DagsterDbtTranslator):
 
 def trigger_of(context: dg.AssetExecutionContext) -> str:
     """How a rating run names the pipeline run that opened it."""
-    return f"dagster:{context.run_id}"
+    return f"dagster:{context.run.run_id}"
 
 
 @dg.asset(
