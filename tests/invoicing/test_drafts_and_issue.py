@@ -292,7 +292,10 @@ class TestIssuedInvoice:
             "UPDATE billing.invoice_lines SET amount_minor = 1",
             "UPDATE billing.tax_lines SET tax_minor = 0",
         ):
-            with pytest.raises(IntegrityError, match=r"frozen|issued"), engine.begin() as connection:
+            with (
+                pytest.raises(IntegrityError, match=r"frozen|issued"),
+                engine.begin() as connection,
+            ):
                 connection.execute(text(statement))
 
     def test_later_lines_leave_it_alone_but_are_reported(
