@@ -21,7 +21,7 @@ from billing.db.engine import open_engine
 from billing.db.unit_of_work import unit_of_work
 from billing.settings import Settings
 from ingest_api.logs import configure_logs
-from ingest_api.main import create_app
+from ingest_api.main import app
 from ingest_api.services import Services
 
 
@@ -114,7 +114,7 @@ def running_api(database_url: str, redis_url: str, clock: ManualClock) -> Iterat
     configure_logs()
     settings = Settings.model_validate({"DATABASE_URL": database_url, "REDIS_URL": redis_url})
     engine = open_engine(database_url, application="test-api", pool_size=8)
-    app = create_app(settings, clock)
+    # The one application of this process: putting its routes together takes a second.
     app.state.services = Services(engine, settings, clock)
     api = Api(app, engine, settings, clock)
     try:
