@@ -7,7 +7,12 @@ from pathlib import Path
 
 import pytest
 
-pytest_plugins = ["tests.support.postgres", "tests.support.redis", "tests.support.clock"]
+pytest_plugins = [
+    "tests.support.postgres",
+    "tests.support.redis",
+    "tests.support.clock",
+    "tests.support.dbt",
+]
 
 
 @pytest.fixture(scope="session")

@@ -99,7 +99,7 @@ class Merchant:
     @property
     def alias(self) -> str:
         """The name its usage arrives under."""
-        return f"mid-{self.code}"
+        return self.code
 
     @property
     def gstin(self) -> str | None:

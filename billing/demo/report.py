@@ -60,9 +60,9 @@ def _story(merchant: Merchant) -> str:
 def _commands(api_url: str, key: str) -> list[str]:
     header = f'-H "Authorization: Bearer {key}"'
     json = '-H "Content-Type: application/json"'
-    authorisation = '{"alias": "mid-peepal-games", "event_type": "otp.sms", "dimensions": '
+    authorisation = '{"alias": "peepal-games", "event_type": "otp.sms", "dimensions": '
     authorisation += '{"country": "IN", "channel": "sms"}}'
-    event = '{"source": "readme", "event_id": "first-1", "alias": "mid-kaveri-retail", '
+    event = '{"source": "readme", "event_id": "first-1", "alias": "kaveri-retail", '
     event += '"event_type": "otp.sms", "occurred_at": "\'$(date -u +%FT%TZ)\'", '
     event += '"dimensions": {"country": "IN", "channel": "sms", "status": "delivered"}}'
     return [

@@ -1,5 +1,6 @@
 """`billing demo` from end to end: find or start the stack, do what is missing, check, tell."""
 
+import time
 from collections.abc import Iterable
 
 import redis
@@ -78,8 +79,9 @@ def _send(stack: RunningStack, key: str, identity: DemoIdentity, console: Consol
             project=PROJECT,
             environment=stack.environment,
         )
+        started = time.perf_counter()
         demo.run()
-    seconds = sum(taken for _, taken in demo.durations.steps)
+        seconds = time.perf_counter() - started
     console.print(
         f"  {demo.tally.accepted:,} events accepted, {demo.tally.duplicate:,} recognised as "
         f"duplicates; {seconds:.0f} s in all"

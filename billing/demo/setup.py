@@ -60,8 +60,9 @@ class Setup:
             "lut_valid_to": _financial_year_end(self._calendar.anchor),
             "invoice_series": "PL",
             "bank_details": {
-                "bank": "Garden City Bank",
-                "account": "004412900117",
+                "account_name": SUPPLIER.name,
+                "account_number": "004412900117",
+                "bank_name": "Garden City Bank",
                 "ifsc": "GCBL0000042",
             },
         }

@@ -64,7 +64,7 @@ def _answering(settings: Settings) -> StackState | None:
     if state is None or not state.ready or not state.api_url:
         return None
     try:
-        healthy = httpx.get(f"{state.api_url}/healthz", timeout=5).is_success
+        healthy = httpx.get(f"{state.api_url}/health/live", timeout=5).is_success
     except httpx.TransportError:
         return None
     return state if healthy else None

@@ -85,7 +85,11 @@ class Demo:
         """Everything, from an empty database to drafts that wait for review."""
         with self.durations.measure("catalogue and merchants"):
             self._wallets = Setup(self._api, self._calendar, self._namespace).everything(MERCHANTS)
-        with ThreadPoolExecutor(IN_FLIGHT, "demo-sender") as pool:
+        closings = []
+        with (
+            ThreadPoolExecutor(1, "demo-closer") as closer,
+            ThreadPoolExecutor(IN_FLIGHT, "demo-sender") as pool,
+        ):
             for month, days in self._stages():
                 self._count(days)
                 if month is not None and self._is_issued(month):
@@ -94,7 +98,10 @@ class Demo:
                 with self.durations.measure(label), self._progress() as progress:
                     self._replay(days, pool, progress)
                 if month is not None:
-                    self._close(month)
+                    # the next month's traffic flows meanwhile, as it does in life
+                    closings.append(closer.submit(self._close, month))
+            for closing in closings:
+                closing.result()
         self._submit_some(self._calendar.complete_months[-1])
 
     def _count(self, days: list[Day]) -> None:

@@ -80,12 +80,12 @@ def _usage_card(actor: Actor) -> None:
         return
     chosen = usage.UsageFilter(*period_of("Last 30 days", days.last_day))
     totals, before = usage.totals(actor, chosen), usage.totals(actor, chosen.before())
-    rate = percent(totals.delivered, totals.events)
-    moved = change(totals.events, before.events)
+    rate = percent(totals.delivered, totals.units)
+    moved = change(totals.units, before.units)
     st.metric(
-        "Usage, 30 days", count(totals.events), f"{moved} vs before" if moved else None,
+        "Usage, 30 days", count(totals.units), f"{moved} vs before" if moved else None,
         border=True, height="stretch",
-        help=f"Events up to {days.last_day:%d %b %Y}, compared with the 30 days before; "
+        help=f"Units up to {days.last_day:%d %b %Y}, compared with the 30 days before; "
         f"{rate or 'none'} delivered.",
     )  # fmt: skip
 
@@ -121,7 +121,7 @@ def _charts(actor: Actor) -> None:
             st.subheader("Revenue by month", anchor=False)
             _revenue_chart(actor)
         else:
-            st.subheader("How events ended", anchor=False)
+            st.subheader("How messages ended", anchor=False)
             _status_chart(actor)
 
 
@@ -143,10 +143,10 @@ def _usage_chart(actor: Actor) -> None:
         return
     order = charts.ordered_channels([row.channel for row in rows])
     charts.show(
-        charts.stacked_days([(row.usage_day, words(row.channel), row.events) for row in rows],
+        charts.stacked_days([(row.usage_day, words(row.channel), row.units) for row in rows],
                             [words(name) for name in order]),
-        caption="Events a day over the last 30 days, "
-        f"{count(sum(row.events for row in rows))} in all.",
+        caption="Units a day over the last 30 days, "
+        f"{count(sum(row.units for row in rows))} in all.",
         key="overview_usage",
     )  # fmt: skip
 
@@ -157,7 +157,7 @@ def _status_chart(actor: Actor) -> None:
         return
     by_status: dict[str, int] = {}
     for row in usage.by_country_and_status(actor, chosen):
-        by_status[row.status] = by_status.get(row.status, 0) + row.events
+        by_status[row.status] = by_status.get(row.status, 0) + row.units
     ranked = sorted(by_status.items(), key=lambda item: -item[1])
     total = sum(by_status.values())
     charts.show(
@@ -166,7 +166,7 @@ def _status_chart(actor: Actor) -> None:
             [number for _, number in ranked],
             [percent(number, total) or "" for _, number in ranked],
         ),
-        caption="Events of the last 30 days by how they ended.",
+        caption="Units of the last 30 days by how they ended.",
         key="overview_status",
     )  # fmt: skip
 

@@ -29,7 +29,7 @@ def _render(actor: Actor) -> None:
         return
     chosen = _filters(actor, days.first_day, days.last_day)
     totals = usage.totals(actor, chosen)
-    if not totals.events:
+    if not totals.units:
         empty("No usage matches", "Choose a longer period, or fewer filters.")
         return
     note(f"{period_words(chosen.first_day, chosen.end_day)}, days of the account's zone.")
@@ -38,9 +38,9 @@ def _render(actor: Actor) -> None:
     left, right = st.columns(2, gap="medium")
     breakdown = usage.by_country_and_status(actor, chosen)
     with left, st.container(border=True, height="stretch"):
-        _by_country(breakdown, totals.events)
+        _by_country(breakdown, totals.units)
     with right, st.container(border=True, height="stretch"):
-        _by_status(breakdown, totals.events)
+        _by_status(breakdown, totals.units)
     _table(actor, chosen)
 
 
@@ -60,17 +60,18 @@ def _filters(actor: Actor, first_day: date, last_day: date) -> usage.UsageFilter
 
 
 def _numbers(totals: usage.UsageTotals, before: usage.UsageTotals) -> None:
-    moved = change(totals.events, before.events)
+    moved = change(totals.units, before.units)
     with st.grid(4, min_column_width=140):
-        st.metric("Events", count(totals.events), f"{moved} vs before" if moved else None,
+        st.metric("Units", count(totals.units), f"{moved} vs before" if moved else None,
                   border=True, height="stretch",
-                  help="Compared with the period of equal length before.")  # fmt: skip
-        st.metric("Delivery rate", percent(totals.delivered, totals.events) or "–",
+                  help=f"What is billed, from {count(totals.events)} events; compared with the "
+                  "period of equal length before.")  # fmt: skip
+        st.metric("Delivery rate", percent(totals.delivered, totals.units) or "–",
                   f"{count(totals.delivered)} delivered", delta_color="off", delta_arrow="off",
                   border=True, height="stretch",
-                  help="Events with the status “delivered”, of all events.")  # fmt: skip
+                  help="Units with the status “delivered”, of all.")  # fmt: skip
         st.metric("Failed", count(totals.failed),
-                  f"{percent(totals.failed, totals.events)} of events", delta_color="off",
+                  f"{percent(totals.failed, totals.units)} of units", delta_color="off",
                   delta_arrow="off", border=True, height="stretch")  # fmt: skip
         st.metric("Countries", count(totals.countries),
                   f"{count(totals.customers)} customers" if totals.customers > 1 else None,
@@ -82,17 +83,16 @@ def _trend(actor: Actor, chosen: usage.UsageFilter) -> None:
     order = charts.ordered_channels([row.channel for row in rows])
     by_day: dict[object, int] = {}
     for row in rows:
-        by_day[row.usage_day] = by_day.get(row.usage_day, 0) + row.events
+        by_day[row.usage_day] = by_day.get(row.usage_day, 0) + row.units
     peak = max(by_day, key=lambda day: by_day[day])
     with st.container(border=True):
         st.subheader("Daily trend by channel", anchor=False)
         charts.show(
             charts.stacked_days(
-                [(row.usage_day, words(row.channel), row.events) for row in rows],
+                [(row.usage_day, words(row.channel), row.units) for row in rows],
                 [words(name) for name in order],
             ),
-            caption="Events a day. The busiest day was "
-            f"{peak:%d %b %Y} with {count(by_day[peak])}.",
+            caption=f"Units a day. The busiest day was {peak:%d %b %Y} with {count(by_day[peak])}.",
             key="usage_trend",
             height=340,
         )
@@ -100,27 +100,27 @@ def _trend(actor: Actor, chosen: usage.UsageFilter) -> None:
 
 def _by_country(rows: list[usage.CountryStatus], total: int) -> None:
     st.subheader("By country", anchor=False)
-    events: dict[str, int] = {}
+    units: dict[str, int] = {}
     delivered: dict[str, int] = {}
     for row in rows:
-        events[row.country] = events.get(row.country, 0) + row.events
+        units[row.country] = units.get(row.country, 0) + row.units
         if row.status == "delivered":
-            delivered[row.country] = delivered.get(row.country, 0) + row.events
-    ranked = sorted(events, key=lambda name: (-events[name], name))
+            delivered[row.country] = delivered.get(row.country, 0) + row.units
+    ranked = sorted(units, key=lambda name: (-units[name], name))
     shown, rest = ranked[:_TOP_COUNTRIES], ranked[_TOP_COUNTRIES:]
     cells = [
-        (country_name(name), count(events[name]), percent(events[name], total),
-         percent(delivered.get(name, 0), events[name]))
+        (country_name(name), count(units[name]), percent(units[name], total),
+         percent(delivered.get(name, 0), units[name]))
         for name in shown
     ]  # fmt: skip
     if rest:
-        others = sum(events[name] for name in rest)
+        others = sum(units[name] for name in rest)
         came = sum(delivered.get(name, 0) for name in rest)
         cells.append((f"{len(rest)} others", count(others), percent(others, total),
                       percent(came, others)))  # fmt: skip
     table(
-        "Events by country",
-        [Column("Country", strong=True), Column("Events", "right"), Column("Share", "right"),
+        "Units by country",
+        [Column("Country", strong=True), Column("Units", "right"), Column("Share", "right"),
          Column("Delivered", "right")],
         cells,
     )  # fmt: skip
@@ -128,17 +128,17 @@ def _by_country(rows: list[usage.CountryStatus], total: int) -> None:
 
 def _by_status(rows: list[usage.CountryStatus], total: int) -> None:
     st.subheader("By status", anchor=False)
-    events: dict[str, int] = {}
+    units: dict[str, int] = {}
     for row in rows:
-        events[row.status] = events.get(row.status, 0) + row.events
-    ranked = sorted(events.items(), key=lambda item: -item[1])
+        units[row.status] = units.get(row.status, 0) + row.units
+    ranked = sorted(units.items(), key=lambda item: -item[1])
     charts.show(
         charts.share_bars(
             [f"{words(name)}<br>{count(number)}" for name, number in ranked],
             [number for _, number in ranked],
             [percent(number, total) or "" for _, number in ranked],
         ),
-        caption="Events by how they ended, with their share.",
+        caption="Units by how they ended, with their share.",
         key="usage_status_chart",
         height=90 + 44 * len(ranked),
     )  # fmt: skip

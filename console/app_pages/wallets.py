@@ -10,7 +10,7 @@ from billing.access.actor import Actor
 from billing.access.roles import Permission
 from billing.errors import BillingError
 from billing.money import WALLET_UNITS_LIMIT, from_minor, from_units, to_minor
-from billing.periods import DEFAULT_ZONE, local_day
+from billing.periods import DEFAULT_ZONE, Period, each_day, local_day
 from console import actions
 from console.access import PageName
 from console.components import charts
@@ -112,12 +112,13 @@ def _wallet(actor: Actor, wallet: WalletRow) -> None:
 
 def _movements(actor: Actor, wallet: WalletRow) -> None:
     heading(f"Movements, {_DAYS} days")
-    since = local_day(clock().now(), DEFAULT_ZONE) - timedelta(days=_DAYS)
+    today = local_day(clock().now(), DEFAULT_ZONE)
+    since = today - timedelta(days=_DAYS - 1)
     rows = built(lambda: wallets.movements(actor, wallet.id, since))
     if not rows:
         empty("No movements", "Top-ups and usage of the last days appear here once reported.")
         return
-    days = sorted({row.movement_day for row in rows})
+    days = list(each_day(Period(since, today + timedelta(days=1))))
     values = {(row.movement_day, row.kind): row.amount_units for row in rows}
     kinds = sorted({row.kind for row in rows})
     series = [

@@ -150,6 +150,8 @@ def queue(confined: UUID | None, chosen: QueueFilter) -> list[InvoiceRow]:
           and (cast(:customer_id as uuid) is null or i.customer_id = :customer_id)
         order by i.invoice_month desc,
                  array_position(array['draft', 'due', 'paid', 'void'], cast(i.status as text)),
+                 array_position(array['in_review', 'pending', 'rejected', 'parked'],
+                                cast(i.review_state as text)),
                  i.number desc, lower(c.name), i.id
         limit :limit
         """,

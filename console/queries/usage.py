@@ -1,4 +1,7 @@
-"""Usage by day and dimension, from `marts.fct_usage_daily`."""
+"""Usage by day and dimension, from `marts.fct_usage_daily`.
+
+Units are the events' quantities, which is what is billed: one event may stand for many messages.
+"""
 
 from dataclasses import asdict, dataclass
 from datetime import date
@@ -59,8 +62,9 @@ class UsageBounds(NamedTuple):
 
 
 class UsageTotals(NamedTuple):
-    """How much was sent."""
+    """How much was sent, in units."""
 
+    units: int
     events: int
     delivered: int
     failed: int
@@ -69,19 +73,19 @@ class UsageTotals(NamedTuple):
 
 
 class DailyChannel(NamedTuple):
-    """Events of one day on one channel."""
+    """Units of one day on one channel."""
 
     usage_day: date
     channel: str
-    events: int
+    units: int
 
 
 class CountryStatus(NamedTuple):
-    """Events of one country that ended in one status."""
+    """Units of one country that ended in one status."""
 
     country: str
     status: str
-    events: int
+    units: int
 
 
 class UsageRow(NamedTuple):
@@ -130,9 +134,10 @@ def totals(confined: UUID | None, chosen: UsageFilter) -> UsageTotals:
     """The headline numbers of a filter."""
     (row,) = fetch(
         f"""
-        select coalesce(sum(u.event_count), 0)::bigint,
-               coalesce(sum(u.event_count) filter (where u.status = 'delivered'), 0)::bigint,
-               coalesce(sum(u.event_count) filter (where u.status = 'failed'), 0)::bigint,
+        select round(coalesce(sum(u.quantity), 0))::bigint,
+               coalesce(sum(u.event_count), 0)::bigint,
+               round(coalesce(sum(u.quantity) filter (where u.status = 'delivered'), 0))::bigint,
+               round(coalesce(sum(u.quantity) filter (where u.status = 'failed'), 0))::bigint,
                count(distinct u.customer_id), count(distinct u.country)
         from marts.fct_usage_daily u {_WHERE}
         """,
@@ -146,7 +151,7 @@ def daily_by_channel(confined: UUID | None, chosen: UsageFilter) -> list[DailyCh
     """The daily trend."""
     rows = fetch(
         f"""
-        select u.usage_day, u.channel, sum(u.event_count)::bigint
+        select u.usage_day, u.channel, round(sum(u.quantity))::bigint
         from marts.fct_usage_daily u {_WHERE}
         group by u.usage_day, u.channel order by u.usage_day, u.channel
         """,
@@ -157,10 +162,10 @@ def daily_by_channel(confined: UUID | None, chosen: UsageFilter) -> list[DailyCh
 
 @mart(Permission.USAGE_READ)
 def by_country_and_status(confined: UUID | None, chosen: UsageFilter) -> list[CountryStatus]:
-    """Where events went, and how they ended."""
+    """Where units went, and how they ended."""
     rows = fetch(
         f"""
-        select u.country, u.status, sum(u.event_count)::bigint
+        select u.country, u.status, round(sum(u.quantity))::bigint
         from marts.fct_usage_daily u {_WHERE}
         group by u.country, u.status order by 3 desc, 1, 2
         """,
@@ -178,7 +183,7 @@ def breakdown(confined: UUID | None, chosen: UsageFilter) -> list[UsageRow]:
                sum(u.quantity), coalesce(sum(u.vendor_cost), 0)
         from marts.fct_usage_daily u join billing.customers c on c.id = u.customer_id {_WHERE}
         group by c.id, c.name, u.event_type, u.channel, u.country, u.status
-        order by 6 desc, c.name, u.event_type, u.channel, u.country, u.status
+        order by 7 desc, c.name, u.event_type, u.channel, u.country, u.status
         """,
         chosen.parameters(confined),
     )

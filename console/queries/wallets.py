@@ -25,7 +25,8 @@ class WalletRow(NamedTuple):
     @property
     def title(self) -> str:
         """How a list names it."""
-        return f"{self.customer} · {self.account} ({self.currency})"
+        account = "" if self.account == self.customer else f" · {self.account}"
+        return f"{self.customer}{account} ({self.currency})"
 
 
 class Movement(NamedTuple):

@@ -48,7 +48,7 @@ def installation(postgres_server: str, template_database: str) -> Iterator[Insta
         stack.callback(server.stop)
         api_port = ports.any_free()
         around = Surroundings(folder, database_url, server.url, {"api": api_port})
-        dagster.write_home(around.dagster_home)
+        dagster.write_home(around.dagster_home, ports.LOOPBACK, ports.any_free())
         dagster.ensure_schema(database_url)
         _start(around, stack)
         engine = open_engine(database_url, application="scenario")

@@ -38,7 +38,7 @@ def deliveries(days: list[Day]) -> Iterator[tuple[datetime, UsageEvent]]:
 
 def test_the_same_seed_gives_the_same_day(days: list[Day]) -> None:
     again = list(timeline(CALENDAR, [merchant("asha-tiffins")]))
-    expected = [[d for d in day.deliveries if d.event.account == "mid-asha-tiffins"] for day in days]
+    expected = [[d for d in day.deliveries if d.event.account == "asha-tiffins"] for day in days]
     assert [day.deliveries for day in again] == expected
 
 
@@ -94,7 +94,7 @@ def test_evenings_are_busier_than_nights(events: dict[str, UsageEvent]) -> None:
     hours = Counter(
         event.occurred_at.astimezone(ZoneInfo(INDIA)).hour
         for event in events.values()
-        if event.account == "mid-kaveri-retail"
+        if event.account == "kaveri-retail"
     )
     assert hours[19] > 10 * hours[3]
 
@@ -112,9 +112,9 @@ def test_traffic_keeps_to_the_life_of_each_merchant(events: dict[str, UsageEvent
         local.setdefault(event.account, []).append(
             event.occurred_at.astimezone(ZoneInfo(INDIA)).date()
         )
-    assert min(local["mid-tulsi-learning"]) == date(2026, 9, 10)
-    assert max(local["mid-bluefin-travels"]) == date(2026, 10, 20)
-    assert max(local["mid-peepal-games"]) == date(2026, 10, 31)
+    assert min(local["tulsi-learning"]) == date(2026, 9, 10)
+    assert max(local["bluefin-travels"]) == date(2026, 10, 20)
+    assert max(local["peepal-games"]) == date(2026, 10, 31)
 
 
 def test_wallets_go_where_the_story_wants_them(days: list[Day]) -> None:
