@@ -29,7 +29,7 @@ def show_facts(facts: InvoiceFacts, lines: list[LineRow]) -> None:
         ("Status", invoice_status(facts.status)),
         ("Review", review_status(facts.review_state)),
         ("Number", facts.number or "Given at approval"),
-        ("Account", f"{facts.account} ({facts.billing_mode})"),
+        ("Account", _account(facts)),
         ("Period", format_period(facts.period_start, facts.period_end)),
         ("Place of supply", facts.place_of_supply),
         ("Tax heads", _heads(lines)),
@@ -48,6 +48,11 @@ def show_facts(facts: InvoiceFacts, lines: list[LineRow]) -> None:
         st.warning(plain(facts.review_note), icon=":material/sticky_note_2:")
     if draft and facts.tax_decision and facts.tax_status is DecisionStatus.REVIEW:
         st.info("The tax rules ask for a look at this invoice.", icon=":material/policy:")
+
+
+def _account(facts: InvoiceFacts) -> str:
+    mode = words(facts.billing_mode)
+    return mode if facts.account == facts.customer else f"{facts.account}, {mode.lower()}"
 
 
 def _heads(lines: list[LineRow]) -> str:
