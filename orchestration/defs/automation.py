@@ -127,7 +127,8 @@ def touched_usage_days(
         if not session.execute(VIEWS_EXIST).scalar_one():
             request = dg.RunRequest(run_key="first views", job_name=make_views.name)
             return dg.SensorResult(run_requests=[request], cursor=context.cursor)
-        for shard, accept_seq in session.execute(_SHARDS).tuples():
+        for row in session.execute(_SHARDS):
+            shard, accept_seq = int(row.shard), int(row.accept_seq)
             after = seen.get(str(shard), 0)
             now_at[str(shard)] = accept_seq
             if accept_seq > after:

@@ -129,9 +129,11 @@ def test_closing_again_changes_nothing_and_late_amended_and_voided_events_change
     assert the_draft(engine).taxable_minor == 500_066
     with Session(engine) as session:
         left = session.execute(
-            text("SELECT status, sum(event_count) FROM marts.fct_usage_daily GROUP BY status")
+            text(
+                "SELECT status, sum(event_count) AS events FROM marts.fct_usage_daily GROUP BY status"
+            )
         )
-        assert dict(left.tuples().all()) == {"delivered": 7, "failed": 1}
+        assert {row.status: row.events for row in left} == {"delivered": 7, "failed": 1}
 
 
 def test_an_event_no_rate_matches_parks_the_draft(
