@@ -2,6 +2,9 @@
 .DEFAULT_GOAL := help
 BIN := .venv/bin
 PYTEST_ARGS ?=
+# Tests wait for servers and browsers more than they compute. A module stays in one process, so
+# that what it builds once is built once.
+PYTEST := $(BIN)/pytest -n 3 --dist loadscope --no-loadscope-reorder
 
 .PHONY: help
 help: ## show this list
@@ -29,11 +32,11 @@ doctor: setup ## say what is missing or wrong, and the command that mends it
 
 .PHONY: test
 test: setup-test ## every test, on real servers; PYTEST_ARGS="tests/stack -x" for some of them
-	@$(BIN)/pytest $(PYTEST_ARGS)
+	@$(PYTEST) $(PYTEST_ARGS)
 
 .PHONY: timescale
 timescale: setup-test ## the tests that use a database, on a real TimescaleDB (root only)
-	@.ci/timescaledb.sh $(BIN)/pytest --ignore tests/architecture --ignore tests/stack $(PYTEST_ARGS)
+	@.ci/timescaledb.sh $(PYTEST) --ignore tests/architecture --ignore tests/stack $(PYTEST_ARGS)
 
 .PHONY: lint
 lint: setup ## style, formatting and types
