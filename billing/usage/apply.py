@@ -21,6 +21,7 @@ from typing import Any
 import psycopg
 from psycopg import Connection
 
+from billing.failpoints import failpoint
 from billing.usage.batch import (
     Applied,
     Batch,
@@ -171,6 +172,7 @@ def _attempt(
     try:
         with connection.transaction():
             applied = work.run()
+            failpoint("writer.before_commit")
     except BaseException:
         days.forget_new()
         raise
@@ -286,6 +288,7 @@ class _Work:
         self.days.ensure(connection, _days(connection))
         if connection.execute(_KEYS, scope).rowcount != new:
             raise KeyRaceError("another shard took a key of this batch")
+        failpoint("writer.after_keys")
         connection.execute(_RAW, scope)
         if connection.execute(_DEBITS, scope).rowcount:
             post_debits(
@@ -293,6 +296,7 @@ class _Work:
                 reference=f"usage:{self.batch.shard}:{self.accept_seq + 1}",
                 now=self.now,
             )
+        failpoint("writer.after_ledger")
         self.accept_seq += new
         self.new += new
 

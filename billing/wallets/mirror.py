@@ -12,6 +12,7 @@ from uuid import UUID
 from psycopg import Connection
 from redis import Redis
 
+from billing.failpoints import failpoint
 from billing.usage.batch import START, Compensation, Position
 from billing.wallets.keys import ShardKeys
 from billing.wallets.scripts import ADJUST, COMPENSATE, FENCED, LOAD
@@ -136,6 +137,7 @@ def _load_new(connection: Connection[Any], redis: Redis, keys: ShardKeys, row: W
 def _adjust(
     connection: Connection[Any], redis: Redis, keys: ShardKeys, row: WalletRow, applied: int
 ) -> None:
+    failpoint("mirror.before_adjust")
     while True:
         pending = connection.execute(_ADJUSTMENTS, [row.id, applied, _MOST_PER_CALL]).fetchall()
         answer = ADJUST.call(
@@ -148,6 +150,7 @@ def _adjust(
                 *(value for pair in pending for value in pair),
             ],
         )
+        failpoint("mirror.after_adjust")
         _require_not_fenced(answer)
         if answer[0] != 1:
             raise RebuildNeededError(f"wallet {row.id} cannot be adjusted: {answer}")
@@ -165,6 +168,7 @@ def compensate(redis: Redis, keys: ShardKeys, given: Iterable[Compensation]) -> 
     pending = list(given)
     for start in range(0, len(pending), _MOST_PER_CALL):
         part = pending[start : start + _MOST_PER_CALL]
+        failpoint("mirror.before_compensate")
         answer = COMPENSATE.call(
             redis,
             [keys.epoch_key, keys.compensated, *(keys.wallet(one.wallet_id) for one in part)],
@@ -177,6 +181,7 @@ def compensate(redis: Redis, keys: ShardKeys, given: Iterable[Compensation]) -> 
                 ),
             ],
         )
+        failpoint("mirror.after_compensate")
         _require_not_fenced(answer)
 
 

@@ -13,6 +13,7 @@ from typing import Any, Final
 from psycopg import Connection
 from redis import Redis
 
+from billing.failpoints import failpoint
 from billing.usage.apply import WATERMARK_CHANNEL
 from billing.usage.batch import Batch, Position
 from billing.usage.hash import key_digest
@@ -58,19 +59,25 @@ def rebuild(
     new_epoch = max(old_epoch, seen_epoch) + 1
     keys = ShardKeys(shard, new_epoch)
     redis.set(keys.epoch_key, f"{REBUILDING}{new_epoch}")
+    failpoint("rebuild.fenced")
     connection.execute("UPDATE usage.shard_state SET mode = 'rebuilding' WHERE shard = %s", [shard])
     # after PostgreSQL was restored to a backup, Redis may be some epochs further: all are drained
     last_epoch = min(max(old_epoch, seen_epoch), old_epoch + _MOST_EPOCHS_BEHIND)
     for epoch in range(old_epoch, last_epoch + 1):
         _raise_epoch(connection, shard, epoch)
         _drain(redis, ShardKeys(shard, epoch), _state(connection, shard)[1], apply)
+    failpoint("rebuild.drained")
     _raise_epoch(connection, shard, new_epoch)
+    failpoint("rebuild.epoch_raised")
     _write(connection, redis, keys, now)
+    failpoint("rebuild.written")
     redis.set(keys.epoch_key, new_epoch)
+    failpoint("rebuild.shown")
     connection.execute("UPDATE usage.shard_state SET mode = 'open' WHERE shard = %s", [shard])
     connection.execute(
         "SELECT pg_notify(%s, %s)", [WATERMARK_CHANNEL, f"{shard} {new_epoch} 0-0 0-0 "]
     )
+    failpoint("rebuild.announced")
     for epoch in {old_epoch, seen_epoch} - {new_epoch}:
         _forget(redis, ShardKeys(shard, epoch))
     return new_epoch
@@ -110,6 +117,7 @@ def _write(connection: Connection[Any], redis: Redis, keys: ShardKeys, now: date
         for row in wallet_rows(connection, keys.shard):
             pipe.hset(keys.wallet(row.id), mapping=row.fields)  # type: ignore[arg-type]
         pipe.execute()
+    failpoint("rebuild.wallets_written")
     with connection.transaction(), connection.cursor(name="recent_keys") as recent:
         recent.execute(_RECENT_KEYS, [keys.shard, MOST_PRELOADED, now - PRELOAD])
         while part := recent.fetchmany(_CHUNK):

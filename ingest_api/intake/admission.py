@@ -15,6 +15,7 @@ from sqlalchemy import Engine, text
 from sqlalchemy.exc import SQLAlchemyError
 
 from billing.clock import Clock
+from billing.failpoints import failpoint
 from billing.usage.batch import START, Position
 from billing.wallets.journal import Admission, admit_call, read_answer
 from billing.wallets.keys import ShardKeys
@@ -126,6 +127,7 @@ class ShardIntake:
         if not waited:
             return outcomes
         epoch = letters[0].epoch
+        failpoint("api.before_watermark")
         try:
             # the entry of a duplicate must be durable as well
             last = max(position for position in waited if position is not None)
@@ -188,10 +190,12 @@ class ShardIntake:
 
         The second try is safe: what the first one may have admitted is then a duplicate.
         """
+        failpoint("api.before_admit")
         try:
             answer: list[object] = await ADMIT.call_async(self._redis, keys, args)
         except (RedisError, OSError):
             answer = await ADMIT.call_async(self._redis, keys, args)
+        failpoint("api.after_admit")
         return answer
 
     async def _check(

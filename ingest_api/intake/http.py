@@ -1,6 +1,5 @@
 """Reading requests and writing answers by hand: the two hot routes cannot afford a framework."""
 
-import asyncio
 from collections.abc import Awaitable, Callable
 from typing import Any, Final
 from uuid import UUID
@@ -14,22 +13,28 @@ from starlette.datastructures import Headers
 from starlette.types import Receive, Scope, Send
 
 from billing.clock import Clock
-from billing.errors import BillingError, InvalidError, TooLargeError, UnavailableError
+from billing.errors import BillingError, TooSlowError, UnavailableError, UnsupportedError
+from billing.failpoints import failpoint
 from billing.ids import new_id
-from billing.usage.body import MAX_BYTES
 from ingest_api.envelope import API_VERSION
 from ingest_api.errors import RETRY_AFTER_SECONDS, STATUSES
+from ingest_api.intake.request_body import BODY_SECONDS, ENCODINGS, read_body
 
 logger = structlog.get_logger(__name__)
 
-_BODY_SECONDS: Final = 10.0
+NO_CONTENT: Final = 204
+
+_JSON: Final = (b"content-type", b"application/json")
 _encoder: Final = msgspec.json.Encoder()
 
 Handler = Callable[[Headers, bytes], Awaitable["Answer"]]
 
 
 class Answer(msgspec.Struct):
-    """What a handler gives back: an HTTP status, the data, and what is said about it."""
+    """What a handler gives back: an HTTP status, the data, and what is said about it.
+
+    With the status `NO_CONTENT` neither data nor meta is sent.
+    """
 
     data: Any
     status: int = 200
@@ -41,12 +46,16 @@ class Route:
     """An ASGI application of one POST route.
 
     Args:
-        handle: gets the headers and the whole body.
+        handle: gets the headers and the whole body, decompressed.
+        body_seconds: how long a body may take to arrive.
     """
 
-    def __init__(self, handle: Handler, clock: Clock) -> None:
+    def __init__(
+        self, handle: Handler, clock: Clock, *, body_seconds: float = BODY_SECONDS
+    ) -> None:
         self._handle = handle
         self._clock = clock
+        self._body_seconds = body_seconds
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request."""
@@ -58,27 +67,21 @@ class Route:
             extra = answer.headers
         except BillingError as error:
             status, content = STATUSES[error.kind], self._error(scope, error)
-            if isinstance(error, UnavailableError):
-                extra = [(b"retry-after", str(RETRY_AFTER_SECONDS).encode())]
+            extra = _error_headers(error)
         except Exception:
             logger.exception("unexpected failure", reference=_reference(scope))
             unexpected = BillingError("Something went wrong on our side.", code="unexpected")
             status, content = 500, self._error(scope, unexpected)
+        failpoint("api.before_answer")
+        described = [_JSON, (b"content-length", str(len(content)).encode())] if content else []
         await send(
-            {
-                "type": "http.response.start",
-                "status": status,
-                "headers": [
-                    (b"content-type", b"application/json"),
-                    (b"content-length", str(len(content)).encode()),
-                    *extra,
-                ],
-            }
+            {"type": "http.response.start", "status": status, "headers": [*described, *extra]}
         )
+        failpoint("api.amid_answer")
         await send({"type": "http.response.body", "body": content})
 
     async def _answer(self, headers: Headers, receive: Receive) -> Answer:
-        body = await _read(headers, receive)
+        body = await read_body(headers, receive, seconds=self._body_seconds)
         try:
             return await self._handle(headers, body)
         except (SQLAlchemyError, PostgresError, RedisError, OSError) as error:
@@ -91,6 +94,8 @@ class Route:
         return {"timestamp": self._clock.now(), "version": API_VERSION, **(more or {})}
 
     def _success(self, answer: Answer) -> bytes:
+        if answer.status == NO_CONTENT:
+            return b""
         return _encoder.encode(
             {"status": "success", "data": answer.data, "meta": self._meta(answer.meta)}
         )
@@ -116,31 +121,11 @@ def _reference(scope: Scope) -> str:
     return str(found if isinstance(found, UUID) else new_id())
 
 
-async def _read(headers: Headers, receive: Receive) -> bytes:
-    """The whole body, unless it is too long, compressed or too slow."""
-    if headers.get("content-encoding", "identity") != "identity":
-        raise InvalidError("Send the body uncompressed.", code="unsupported_encoding")
-    declared = headers.get("content-length", "0")
-    if not declared.isdecimal() or int(declared) > MAX_BYTES:
-        raise _too_large()
-    parts: list[bytes] = []
-    size = 0
-    try:
-        async with asyncio.timeout(_BODY_SECONDS):
-            while True:
-                message = await receive()
-                if message["type"] != "http.request":
-                    raise InvalidError("The body ended too early.", code="incomplete_body")
-                part = message.get("body", b"")
-                size += len(part)
-                if size > MAX_BYTES:
-                    raise _too_large()
-                parts.append(part)
-                if not message.get("more_body", False):
-                    return b"".join(parts)
-    except TimeoutError:
-        raise InvalidError("The body came too slowly.", code="body_too_slow") from None
-
-
-def _too_large() -> TooLargeError:
-    return TooLargeError(f"A request may have {MAX_BYTES} bytes; send smaller batches.")
+def _error_headers(error: BillingError) -> list[tuple[bytes, bytes]]:
+    if isinstance(error, UnavailableError):
+        return [(b"retry-after", str(RETRY_AFTER_SECONDS).encode())]
+    if isinstance(error, UnsupportedError) and error.code == "unsupported_encoding":
+        return [(b"accept-encoding", ENCODINGS.encode())]
+    if isinstance(error, TooSlowError):  # what else may still come belongs to nothing
+        return [(b"connection", b"close")]
+    return []

@@ -8,6 +8,7 @@ from typing import Final, Self
 from uuid import UUID
 
 from billing.clock import Clock
+from billing.failpoints import failpoint
 from billing.usage.batch import Position
 from billing.usage.event import microseconds
 from billing.wallets.keys import ShardKeys
@@ -69,6 +70,7 @@ class Relay:
                 if monotonic() >= next_sweep:
                     # also catches what was committed before we listened
                     sync_wallets(connection, redis, self._keys)
+                    failpoint("relay.before_trim")
                     redis.xtrim(self._keys.stream, minid=str(self._trim_point()))
                     next_sweep = monotonic() + _SWEEP_SECONDS
                 notices = list(connection.notifies(timeout=_LISTEN_SECONDS, stop_after=1))

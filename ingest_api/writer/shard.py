@@ -13,6 +13,7 @@ from psycopg import Connection
 from redis import Redis, RedisError
 
 from billing.clock import Clock
+from billing.failpoints import failpoint
 from billing.usage.apply import apply_batch, prepare_connection
 from billing.usage.batch import START, Applied, Batch, CursorMovedError, KeyRaceError, Position
 from billing.usage.days import KnownDays
@@ -144,8 +145,10 @@ class ShardWriter:
                     raise relay.failure
                 entries = reader.take(MOST_EVENTS, _WAIT_SECONDS)
                 if entries:
+                    failpoint("writer.after_read")
                     batch = Batch(self.shard, keys.epoch, self._cursor, tuple(entries))
                     applied = self._apply(connection, batch)
+                    failpoint("writer.after_commit")
                     self._cursor = applied.cursor
                     compensate(redis, keys, applied.compensations)
 
