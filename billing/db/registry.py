@@ -6,5 +6,7 @@ import billing.customers.tables
 import billing.fx.tables
 import billing.invoices.tables
 import billing.subscriptions.tables
+import billing.usage.archive.tables
+import billing.usage.imports.tables
 import billing.usage.tables
 import billing.wallets.tables  # noqa: F401

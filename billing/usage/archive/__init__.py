@@ -1,0 +1,1 @@
+"""Closed months of events as Parquet files, and back again."""

@@ -1,0 +1,1 @@
+"""Bringing in events from files, through the same door as everybody else's."""
