@@ -4,7 +4,7 @@ from datetime import datetime
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import ForeignKey, LargeBinary
+from sqlalchemy import CheckConstraint, ForeignKey, Integer, LargeBinary
 from sqlalchemy.orm import Mapped, mapped_column
 
 from billing.access.roles import Role
@@ -16,6 +16,10 @@ class ApiKey(Base):
     """A credential: shown once, stored as an HMAC, found by its public prefix."""
 
     __tablename__ = "api_keys"
+    __table_args__ = (
+        CheckConstraint("events_per_second > 0", name="events_per_second_is_positive"),
+        CheckConstraint("requests_per_minute > 0", name="requests_per_minute_is_positive"),
+    )
 
     id: Mapped[UUID] = mapped_column(primary_key=True, default=new_id)
     prefix: Mapped[str] = mapped_column(unique=True)
@@ -26,6 +30,9 @@ class ApiKey(Base):
     created_at: Mapped[datetime]
     expires_at: Mapped[datetime | None]
     revoked_at: Mapped[datetime | None]
+    events_per_second: Mapped[int | None] = mapped_column(Integer)
+    """What it may send; None: what every key may."""
+    requests_per_minute: Mapped[int | None] = mapped_column(Integer)
 
 
 class IdempotencyKey(Base):
