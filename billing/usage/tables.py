@@ -11,6 +11,7 @@ from uuid import UUID
 
 from sqlalchemy import (
     CheckConstraint,
+    ForeignKey,
     Index,
     Integer,
     LargeBinary,
@@ -22,10 +23,14 @@ from billing.db.base import Base, choices
 
 
 class ShardMode(StrEnum):
-    """Whether a shard's intake is open."""
+    """Which way events of a shard take into the books."""
 
     OPEN = "open"
+    """Through the journal in Redis."""
+    DIRECT = "direct"
+    """Straight into PostgreSQL: Redis is away, or being made anew."""
     REBUILDING = "rebuilding"
+    """Not at all, for the moment in which wallets are written to Redis."""
 
 
 class ShardState(Base):
@@ -34,6 +39,11 @@ class ShardState(Base):
     __tablename__ = "shard_state"
     __table_args__ = (
         CheckConstraint("epoch >= 1 AND accept_seq >= 0", name="counters_positive"),
+        CheckConstraint(
+            "(mode = 'direct') = (undrained_epoch IS NOT NULL) AND "
+            "num_nulls(undrained_epoch, undrained_ms, undrained_seq) IN (0, 3)",
+            name="undrained_in_direct_mode",
+        ),
         {"schema": "usage"},
     )
 
@@ -43,6 +53,10 @@ class ShardState(Base):
     cursor_seq: Mapped[int] = mapped_column(default=0)
     accept_seq: Mapped[int] = mapped_column(default=0)
     mode: Mapped[ShardMode] = mapped_column(choices(ShardMode), default=ShardMode.OPEN)
+    undrained_epoch: Mapped[int | None]
+    """In direct mode: how far the journals of this and later epochs were applied before it."""
+    undrained_ms: Mapped[int | None]
+    undrained_seq: Mapped[int | None]
 
 
 class EventKey(Base):
@@ -150,6 +164,35 @@ class Compensation(Base):
     wallet_id: Mapped[UUID]
     amount_units: Mapped[int]
     recorded_at: Mapped[datetime]
+
+
+class WalletDrift(Base):
+    """A wallet that Redis and PostgreSQL did not agree on; frozen until it is settled."""
+
+    __tablename__ = "wallet_drifts"
+    __table_args__ = (
+        Index(
+            "ix_wallet_drifts_open",
+            "wallet_id",
+            unique=True,
+            postgresql_where="settled_at IS NULL",
+        ),
+        {"schema": "usage"},
+    )
+
+    id: Mapped[UUID] = mapped_column(primary_key=True)
+    wallet_id: Mapped[UUID] = mapped_column(ForeignKey("billing.wallets.id"))
+    shard: Mapped[int] = mapped_column(Integer)
+    epoch: Mapped[int]
+    cursor_ms: Mapped[int]
+    cursor_seq: Mapped[int]
+    expected_units: Mapped[int]
+    """By PostgreSQL and the entries of the journal that follow its cursor."""
+    found_units: Mapped[int]
+    """In Redis."""
+    found_at: Mapped[datetime]
+    settled_at: Mapped[datetime | None]
+    """When Redis was made anew."""
 
 
 RAW_EVENT_COLUMNS: dict[str, type[Any]] = {
