@@ -19,6 +19,9 @@ class ErrorKind(StrEnum):
     CONFLICT = "conflict"
     PRECONDITION = "precondition"
     TOO_LARGE = "too_large"
+    TOO_SLOW = "too_slow"
+    UNSUPPORTED = "unsupported"
+    RATE_LIMITED = "rate_limited"
     UNAVAILABLE = "unavailable"
 
 
@@ -98,6 +101,40 @@ class TooLargeError(BillingError):
 
     kind = ErrorKind.TOO_LARGE
     code = "too_large"
+
+
+class TooSlowError(BillingError):
+    """The request did not arrive in the time it may take."""
+
+    kind = ErrorKind.TOO_SLOW
+    code = "too_slow"
+
+
+class UnsupportedError(BillingError):
+    """Written in a format that nobody here reads."""
+
+    kind = ErrorKind.UNSUPPORTED
+    code = "unsupported"
+
+
+class RateLimitedError(BillingError):
+    """More than the caller may have; the same request may be sent again after a while.
+
+    Args:
+        limit: how many a minute.
+        retry_after_seconds: when it may be tried again.
+    """
+
+    kind = ErrorKind.RATE_LIMITED
+    code = "rate_limited"
+
+    def __init__(self, message: str, *, limit: int, retry_after_seconds: int) -> None:
+        super().__init__(
+            message,
+            details={"limit_per_minute": limit, "retry_after_seconds": retry_after_seconds},
+        )
+        self.limit = limit
+        self.retry_after_seconds = retry_after_seconds
 
 
 class UnavailableError(BillingError):

@@ -18,6 +18,7 @@ from billing.errors import (
     ErrorKind,
     FieldError,
     InvalidError,
+    RateLimitedError,
     UnavailableError,
 )
 from billing.ids import new_id
@@ -35,6 +36,9 @@ STATUSES: Final[Mapping[ErrorKind, int]] = {
     ErrorKind.CONFLICT: 409,
     ErrorKind.PRECONDITION: 409,
     ErrorKind.TOO_LARGE: 413,
+    ErrorKind.TOO_SLOW: 408,
+    ErrorKind.UNSUPPORTED: 415,
+    ErrorKind.RATE_LIMITED: 429,
     ErrorKind.UNAVAILABLE: 503,
 }
 
@@ -47,6 +51,7 @@ RESPONSES: Final[dict[int | str, dict[str, Any]]] = {
     404: {"model": ErrorAnswer, "description": "There is no such resource, or not for this key."},
     409: {"model": ErrorAnswer, "description": "It contradicts what is there, or comes too late."},
     413: {"model": ErrorAnswer, "description": "The body is too large."},
+    429: {"model": ErrorAnswer, "description": "Too many; `Retry-After` says when to come back."},
     500: {"model": ErrorAnswer, "description": "Our mistake; quote `reference`."},
     503: {"model": ErrorAnswer, "description": "A part we need is away; send it again."},
     "default": {"model": ErrorAnswer, "description": "Any other failure."},
@@ -81,11 +86,6 @@ def reference_of(request: Request) -> UUID:
 
 def error_response(request: Request, error: BillingError) -> JSONResponse:
     """An expected failure as an answer."""
-    headers = {}
-    if error.kind is ErrorKind.UNAUTHENTICATED:
-        headers["WWW-Authenticate"] = "Bearer"
-    if error.kind is ErrorKind.UNAVAILABLE:
-        headers["Retry-After"] = str(RETRY_AFTER_SECONDS)
     return _answer(
         request,
         STATUSES[error.kind],
@@ -93,8 +93,24 @@ def error_response(request: Request, error: BillingError) -> JSONResponse:
         error.message,
         fields=error.fields,
         details=error.details,
-        headers=headers,
+        headers=headers_of(error),
     )
+
+
+def headers_of(error: BillingError) -> dict[str, str]:
+    """What the headers of an answer say of a failure."""
+    if isinstance(error, RateLimitedError):
+        return {
+            "Retry-After": str(error.retry_after_seconds),
+            "RateLimit-Limit": str(error.limit),
+            "RateLimit-Remaining": "0",
+            "RateLimit-Reset": str(error.retry_after_seconds),
+        }
+    if error.kind is ErrorKind.UNAVAILABLE:
+        return {"Retry-After": str(RETRY_AFTER_SECONDS)}
+    if error.kind is ErrorKind.UNAUTHENTICATED:
+        return {"WWW-Authenticate": "Bearer"}
+    return {}
 
 
 def _answer(

@@ -58,11 +58,25 @@ def read_events(body: bytes, check: Check) -> tuple[list[Item], bool]:
     except msgspec.ValidationError:
         return _one_by_one(body, enveloped, check), True
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
-        raise _unreadable(error) from None
-    _require_some(len(sent))
+        raise unreadable(error) from None
+    require_count(len(sent))
     if not _keys_are_unique(body, {"events": sent} if enveloped else sent):
         return _one_by_one(body, enveloped, check), True
     return [check(event) for event in sent], True
+
+
+def read_items(body: bytes) -> list[bytes]:
+    """The items of a list, each as JSON of its own.
+
+    Raises:
+        InvalidError: if the body is no list that can be read.
+    """
+    try:
+        return [bytes(raw) for raw in _raw_events.decode(body)]
+    except msgspec.ValidationError as error:
+        raise InvalidError("Send a list of events.", fields=[field_error(error)]) from None
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+        raise unreadable(error) from None
 
 
 def read_object(body: bytes, kind: type[msgspec.Struct]) -> Any:
@@ -76,8 +90,8 @@ def read_object(body: bytes, kind: type[msgspec.Struct]) -> Any:
     except msgspec.ValidationError as error:
         raise InvalidError("A field is wrong.", fields=[field_error(error)]) from None
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
-        raise _unreadable(error) from None
-    twice = _repeated_key(body)
+        raise unreadable(error) from None
+    twice = repeated_key(body)
     if twice is not None:
         raise InvalidError("A key comes twice.", fields=[FieldError(twice, "comes twice")])
     return found
@@ -101,9 +115,9 @@ def _single(body: bytes, check: Check) -> Item:
     except msgspec.ValidationError as error:
         return _rejected(body, field_error(error))
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
-        raise _unreadable(error) from None
+        raise unreadable(error) from None
     if not _keys_are_unique(body, sent):
-        twice = _repeated_key(body)
+        twice = repeated_key(body)
         if twice is not None:
             return Rejected(sent.source, sent.event_id, [FieldError(twice, "comes twice")])
     return check(sent)
@@ -117,14 +131,20 @@ def _one_by_one(body: bytes, enveloped: bool, check: Check) -> list[Item]:
             'Send an event, a list of events, or {"events": [...]}.', fields=[field_error(error)]
         ) from None
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
-        raise _unreadable(error) from None
-    _require_some(len(raws))
-    if enveloped and _repeated_key(body, only="events"):
+        raise unreadable(error) from None
+    require_count(len(raws))
+    if enveloped and repeated_key(body, only="events"):
         raise InvalidError("A key comes twice.", fields=[FieldError("events", "comes twice")])
     return [_single(bytes(raw), check) for raw in raws]
 
 
-def _require_some(count: int) -> None:
+def require_count(count: int) -> None:
+    """Refuse a batch of nothing, and one of too many.
+
+    Raises:
+        InvalidError: if there is no event; code `no_events`.
+        TooLargeError: if there are more than `MAX_EVENTS`.
+    """
     if count > MAX_EVENTS:
         raise TooLargeError(f"A request may hold {MAX_EVENTS} events; send smaller batches.")
     if not count:
@@ -144,7 +164,8 @@ def _keys_are_unique(body: bytes, decoded: object) -> bool:
     return len(_KEY_END.findall(body)) == len(_KEY_END.findall(again))
 
 
-def _repeated_key(body: bytes, only: str | None = None) -> str | None:
+def repeated_key(body: bytes, only: str | None = None) -> str | None:
+    """A key that comes twice in one of the objects of a body that has been decoded before."""
     repeated: list[str] = []
 
     def note(pairs: list[tuple[str, object]]) -> dict[str, object]:
@@ -157,7 +178,7 @@ def _repeated_key(body: bytes, only: str | None = None) -> str | None:
     try:
         json.loads(body, object_pairs_hook=note, parse_int=str)
     except RecursionError as error:
-        raise _unreadable(error) from None
+        raise unreadable(error) from None
     return repeated[0] if repeated else None
 
 
@@ -165,7 +186,7 @@ def _rejected(body: bytes, problem: FieldError) -> Rejected:
     try:
         named = msgspec.json.decode(body)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
-        raise _unreadable(error) from None
+        raise unreadable(error) from None
     names = named if isinstance(named, dict) else {}
     source, event_id = names.get("source"), names.get("event_id")
     return Rejected(
@@ -175,7 +196,8 @@ def _rejected(body: bytes, problem: FieldError) -> Rejected:
     )
 
 
-def _unreadable(error: Exception) -> InvalidError:
+def unreadable(error: Exception) -> InvalidError:
+    """What to say of a body that is no JSON; code `invalid_json`."""
     reason = "nested too deeply" if isinstance(error, RecursionError) else str(error)
     return InvalidError(
         f"The body is not JSON that can be read: {reason}.",

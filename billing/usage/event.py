@@ -32,6 +32,8 @@ QUANTITY_LIMIT: Final = Decimal(10) ** 12
 
 _MICROSECOND: Final = timedelta(microseconds=1)
 _ID: Final = re.compile(r"[A-Za-z0-9_.:-]{1,128}")
+_SOURCE: Final = re.compile(r"[A-Za-z0-9_.:/@~+%?=&#-]{1,128}")
+"""What an id may be, and what else is in a URI: senders of CloudEvents name themselves so."""
 _TYPE: Final = re.compile(r"[a-z0-9][a-z0-9_.-]{0,63}")
 _ALIAS: Final = re.compile(r"[^\x00-\x1f\x7f]{1,128}")
 _DECIMAL: Final = re.compile(r"[0-9]{1,14}(?:\.[0-9]{1,6})?")
@@ -74,6 +76,8 @@ class UsageEvent(msgspec.Struct, gc=False, frozen=True):
     """Of `(source, event_id)`, 16 bytes."""
     body_hash: bytes
     """Of the billable fields, 8 bytes."""
+    id_or_alias: bool = False
+    """Whether `account` is an alias if it turns out to be no account's id."""
 
     @property
     def occurred_at(self) -> datetime:
@@ -132,7 +136,7 @@ class EventCheck:
         """The event, or everything that is wrong with it."""
         wrong: list[FieldError] = []
         account, by_alias = checked_account(sent.account_id, sent.alias, wrong)
-        _match(wrong, "source", _ID, sent.source)
+        _match(wrong, "source", _SOURCE, sent.source)
         _match(wrong, "event_id", _ID, sent.event_id)
         checked_type(sent.event_type, wrong)
         occurred_us = self.occurred_us(sent.occurred_at, wrong)

@@ -1,25 +1,30 @@
 """`POST /api/v1/events`: one event or a batch, each item answered for itself."""
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any, Final
 
+import msgspec
 from starlette.datastructures import Headers
 
 from billing.access.actor import Actor
 from billing.access.roles import Permission
 from billing.clock import Clock
 from billing.errors import ConflictError, FieldError, InvalidError, UnavailableError
-from billing.usage.body import Item, read_events
+from billing.usage.body import Item
 from billing.usage.event import EventCheck, Rejected, UsageEvent
 from billing.usage.row import encode_row
 from billing.wallets.journal import Admission
 from billing.wallets.rate_card import BillableAccount
 from ingest_api.intake.admission import MOST_PER_CALL, Named, Outcome, ShardIntake, Status
 from ingest_api.intake.directory import Directory
-from ingest_api.intake.http import Answer
+from ingest_api.intake.formats import read_request
+from ingest_api.intake.http import NO_CONTENT, Answer
 
+_OK: Final = 200
+_MULTI_STATUS: Final = 207
+_DURABLE: Final = frozenset({Status.ACCEPTED, Status.DUPLICATE})
 _REPLAY: Final = [(b"idempotent-replay", b"true")]
 _UNKNOWN_ACCOUNT: Final = "is not known, or did not name an account on that day"
 _REASONS: Final = {
@@ -40,12 +45,19 @@ class Events:
         """The answer to one request."""
         actor = await self._directory.actor(headers.get("authorization"))
         actor.require(Permission.USAGE_SEND)
-        check = EventCheck(self._clock.now(), backfill=actor.may(Permission.USAGE_BACKFILL))
-        items, is_batch = read_events(body, check)
-        outcomes = await self._take(actor, items)
-        if not is_batch:
-            return _single(items[0], outcomes[0])
-        return _batch(items, outcomes)
+        now = self._clock.now()
+        check = EventCheck(now, backfill=actor.may(Permission.USAGE_BACKFILL))
+        sent = read_request(headers, body, check, now)
+        outcomes = await self._take(actor, sent.items)
+        if not sent.is_batch:
+            answer = _single(sent.items[0], outcomes[0])
+        elif sent.as_cloud_events:
+            return _cloud_batch(sent.items, outcomes)
+        else:
+            return _batch(sent.items, outcomes)
+        if sent.as_cloud_events and answer.status == _OK:
+            return Answer(None, status=NO_CONTENT, headers=answer.headers)
+        return answer
 
     async def _take(self, actor: Actor, items: Sequence[Item]) -> list[Outcome | Rejected]:
         outcomes: list[Outcome | Rejected | None] = [None] * len(items)
@@ -80,7 +92,8 @@ class Events:
         """The event with its account found and its price worked out."""
         account = await self._account(actor, event)
         if account is None or account.shard >= len(self._shards):
-            field = "alias" if event.by_alias else "account_id"
+            named = "alias" if event.by_alias else "account_id"
+            field = "subject" if event.id_or_alias else named
             return Rejected(
                 event.source,
                 event.event_id,
@@ -103,9 +116,15 @@ class Events:
             found = self._directory.peek(event.account)
             if found is not None:
                 return found
-        return await self._directory.account(
+        found = await self._directory.account(
             actor, event.account, event.occurred_at, by_alias=event.by_alias
         )
+        if found is None and event.id_or_alias and not event.by_alias:
+            # the sender's own ids look like ours
+            found = await self._directory.account(
+                actor, event.account, event.occurred_at, by_alias=True
+            )
+        return found
 
 
 def _single(item: Item, outcome: Outcome | Rejected) -> Answer:
@@ -139,6 +158,20 @@ def _batch(items: Sequence[Item], outcomes: Sequence[Outcome | Rejected]) -> Ans
     )
 
 
+def _cloud_batch(items: Sequence[Item], outcomes: Sequence[Outcome | Rejected]) -> Answer:
+    """Nothing if all is durable; else what became of each, with a status that is no plain success.
+
+    A sender that only looks at the status has to send the batch again as long as one event may
+    not have been taken: those that were are then known.
+    """
+    if all(isinstance(one, Outcome) and one.status in _DURABLE for one in outcomes):
+        return Answer(None, status=NO_CONTENT)
+    answer = _batch(items, outcomes)
+    if any(isinstance(one, Outcome) and one.status is Status.UNAVAILABLE for one in outcomes):
+        raise _try_again({"events": answer.data})
+    return msgspec.structs.replace(answer, status=_MULTI_STATUS)
+
+
 def _resource(item: Item, outcome: Outcome | Rejected) -> dict[str, Any]:
     attributes: dict[str, Any] = {"source": item.source, "event_id": item.event_id}
     if isinstance(outcome, Rejected):
@@ -162,8 +195,9 @@ def _utc(instant: datetime) -> datetime:
     return instant.astimezone(UTC)
 
 
-def _try_again() -> UnavailableError:
+def _try_again(details: Mapping[str, object] | None = None) -> UnavailableError:
     return UnavailableError(
         "It is not known yet whether the events were taken. Send them again with the same ids.",
         code="try_again",
+        details=details,
     )

@@ -275,13 +275,6 @@ def test_a_body_without_a_declared_length_is_limited_too(api: Api) -> None:
     assert answer.status_code == 413
 
 
-def test_a_compressed_body_is_refused(api: Api) -> None:
-    answer = api.client.post("/api/v1/events", content=b"x", headers={"Content-Encoding": "gzip"})
-
-    assert answer.status_code == 400
-    assert answer.json()["error"]["code"] == "unsupported_encoding"
-
-
 def test_a_price_no_wallet_can_hold_rejects_the_event(api: Api) -> None:
     with_sum = api.sender()
     api.connection.execute(
