@@ -5,6 +5,7 @@ import billing.catalog.tables
 import billing.customers.tables
 import billing.fx.tables
 import billing.invoices.tables
+import billing.payments.tables
 import billing.subscriptions.tables
 import billing.usage.archive.tables
 import billing.usage.imports.tables

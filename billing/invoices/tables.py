@@ -196,20 +196,28 @@ class TaxLine(Base):
 
 
 class InvoiceAllocation(Base):
-    """Money set against an invoice."""
+    """A settlement line: money, or what stands for it, set against an invoice."""
 
     __tablename__ = "invoice_allocations"
     __table_args__ = (
         UniqueConstraint("invoice_id", "reference"),
-        CheckConstraint("amount_minor > 0", name="amount_positive"),
+        CheckConstraint(
+            "amount_minor > 0 OR (amount_minor < 0 AND source IN ('refund', 'reversal'))",
+            name="taken_back_only_by_a_reversal",
+        ),
+        Index("ix_invoice_allocations_payment_id", "payment_id"),
     )
 
     id: Mapped[UUID] = mapped_column(primary_key=True, default=new_id)
     invoice_id: Mapped[UUID] = mapped_column(ForeignKey("billing.invoices.id"), index=True)
     source: Mapped[str]
-    """`wallet`, or the means of payment."""
+    """A `SettlementSource`."""
     reference: Mapped[str]
     amount_minor: Mapped[int]
+    """Negative where it takes an earlier line back."""
+    payment_id: Mapped[UUID | None] = mapped_column(ForeignKey("billing.payments.id"))
+    details: Mapped[dict[str, Any]] = mapped_column(default=dict)
+    """Of tax deducted at source: section, rate, base, certificate."""
     recorded_at: Mapped[datetime]
 
 

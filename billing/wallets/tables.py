@@ -47,6 +47,7 @@ class LedgerKind(StrEnum):
     TRUE_UP = "true_up"
     CORRECTION = "correction"
     INVOICE = "invoice"
+    REFUND = "refund"
 
 
 class Wallet(Base):

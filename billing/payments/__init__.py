@@ -1,0 +1,1 @@
+"""Money that comes in through gateways, and what it pays."""
