@@ -21,13 +21,27 @@ class Settings(BaseSettings):
 
     database_url: str | None = Field(default=None, validation_alias="DATABASE_URL")
     redis_url: str | None = Field(default=None, validation_alias="REDIS_URL")
+    limits_redis_url: str | None = None
+    """Where rate limits are counted, apart from the money; without it each process counts alone."""
     local_dir: Path = Path(".local")
     postgres_port: int = 15432
     redis_port: int = 16379
+    limits_redis_port: int = 16380
     api_port: int = 8000
     console_port: int = 8501
     dagster_port: int = 3000
     shard_count: int = Field(default=1, ge=1, le=1024)
+    events_per_second: int = Field(default=100_000, ge=1)
+    """What a key may send that has no limit of its own."""
+    requests_per_minute: int = Field(default=10_000, ge=1)
+    requests_per_minute_unknown: int = Field(default=1_000, ge=1)
+    """Requests without a valid key, by address."""
+    burst_seconds: int = Field(default=2, ge=1, le=60)
+    """How many seconds of events may come at once."""
+    limits_alone_percent: int = Field(default=25, ge=1, le=100)
+    """What part of each limit a process allows while the Redis of limits is away."""
+    trusted_proxies: str = ""
+    """Networks, with commas between, whose `X-Forwarded-For` is believed."""
     zone: str = "Asia/Kolkata"
     secret_pepper: SecretStr = SecretStr("local-development-pepper")
     """Keys the HMAC under which API keys are stored; set it in production."""
@@ -57,6 +71,11 @@ class Settings(BaseSettings):
             UnavailableError: if neither names one.
         """
         return self._require("redis_url", self.redis_url, "REDIS_URL")
+
+    def find_limits_redis_url(self) -> str | None:
+        """Where rate limits are counted: the environment, or else the embedded stack, or None."""
+        found = self.limits_redis_url or self.state.get("limits_redis_url")
+        return found if isinstance(found, str) else None
 
     def _require(self, key: str, value: str | None, variable: str) -> str:
         found = value or self.state.get(key)

@@ -1,14 +1,14 @@
 """What surrounds every request: its id, the size of its body, the headers of its answer."""
 
 from collections import deque
-from collections.abc import Iterable, Mapping
+from collections.abc import Awaitable, Callable, Iterable, Mapping
 from typing import Final
 
 from fastapi import Request
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from billing.errors import TooLargeError
+from billing.errors import BillingError, TooLargeError
 from billing.ids import new_id
 from ingest_api.errors import error_response
 
@@ -32,6 +32,7 @@ class Gateway:
     Args:
         hot_routes: by path, applications that POST requests are handed to at once; they read and
             limit the body themselves.
+        refusal: says why a request to anything else is not let in, or None.
     """
 
     def __init__(
@@ -39,10 +40,12 @@ class Gateway:
         app: ASGIApp,
         *,
         hot_routes: Mapping[str, ASGIApp],
+        refusal: Callable[[Scope], Awaitable[BillingError | None]],
         max_body_bytes: int = MAX_BODY_BYTES,
     ) -> None:
         self._app = app
         self._hot_routes = hot_routes
+        self._refusal = refusal
         self._max_body_bytes = max_body_bytes
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -64,13 +67,12 @@ class Gateway:
                     headers.setdefault(name, value)
             await send(message)
 
-        body = await self._read(scope, receive)
+        refusal = await self._refusal(scope)
+        body = None if refusal else await self._read(scope, receive)
         if body is None:
-            refusal = error_response(
-                Request(scope),
-                TooLargeError(f"A request body may have {self._max_body_bytes} bytes."),
-            )
-            await refusal(scope, receive, send_with_headers)
+            too_large = TooLargeError(f"A request body may have {self._max_body_bytes} bytes.")
+            refused = error_response(Request(scope), refusal or too_large)
+            await refused(scope, receive, send_with_headers)
             return
         await self._app(scope, _replay(body, receive), send_with_headers)
 

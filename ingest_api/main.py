@@ -45,7 +45,8 @@ def create_app(settings: Settings, clock: Clock | None = None) -> FastAPI:
     app.state.settings = settings
     app.state.clock = clock or SystemClock()
     app.state.intake = intake = Intake(settings, app.state.clock)
-    app.add_middleware(Gateway, hot_routes={route.path: route.app for route in intake.routes})
+    hot_routes = {route.path: route.app for route in intake.routes}
+    app.add_middleware(Gateway, hot_routes=hot_routes, refusal=intake.refusal)
     install_error_handlers(app)
     install_documentation(app)
     app.include_router(health.router)

@@ -1,8 +1,9 @@
 """The one who acts: every command is given one and asks it for permission."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from uuid import UUID
 
+from billing.access.limits import KeyLimits
 from billing.access.roles import PERMISSIONS, Permission, Role
 from billing.errors import ForbiddenError, NotFoundError
 
@@ -14,6 +15,8 @@ class Actor:
     name: str
     role: Role
     customer_id: UUID | None = None
+    limits: KeyLimits | None = field(default=None, compare=False)
+    """How much it may send and ask; None for whoever comes without a key."""
 
     def may(self, permission: Permission) -> bool:
         """Whether the role has that permission."""

@@ -17,6 +17,7 @@ from sqlalchemy import or_, select
 from sqlalchemy.orm import Session
 
 from billing.access.actor import Actor
+from billing.access.limits import limits_of
 from billing.access.roles import Permission, Role
 from billing.access.tables import ApiKey
 from billing.clock import Clock
@@ -35,6 +36,7 @@ from billing.settings import Settings
 _SCHEME = "otpb"
 _PREFIX_BYTES = 6
 _SECRET_BYTES = 32
+MOST_PER_LIMIT = 10_000_000
 
 
 class CreateApiKey(Request):
@@ -44,6 +46,16 @@ class CreateApiKey(Request):
     role: Role
     customer_id: UUID | None = None
     expires_at: AwareDatetime | None = None
+    events_per_second: int | None = Field(default=None, ge=1, le=MOST_PER_LIMIT)
+    requests_per_minute: int | None = Field(default=None, ge=1, le=MOST_PER_LIMIT)
+
+
+class LimitApiKey(Request):
+    """Set how much a key may send and ask; null is what every key may."""
+
+    api_key_id: UUID
+    events_per_second: int | None = Field(ge=1, le=MOST_PER_LIMIT)
+    requests_per_minute: int | None = Field(ge=1, le=MOST_PER_LIMIT)
 
 
 class RevokeApiKey(Request):
@@ -107,6 +119,8 @@ def _create_api_key(ctx: Context, request: CreateApiKey, *, stored: _Stored) -> 
         customer_id=request.customer_id,
         created_at=ctx.clock.now(),
         expires_at=request.expires_at,
+        events_per_second=request.events_per_second,
+        requests_per_minute=request.requests_per_minute,
     )
     ctx.session.add(key)
     return key
@@ -130,6 +144,17 @@ def _require_same_holder(session: Session, request: CreateApiKey) -> None:
             f"The name {request.name} belongs to another holder; choose another.",
             code="name_taken",
         )
+
+
+@command("api_key.limit", Permission.ACCESS_WRITE)
+def limit_api_key(ctx: Context, request: LimitApiKey) -> ApiKey:
+    """Set the limits of a key; they hold within seconds."""
+    key = ctx.session.get(ApiKey, request.api_key_id, with_for_update=True)
+    if key is None:
+        raise not_found("API key", request.api_key_id)
+    key.events_per_second = request.events_per_second
+    key.requests_per_minute = request.requests_per_minute
+    return key
 
 
 @command("api_key.revoke", Permission.ACCESS_WRITE)
@@ -163,7 +188,12 @@ def authenticate(session: Session, key_text: str, settings: Settings, clock: Clo
     matches = hmac.compare_digest(expected, given)
     if row is None or not matches or scheme != _SCHEME or not _is_in_force(row, clock.now()):
         raise UnauthenticatedError("The API key is not valid. Ask for a new one.")
-    return Actor(name=f"key:{row.name}", role=row.role, customer_id=row.customer_id)
+    return Actor(
+        name=f"key:{row.name}",
+        role=row.role,
+        customer_id=row.customer_id,
+        limits=limits_of(session, row, settings, clock.now()),
+    )
 
 
 def _is_in_force(key: ApiKey, now: datetime) -> bool:

@@ -10,8 +10,10 @@ from billing.access.actor import SYSTEM
 from billing.access.roles import Role
 from billing.access.service import (
     CreateApiKey,
+    LimitApiKey,
     RevokeApiKey,
     create_api_key,
+    limit_api_key,
     list_api_keys,
     revoke_api_key,
 )
@@ -31,6 +33,8 @@ def create(
     role: Annotated[Role, typer.Option(help="What it may do.")],
     customer_id: Annotated[UUID | None, typer.Option(help="For the role customer.")] = None,
     days: Annotated[int | None, typer.Option(min=1, help="It ends after this many.")] = None,
+    events_per_second: Annotated[int | None, typer.Option(min=1, help="Its own limit.")] = None,
+    requests_per_minute: Annotated[int | None, typer.Option(min=1, help="Its own limit.")] = None,
 ) -> None:
     """Issue a key and print it; it is shown only now."""
     settings, clock = Settings.load(), SystemClock()
@@ -39,6 +43,8 @@ def create(
         role=role,
         customer_id=customer_id,
         expires_at=clock.now() + timedelta(days=days) if days else None,
+        events_per_second=events_per_second,
+        requests_per_minute=requests_per_minute,
     )
     engine = open_engine(settings.require_database_url(), application="billing-keys", pool_size=1)
     with unit_of_work(engine) as session:
@@ -58,6 +64,29 @@ def show() -> None:
             state = "ended" if ended else "in force"
             row = f"{key.id}  {key.prefix}  {key.role.value:15} {state:8}  {key.name}"
             out.print(row, soft_wrap=True)
+
+
+@_keys.command("limit")
+def limit(
+    api_key_id: Annotated[UUID, typer.Argument(help="Its id, as `billing keys list` says.")],
+    events_per_second: Annotated[int | None, typer.Option(min=1)] = None,
+    requests_per_minute: Annotated[int | None, typer.Option(min=1)] = None,
+) -> None:
+    """Set how much a key may send and ask; what is not given is what every key may."""
+    settings, clock = Settings.load(), SystemClock()
+    engine = open_engine(settings.require_database_url(), application="billing-keys", pool_size=1)
+    request = LimitApiKey(
+        api_key_id=api_key_id,
+        events_per_second=events_per_second,
+        requests_per_minute=requests_per_minute,
+    )
+    with unit_of_work(engine) as session:
+        key = limit_api_key(Context(session, SYSTEM, clock), request)
+        events, requests = key.events_per_second, key.requests_per_minute
+        out.print(
+            f"{key.name} ({key.prefix}): {events or settings.events_per_second} events a second, "
+            f"{requests or settings.requests_per_minute} requests a minute"
+        )
 
 
 @_keys.command("revoke")

@@ -155,6 +155,7 @@ def check_ports(settings: Settings) -> Iterator[Finding]:
     if lock is not None:
         lock.release()
     given = {"postgres": settings.database_url, "redis": settings.redis_url}
+    given["limits"] = settings.limits_redis_url
     for name, port in PORTS.items():
         if given.get(name):
             continue

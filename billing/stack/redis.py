@@ -4,6 +4,7 @@ import platform
 import signal
 from collections.abc import Mapping
 from pathlib import Path
+from typing import ClassVar
 
 import redis
 
@@ -23,6 +24,11 @@ _SETTINGS: Mapping[str, str] = {
     "maxmemory-policy": "noeviction",
     "save": '""',
 }
+_FORGETFUL: Mapping[str, str] = {
+    "appendonly": "no",
+    "maxmemory": "32mb",
+    "maxmemory-policy": "allkeys-lru",
+}
 
 
 class EmbeddedRedis(EmbeddedServer):
@@ -36,6 +42,7 @@ class EmbeddedRedis(EmbeddedServer):
     """
 
     title = "Redis"
+    port_variable: ClassVar[str] = "BILLING_REDIS_PORT"
     stop_signal = signal.SIGTERM
 
     def __init__(
@@ -68,7 +75,7 @@ class EmbeddedRedis(EmbeddedServer):
     def prepare(self) -> None:
         """Recover, find the port free, write the configuration."""
         self.recover()
-        ports.require_free(self.port, "Redis", "choose another with BILLING_REDIS_PORT")
+        ports.require_free(self.port, self.title, f"choose another with {self.port_variable}")
         conf = {**self._settings, "port": str(self.port), "dir": f'"{self.data_dir}"'}
         lines = (f"{name} {value}\n" for name, value in conf.items())
         (self.data_dir / "valkey.conf").write_text("".join(lines))
@@ -89,6 +96,19 @@ class EmbeddedRedis(EmbeddedServer):
         finally:
             client.close()
         return Path(str(found["dir"])).resolve() == self.data_dir.resolve()
+
+
+class EmbeddedLimitsRedis(EmbeddedRedis):
+    """The one that counts rate limits: small, forgetful, and apart from the money.
+
+    What it loses is a count; what it may never do is fill the memory.
+    """
+
+    title = "Redis of limits"
+    port_variable = "BILLING_LIMITS_REDIS_PORT"
+
+    def __init__(self, data_dir: Path, port: int, *, log: Path | None = None) -> None:
+        super().__init__(data_dir, port, log=log, settings=_FORGETFUL)
 
 
 def _program() -> Path:

@@ -15,7 +15,7 @@ from billing.stack.errors import StackError
 from billing.stack.paths import make_dir
 from billing.stack.ports import LOOPBACK
 from billing.stack.postgres import EmbeddedPostgres
-from billing.stack.redis import EmbeddedRedis
+from billing.stack.redis import EmbeddedLimitsRedis, EmbeddedRedis
 from billing.stack.server import EmbeddedServer
 from billing.stack.service import service_of
 from billing.stack.state import (
@@ -119,7 +119,11 @@ class StackRunner:
         if state.database_url is None:
             return
         around = services.Surroundings(
-            self.local_dir, state.database_url, state.redis_url, dict(ports)
+            self.local_dir,
+            state.database_url,
+            state.redis_url,
+            dict(ports),
+            state.limits_redis_url,
         )
         if "pipeline" in names:
             dagster.write_home(around.dagster_home, LOOPBACK, ports["pipeline"])
@@ -144,6 +148,11 @@ class StackRunner:
             self._servers["redis"] = EmbeddedRedis(
                 self.local_dir / "redis", port, log=logs / "redis.log"
             )
+        if "limits" in names:
+            port = self.settings.limits_redis_port
+            self._servers["limits"] = EmbeddedLimitsRedis(
+                self.local_dir / "limits", port, log=logs / "limits.log"
+            )
         for server in self._servers.values():
             server.recover()
 
@@ -160,6 +169,7 @@ class StackRunner:
             logs=str(self.local_dir / "logs"),
             database_url=server("postgres", self.settings.database_url),
             redis_url=server("redis", self.settings.redis_url),
+            limits_redis_url=server("limits", self.settings.limits_redis_url),
             api_url=web("api"),
             console_url=web("console"),
             dagster_url=web("dagster"),

@@ -21,7 +21,7 @@ PROJECT = Path(__file__).resolve().parents[2]
 MARK = "BILLING_SUPERVISED_IN"
 """An environment variable only our children have: it tells a left-over from a stranger."""
 
-SERVERS = ("postgres", "redis")
+SERVERS = ("postgres", "redis", "limits")
 APPLICATIONS = ("writer", "api", "pipeline", "dagster", "console")
 AFTER_PIPELINE = ("daemon", "dagster")
 NAMES = SERVERS + APPLICATIONS
@@ -45,6 +45,7 @@ class Port:
 PORTS = {
     "postgres": Port("postgres_port", "BILLING_POSTGRES_PORT", "PostgreSQL"),
     "redis": Port("redis_port", "BILLING_REDIS_PORT", "Redis"),
+    "limits": Port("limits_redis_port", "BILLING_LIMITS_REDIS_PORT", "the Redis of limits"),
     "api": Port("api_port", "BILLING_API_PORT", "the API"),
     "dagster": Port("dagster_port", "BILLING_DAGSTER_PORT", "Dagster"),
     "console": Port("console_port", "BILLING_CONSOLE_PORT", "the console"),
@@ -61,7 +62,11 @@ def select(only: str | None, settings: Settings) -> list[str]:
     unknown = sorted(set(wanted) - set(NAMES))
     if unknown:
         raise StackError(f"There is no service {unknown[0]!r}: choose from {', '.join(NAMES)}.")
-    given = {"postgres": settings.database_url, "redis": settings.redis_url}
+    given = {
+        "postgres": settings.database_url,
+        "redis": settings.redis_url,
+        "limits": settings.limits_redis_url,
+    }
     chosen = [name for name in NAMES if name in wanted and not given.get(name)]
     for server, variable, needs in (
         ("postgres", "DATABASE_URL", _NEEDS_DATABASE),
@@ -111,6 +116,7 @@ class Surroundings:
     database_url: str
     redis_url: str | None
     ports: Mapping[str, int]
+    limits_redis_url: str | None = None
 
     @property
     def dagster_home(self) -> Path:
@@ -132,6 +138,8 @@ class Surroundings:
         }
         if self.redis_url:
             told["REDIS_URL"] = self.redis_url
+        if self.limits_redis_url:
+            told["BILLING_LIMITS_REDIS_URL"] = self.limits_redis_url
         for name, port in PORTS.items():
             if name in self.ports:
                 told[port.variable] = str(self.ports[name])
@@ -172,6 +180,7 @@ def _api(around: Surroundings) -> list[Service]:
     port = around.ports["api"]
     arguments = ["-m", "uvicorn", "ingest_api.main:app", "--host", ports.LOOPBACK]
     arguments += ["--port", str(port), "--no-access-log", "--timeout-graceful-shutdown", "10"]
+    arguments += ["--no-proxy-headers"]  # whom to believe is BILLING_TRUSTED_PROXIES
     return [_service("api", around, arguments, answers_http(port, "/health/live"))]
 
 

@@ -19,6 +19,7 @@ class StackState:
     logs: str
     database_url: str | None = None
     redis_url: str | None = None
+    limits_redis_url: str | None = None
     api_url: str | None = None
     console_url: str | None = None
     dagster_url: str | None = None

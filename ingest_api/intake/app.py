@@ -12,10 +12,11 @@ from sqlalchemy import Engine
 from starlette.applications import Starlette
 from starlette.datastructures import Headers
 from starlette.routing import Route
+from starlette.types import Scope
 
 from billing.clock import Clock, SystemClock
 from billing.db.engine import open_engine
-from billing.errors import UnavailableError
+from billing.errors import BillingError, UnavailableError
 from billing.settings import Settings
 from ingest_api.intake import http
 from ingest_api.intake.admission import ShardIntake
@@ -23,6 +24,8 @@ from ingest_api.intake.authorizations import Authorizations, WalletReader
 from ingest_api.intake.directory import Directory
 from ingest_api.intake.events import Events
 from ingest_api.intake.listener import Listener
+from ingest_api.limits.limiter import Limiter
+from ingest_api.limits.requests import RequestLimits
 from ingest_api.logs import configure_logs
 
 EVENTS_PATH: Final = "/api/v1/events"
@@ -42,18 +45,27 @@ class Intake:
         self._engine: Engine | None = None
         self._redis: Redis | None = None
         self._listener: Listener | None = None
+        self._limiter: Limiter | None = None
+        self._request_limits: RequestLimits | None = None
 
     @property
     def routes(self) -> list[Route]:
         """Routes that are ASGI applications; put them before those of a framework."""
         return [
-            Route(EVENTS_PATH, http.Route(self._on_events, self._clock), methods=["POST"]),
-            Route(
-                AUTHORIZATIONS_PATH,
-                http.Route(self._on_authorization, self._clock),
-                methods=["POST"],
-            ),
+            Route(EVENTS_PATH, self._route(self._on_events), methods=["POST"]),
+            Route(AUTHORIZATIONS_PATH, self._route(self._on_authorization), methods=["POST"]),
         ]
+
+    def _route(self, handle: http.Handler) -> http.Route:
+        return http.Route(handle, self._clock, reconsider=self._reconsider)
+
+    async def refusal(self, scope: Scope) -> BillingError | None:
+        """Why a request to another route is not let in, or None."""
+        return await self._request_limits.refusal(scope) if self._request_limits else None
+
+    async def _reconsider(self, scope: Scope, error: BillingError) -> BillingError:
+        limits = self._request_limits
+        return await limits.count_stranger(scope, error) if limits else error
 
     async def start(self) -> None:
         """Connect; what is away is waited for in the background."""
@@ -67,6 +79,8 @@ class Intake:
             retry=Retry(NoBackoff(), 0),
         )
         directory = Directory(engine, settings, self._clock)
+        self._limiter = limiter = Limiter(settings)
+        self._request_limits = RequestLimits(limiter, directory, settings)
         self._listener = listener = Listener(database_url, settings.shard_count, directory.forget)
         listener.start()
         shards = range(settings.shard_count)
@@ -74,11 +88,13 @@ class Intake:
             directory,
             [ShardIntake(shard, redis, listener, engine, self._clock) for shard in shards],
             self._clock,
+            limiter,
         )
         self._authorizations = Authorizations(
             directory,
             [WalletReader(shard, redis, listener, engine) for shard in shards],
             self._clock,
+            limiter,
         )
 
     async def stop(self) -> None:
@@ -87,6 +103,8 @@ class Intake:
             await self._listener.stop()
         if self._redis is not None:
             await self._redis.aclose()
+        if self._limiter is not None:
+            await self._limiter.close()
         if self._engine is not None:
             await asyncio.to_thread(self._engine.dispose)
 

@@ -42,6 +42,7 @@ from ingest_api.intake.directory import Directory
 from ingest_api.intake.gather import Gather
 from ingest_api.intake.http import Answer
 from ingest_api.intake.listener import Listener
+from ingest_api.limits.limiter import Limiter, What
 
 logger = structlog.get_logger(__name__)
 
@@ -142,7 +143,14 @@ class WalletReader:
 class Authorizations:
     """Answers authorisations; a no is an answer too, never an error."""
 
-    def __init__(self, directory: Directory, wallets: Sequence[WalletReader], clock: Clock) -> None:
+    def __init__(
+        self,
+        directory: Directory,
+        wallets: Sequence[WalletReader],
+        clock: Clock,
+        limiter: Limiter,
+    ) -> None:
+        self._limiter = limiter
         self._directory = directory
         self._wallets = wallets
         self._clock = clock
@@ -151,6 +159,7 @@ class Authorizations:
         """The answer to one request."""
         actor = await self._directory.actor(headers.get("authorization"))
         actor.require(Permission.USAGE_SEND)
+        await self._limiter.spend(actor, What.AUTHORIZATIONS, 1)
         sent: AuthorizationIn = read_object(body, AuthorizationIn)
         wrong: list[FieldError] = []
         name, by_alias = checked_account(sent.account_id, sent.alias, wrong)

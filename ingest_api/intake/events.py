@@ -21,6 +21,7 @@ from ingest_api.intake.admission import MOST_PER_CALL, Named, Outcome, ShardInta
 from ingest_api.intake.directory import Directory
 from ingest_api.intake.formats import read_request
 from ingest_api.intake.http import NO_CONTENT, Answer
+from ingest_api.limits.limiter import Limiter, What
 
 _OK: Final = 200
 _MULTI_STATUS: Final = 207
@@ -36,7 +37,14 @@ _REASONS: Final = {
 class Events:
     """Takes in events."""
 
-    def __init__(self, directory: Directory, shards: Sequence[ShardIntake], clock: Clock) -> None:
+    def __init__(
+        self,
+        directory: Directory,
+        shards: Sequence[ShardIntake],
+        clock: Clock,
+        limiter: Limiter,
+    ) -> None:
+        self._limiter = limiter
         self._directory = directory
         self._shards = shards
         self._clock = clock
@@ -45,9 +53,11 @@ class Events:
         """The answer to one request."""
         actor = await self._directory.actor(headers.get("authorization"))
         actor.require(Permission.USAGE_SEND)
+        self._limiter.require_some(actor, What.EVENTS)
         now = self._clock.now()
         check = EventCheck(now, backfill=actor.may(Permission.USAGE_BACKFILL))
         sent = read_request(headers, body, check, now)
+        await self._limiter.spend(actor, What.EVENTS, len(sent.items))
         outcomes = await self._take(actor, sent.items)
         if not sent.is_batch:
             answer = _single(sent.items[0], outcomes[0])

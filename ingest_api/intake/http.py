@@ -17,7 +17,7 @@ from billing.errors import BillingError, TooSlowError, UnavailableError, Unsuppo
 from billing.failpoints import failpoint
 from billing.ids import new_id
 from ingest_api.envelope import API_VERSION
-from ingest_api.errors import RETRY_AFTER_SECONDS, STATUSES
+from ingest_api.errors import STATUSES, headers_of
 from ingest_api.intake.request_body import BODY_SECONDS, ENCODINGS, read_body
 
 logger = structlog.get_logger(__name__)
@@ -28,6 +28,7 @@ _JSON: Final = (b"content-type", b"application/json")
 _encoder: Final = msgspec.json.Encoder()
 
 Handler = Callable[[Headers, bytes], Awaitable["Answer"]]
+Reconsider = Callable[[Scope, BillingError], Awaitable[BillingError]]
 
 
 class Answer(msgspec.Struct):
@@ -48,11 +49,18 @@ class Route:
     Args:
         handle: gets the headers and the whole body, decompressed.
         body_seconds: how long a body may take to arrive.
+        reconsider: is told of a failure, and gives the one to answer with.
     """
 
     def __init__(
-        self, handle: Handler, clock: Clock, *, body_seconds: float = BODY_SECONDS
+        self,
+        handle: Handler,
+        clock: Clock,
+        *,
+        body_seconds: float = BODY_SECONDS,
+        reconsider: Reconsider | None = None,
     ) -> None:
+        self._reconsider = reconsider
         self._handle = handle
         self._clock = clock
         self._body_seconds = body_seconds
@@ -65,7 +73,8 @@ class Route:
             answer = await self._answer(headers, receive)
             status, content = answer.status, self._success(answer)
             extra = answer.headers
-        except BillingError as error:
+        except BillingError as failure:
+            error = await self._reconsider(scope, failure) if self._reconsider else failure
             status, content = STATUSES[error.kind], self._error(scope, error)
             extra = _error_headers(error)
         except Exception:
@@ -122,10 +131,8 @@ def _reference(scope: Scope) -> str:
 
 
 def _error_headers(error: BillingError) -> list[tuple[bytes, bytes]]:
-    if isinstance(error, UnavailableError):
-        return [(b"retry-after", str(RETRY_AFTER_SECONDS).encode())]
     if isinstance(error, UnsupportedError) and error.code == "unsupported_encoding":
         return [(b"accept-encoding", ENCODINGS.encode())]
     if isinstance(error, TooSlowError):  # what else may still come belongs to nothing
         return [(b"connection", b"close")]
-    return []
+    return [(name.lower().encode(), value.encode()) for name, value in headers_of(error).items()]

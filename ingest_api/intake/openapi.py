@@ -134,6 +134,7 @@ def _operation(
                 "403": answer("The key may not do this", error),
                 "409": answer("The id was sent before with another body", error),
                 "413": answer("Too large", error),
+                "429": answer("Too many: `Retry-After` says when to come back", error),
                 "503": answer("Not known yet: send the same again", error),
             },
         }

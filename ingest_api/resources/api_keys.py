@@ -10,13 +10,17 @@ from pydantic import Field
 from billing.access.actor import Actor
 from billing.access.roles import Permission, Role
 from billing.access.service import (
+    MOST_PER_LIMIT,
     CreateApiKey,
+    LimitApiKey,
     RevokeApiKey,
     create_api_key,
+    limit_api_key,
     list_api_keys,
     revoke_api_key,
 )
 from billing.access.tables import ApiKey
+from billing.commands import Request
 from ingest_api.auth import needs
 from ingest_api.dependencies import Commands, CurrentServices, Envelope, ReadSession
 from ingest_api.envelope import Answer, Attributes, ListAnswer, Resource, refer
@@ -35,6 +39,16 @@ class ApiKeyAttributes(Attributes):
     created_at: datetime
     expires_at: datetime | None
     revoked_at: datetime | None
+    events_per_second: int | None
+    """None: what every key may."""
+    requests_per_minute: int | None
+
+
+class Limits(Request):
+    """How much a key may send and ask; null is what every key may."""
+
+    events_per_second: int | None = Field(ge=1, le=MOST_PER_LIMIT)
+    requests_per_minute: int | None = Field(ge=1, le=MOST_PER_LIMIT)
 
 
 class IssuedKeyAttributes(ApiKeyAttributes):
@@ -81,6 +95,21 @@ def create(
             relationships=refer(customer=("customer", row.customer_id)),
         )
     )
+
+
+@router.put("/{api_key_id}/limits", summary="Limit an API key")
+def limit(
+    ctx: Commands,
+    _: Keeper,
+    reply: Envelope,
+    api_key_id: UUID,
+    body: Annotated[
+        Limits, Body(examples=[{"events_per_second": 2000, "requests_per_minute": None}])
+    ],
+) -> Answer[ApiKeyAttributes]:
+    """Set how many events and requests a key may send; they hold within seconds."""
+    request = LimitApiKey(api_key_id=api_key_id, **body.model_dump())
+    return reply.one(api_key_resource(limit_api_key(ctx, request)))
 
 
 @router.post("/{api_key_id}/revoke", summary="Revoke an API key")

@@ -1,0 +1,1 @@
+"""Rate limits: counted in a Redis of their own, apart from the one that holds money."""

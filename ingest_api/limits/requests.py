@@ -1,0 +1,50 @@
+"""Limits on requests, before anything else is done for them."""
+
+from typing import Final
+
+from sqlalchemy.exc import SQLAlchemyError
+from starlette.datastructures import Headers
+from starlette.types import Scope
+
+from billing.errors import BillingError, RateLimitedError, UnauthenticatedError
+from billing.settings import Settings
+from ingest_api.intake.directory import Directory
+from ingest_api.limits.address import client_address, trusted_networks
+from ingest_api.limits.limiter import Limiter, What
+
+_FREE: Final = "/health/"
+"""Whoever watches over us may ask as often as needed."""
+
+
+class RequestLimits:
+    """Counts the requests of keys, and of addresses that have none."""
+
+    def __init__(self, limiter: Limiter, directory: Directory, settings: Settings) -> None:
+        self._limiter = limiter
+        self._directory = directory
+        self._trusted = trusted_networks(settings.trusted_proxies)
+
+    async def refusal(self, scope: Scope) -> BillingError | None:
+        """Why this request is not let in; who sends no valid key is told so by the route."""
+        if scope["path"].startswith(_FREE):
+            return None
+        try:
+            actor = await self._directory.actor(Headers(scope=scope).get("authorization"))
+            await self._limiter.spend(actor, What.REQUESTS, 1)
+        except UnauthenticatedError as error:
+            counted = await self.count_stranger(scope, error)
+            return counted if isinstance(counted, RateLimitedError) else None
+        except RateLimitedError as error:
+            return error
+        except (SQLAlchemyError, OSError):
+            return None  # the route cannot tell who is asking either
+        return None
+
+    async def count_stranger(self, scope: Scope, error: BillingError) -> BillingError:
+        """The failure to answer with: that there were too many from there, or the given one."""
+        if isinstance(error, UnauthenticatedError):
+            try:
+                await self._limiter.spend_stranger(client_address(scope, self._trusted))
+            except RateLimitedError as too_many:
+                return too_many
+        return error
