@@ -301,7 +301,11 @@ class _Work:
         self.new += new
 
     def set_aside(self, entry: JournalEntry, reason: str) -> None:
-        quarantine(self.connection, entry, reason, now=self.now, **_identity(self.batch))
+        given_back = quarantine(
+            self.connection, entry, reason, now=self.now, **_identity(self.batch)
+        )
+        if given_back is not None:
+            self.compensations.append(given_back)
         self.exceptional.add(entry.position)
 
     def announce(self, cursor: Position) -> None:

@@ -8,6 +8,7 @@ from psycopg import Connection
 
 from billing.ids import new_id
 from billing.usage.batch import Compensation, JournalEntry, Position
+from billing.usage.row_reader import event_json, read_row
 
 _REFUSED = """
 SELECT stream_ms, stream_seq, place, verdict, wallet_id, amount_units, source, event_id, body_hash,
@@ -26,15 +27,17 @@ VALUES (%s, %s, %s, %s, %s, %s, %s, %s) ON CONFLICT DO NOTHING
 
 _CONFLICT = """
 INSERT INTO usage.event_conflicts (id, source, event_id, body_hash, payload, recorded_at)
-VALUES (%s, %s, %s, %s, %s, %s)
+VALUES (%s, %s, %s, %s, %s, %s) ON CONFLICT DO NOTHING
 """
 
 _QUARANTINE = """
 INSERT INTO usage.quarantine
     (id, shard, epoch, stream_ms, stream_seq, position, reason, payload, wallet_id, amount_units,
-     recorded_at)
-VALUES (%s, %s, %s, %s, %s, %s, %s, %s, NULL, 0, %s) ON CONFLICT DO NOTHING
+     recorded_at, status, source, event_id, event)
+VALUES (%s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, 'open', %s, %s, %s) ON CONFLICT DO NOTHING
 """
+
+_WALLET = "SELECT 1 FROM billing.wallets WHERE id = %s"
 
 _LONGEST_REASON = 500
 
@@ -71,8 +74,14 @@ def quarantine(
     shard: int,
     epoch: int,
     now: datetime,
-) -> None:
-    """Set an entry or a row aside, so that the rest goes on."""
+) -> Compensation | None:
+    """Set an entry or a row aside, so that the rest goes on.
+
+    Nothing of it is in the books, so what Redis debited for it is given back: a replay debits it
+    anew. Only of an entry that cannot be read at all nobody knows the wallet.
+    """
+    found = _read(entry)
+    wallet_id, amount = found.get("wallet_id"), found.get("amount_units") or 0
     connection.execute(
         _QUARANTINE,
         [
@@ -81,8 +90,34 @@ def quarantine(
             epoch,
             *entry.position,
             entry.first,
-            reason[:_LONGEST_REASON],
+            _storable(reason[:_LONGEST_REASON]),
             entry.rows,
+            wallet_id,
+            amount,
             now,
+            _storable(found.get("source")),
+            _storable(found.get("event_id")),
+            event_json(found) if found else None,
         ],
     )
+    if wallet_id is None or amount <= 0:
+        return None
+    if connection.execute(_WALLET, [wallet_id]).fetchone() is None:
+        return None
+    connection.execute(
+        _COMPENSATION, [shard, epoch, *entry.position, entry.first, wallet_id, amount, now]
+    )
+    return Compensation(entry.position, entry.first, wallet_id, amount)
+
+
+def _read(entry: JournalEntry) -> dict[str, Any]:
+    if entry.broken is not None:
+        return {}
+    try:
+        return read_row(entry.rows)
+    except ValueError:
+        return {}
+
+
+def _storable(text: str | None) -> str | None:
+    return text.replace("\x00", "\\x00") if text else text

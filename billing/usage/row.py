@@ -36,7 +36,7 @@ COPY_TAIL: Final = b"\xff\xff"
 
 _NULL: Final = struct.pack(">i", -1)
 _FIELD_COUNT: Final = struct.pack(">h", len(COLUMNS))
-_POSTGRES_EPOCH_US: Final = 946_684_800_000_000
+POSTGRES_EPOCH_US: Final = 946_684_800_000_000
 _AMOUNT: Final = struct.Struct(">iq")
 _LENGTH: Final = struct.Struct(">i")
 _HASH_TYPE: Final = struct.Struct(">i8si")
@@ -88,7 +88,7 @@ def encode_row(head: bytes, rate: bytes, amount_units: int, event: UsageEvent) -
             event_id,
             _HASH_TYPE.pack(8, event.body_hash, len(event_type)),
             event_type,
-            _TIME.pack(8, event.occurred_us - _POSTGRES_EPOCH_US, len(quantity)),
+            _TIME.pack(8, event.occurred_us - POSTGRES_EPOCH_US, len(quantity)),
             quantity,
             _JSON.pack(len(json_text) + 1, 1),
             json_text,

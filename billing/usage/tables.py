@@ -118,7 +118,10 @@ class EventConflict(Base):
     """The same id with another body: refused, and kept for whoever must explain it."""
 
     __tablename__ = "event_conflicts"
-    __table_args__ = ({"schema": "usage"},)
+    __table_args__ = (
+        UniqueConstraint("source", "event_id", "body_hash"),
+        {"schema": "usage"},
+    )
 
     id: Mapped[UUID] = mapped_column(primary_key=True)
     source: Mapped[str]
@@ -128,12 +131,25 @@ class EventConflict(Base):
     recorded_at: Mapped[datetime]
 
 
+class QuarantineStatus(StrEnum):
+    """What became of what was set aside."""
+
+    OPEN = "open"
+    REPLAYED = "replayed"
+    DISCARDED = "discarded"
+
+
 class QuarantinedEntry(Base):
     """A journal entry that could not be applied; set aside so that the rest goes on."""
 
     __tablename__ = "quarantine"
     __table_args__ = (
         UniqueConstraint("shard", "epoch", "stream_ms", "stream_seq", "position"),
+        CheckConstraint(
+            "num_nulls(settled_at, settled_by) = CASE status WHEN 'open' THEN 2 ELSE 0 END",
+            name="settled_by_somebody",
+        ),
+        Index("ix_quarantine_source_event_id", "source", "event_id"),
         {"schema": "usage"},
     )
 
@@ -145,9 +161,22 @@ class QuarantinedEntry(Base):
     position: Mapped[int] = mapped_column(Integer)
     reason: Mapped[str]
     payload: Mapped[bytes] = mapped_column(LargeBinary)
+    """As it was found; never changed."""
     wallet_id: Mapped[UUID | None]
+    """Whose debit Redis had taken for it; it was given back."""
     amount_units: Mapped[int] = mapped_column(default=0)
     recorded_at: Mapped[datetime]
+    status: Mapped[QuarantineStatus] = mapped_column(
+        choices(QuarantineStatus), default=QuarantineStatus.OPEN
+    )
+    source: Mapped[str | None]
+    event_id: Mapped[str | None]
+    event: Mapped[str | None]
+    """As JSON, as it would be sent: read from the payload, or mended since."""
+    settled_at: Mapped[datetime | None]
+    settled_by: Mapped[str | None]
+    note: Mapped[str | None]
+    """Why it was discarded."""
 
 
 class Compensation(Base):
