@@ -29,11 +29,17 @@ class Permission(StrEnum):
     USAGE_SEND = "usage.send"
     USAGE_AMEND = "usage.amend"
     USAGE_BACKFILL = "usage.backfill"
+    USAGE_ARCHIVE = "usage.archive"
     WALLETS_READ = "wallets.read"
     WALLETS_WRITE = "wallets.write"
     INVOICES_READ = "invoices.read"
     INVOICES_WRITE = "invoices.write"
     INVOICES_APPROVE = "invoices.approve"
+    PAYMENTS_READ = "payments.read"
+    PAYMENTS_CREATE = "payments.create"
+    """Ask for a payment: pay an invoice, top up a wallet."""
+    PAYMENTS_WRITE = "payments.write"
+    """Record, allocate, refund, reconcile."""
     PIPELINE_RUN = "pipeline.run"
     AUDIT_READ = "audit.read"
     ACCESS_WRITE = "access.write"
@@ -47,6 +53,7 @@ _READS = frozenset(
         Permission.USAGE_READ,
         Permission.WALLETS_READ,
         Permission.INVOICES_READ,
+        Permission.PAYMENTS_READ,
     }
 )
 
@@ -60,13 +67,21 @@ PERMISSIONS: dict[Role, frozenset[Permission]] = {
         Permission.WALLETS_WRITE,
         Permission.INVOICES_WRITE,
         Permission.INVOICES_APPROVE,
+        Permission.PAYMENTS_CREATE,
+        Permission.PAYMENTS_WRITE,
         Permission.PIPELINE_RUN,
         Permission.AUDIT_READ,
     },
     Role.PRODUCT_ANALYST: _READS | {Permission.CATALOG_WRITE},
     Role.DATA_ENGINEER: _READS
-    | {Permission.PIPELINE_RUN, Permission.USAGE_AMEND, Permission.USAGE_BACKFILL},
+    | {
+        Permission.PIPELINE_RUN,
+        Permission.USAGE_SEND,
+        Permission.USAGE_AMEND,
+        Permission.USAGE_BACKFILL,
+        Permission.USAGE_ARCHIVE,
+    },
     Role.SUPPORT: _READS,
-    Role.CUSTOMER: _READS - {Permission.CATALOG_READ},
+    Role.CUSTOMER: (_READS - {Permission.CATALOG_READ}) | {Permission.PAYMENTS_CREATE},
     Role.SENDER: frozenset({Permission.USAGE_SEND, Permission.USAGE_AMEND}),
 }

@@ -67,4 +67,4 @@ class ArchivedDay(Base):
     quantity: Mapped[Decimal] = mapped_column(Numeric(38, 6))
     vendor_cost: Mapped[Decimal] = mapped_column(Numeric(38, 6))
     dropped: Mapped[bool] = mapped_column(default=False)
-    """Whether these rows are no longer in PostgreSQL; changes in the transaction that moves them."""
+    """Whether these rows are in the files alone; changes in the transaction that moves them."""
