@@ -168,7 +168,7 @@ def test_a_process_without_the_redis_allows_a_part(limits_redis: EmbeddedLimitsR
         assert limiter.store.is_away
 
     seconds = run(limits_redis.url, test)
-    assert 20 <= taken[0]
+    assert taken[0] >= 20
     assert sum(taken) <= allowed(seconds)
 
 
@@ -188,8 +188,9 @@ def test_the_redis_is_used_again_when_it_is_back(limits_redis: EmbeddedLimitsRed
         await attempts(limiter, actor(), What.EVENTS, [1])
         assert limiter.store.is_away
         await asyncio.to_thread(limits_redis.start)
-        while limiter.store.is_away:
-            await asyncio.sleep(0.05)
+        async with asyncio.timeout(20):
+            while limiter.store.is_away:  # noqa: ASYNC110 - nobody is told of it
+                await asyncio.sleep(0.05)
         await limiter.spend(actor(), What.EVENTS, 20)
 
     run(limits_redis.url, test)
@@ -211,8 +212,12 @@ def test_addresses_without_a_key_are_counted(limits_redis: EmbeddedLimitsRedis) 
     async def test(limiter: Limiter) -> None:
         for _ in range(10):
             await limiter.spend_stranger(address)
-        with pytest.raises(RateLimitedError):
-            for _ in range(10):
+        refused = 0
+        for _ in range(10):
+            try:
                 await limiter.spend_stranger(address)
+            except RateLimitedError:
+                refused += 1
+        assert refused >= 5
 
     run(limits_redis.url, test, requests_per_minute_unknown=40)
