@@ -34,6 +34,10 @@ doctor: setup ## say what is missing or wrong, and the command that mends it
 test: setup-test ## every test, on real servers; PYTEST_ARGS="tests/stack -x" for some of them
 	@$(PYTEST) $(PYTEST_ARGS)
 
+.PHONY: chaos
+chaos: setup-test ## break every part under load and compare; CHAOS_FAULTS=500 for long, CHAOS_SEED=n
+	@$(BIN)/python -m tests.chaos
+
 .PHONY: timescale
 timescale: setup-test ## the tests that use a database, on a real TimescaleDB (root only)
 	@.ci/timescaledb.sh $(PYTEST) --ignore tests/architecture --ignore tests/stack $(PYTEST_ARGS)

@@ -2,10 +2,10 @@
 
 Off unless the environment says otherwise when the process starts:
 
-    FAILPOINTS="writer.before_commit=kill@3;relay.before_adjust=sleep:2"
+    FAILPOINTS="writer.before_commit=kill@3;mirror.before_adjust=sleep:2000"
 
 Each part is `name=action`, and `@n` lets the action wait for the n-th time the place is reached;
-it then happens once. Actions: `kill` (SIGKILL to ourselves, as a crash does), `sleep:SECONDS`,
+it then happens once. Actions: `kill` (SIGKILL to ourselves, as a crash does), `sleep:MILLISECONDS`,
 `raise` (an OSError, as a connection that broke does).
 """
 
@@ -48,9 +48,9 @@ def _action(name: str, what: str) -> Callable[[], None]:
     if what == "raise":
         return lambda: _fail(name)
     if verb == "sleep":
-        seconds = float(argument)
-        return lambda: time.sleep(seconds)
-    raise ValueError(f"{VARIABLE}: {what!r} is none of kill, sleep:SECONDS, raise")
+        milliseconds = int(argument)
+        return lambda: time.sleep(milliseconds / 1000)
+    raise ValueError(f"{VARIABLE}: {what!r} is none of kill, sleep:MILLISECONDS, raise")
 
 
 def _fail(name: str) -> None:

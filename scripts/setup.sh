@@ -2,7 +2,7 @@
 # Make the project ready to run: system libraries, .venv with the locked packages, the project.
 #
 #   scripts/setup.sh          what `billing` needs
-#   scripts/setup.sh --test   and what the tests need: a browser, PDF tools
+#   scripts/setup.sh --test   and what the tests need: a browser, PDF tools, a C compiler
 #
 # Safe to run again; the second time it takes a moment. The user's pip configuration (index, extra
 # indexes, find-links, certificate, proxy) is respected. PYTHON names another Python 3.11 or newer.
@@ -40,6 +40,9 @@ missing_packages() { # Debian packages that are not there, on one line
     if [ "$for_tests" = yes ]; then
         command -v chromium >/dev/null || missing+=(chromium)
         command -v pdftotext >/dev/null || missing+=(poppler-utils)
+        # tests compile a disk that is slow, full or loses power: a library before the servers' own
+        command -v cc >/dev/null || missing+=(gcc)
+        [ -e /usr/include/dlfcn.h ] || missing+=(libc6-dev)
     fi
     echo "${missing[*]}"
 }

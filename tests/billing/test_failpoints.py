@@ -38,10 +38,10 @@ def test_a_failure_looks_like_a_connection_that_broke() -> None:
 
 
 def test_waiting_goes_on_afterwards() -> None:
-    assert reached("a.b=sleep:0.01@2").stdout.split() == ["0", "1", "2", "3"]
+    assert reached("a.b=sleep:10@2").stdout.split() == ["0", "1", "2", "3"]
 
 
 @pytest.mark.parametrize("text", ["a.b", "a.b=die", "a.b=kill@x", "a.b=sleep:long"])
 def test_what_cannot_be_understood_is_refused(text: str) -> None:
-    with pytest.raises(ValueError, match=r"FAILPOINTS|float"):
+    with pytest.raises(ValueError, match=r"FAILPOINTS|int"):
         parse(text)

@@ -1,0 +1,34 @@
+"""`python -m tests.chaos`: break the intake for as long as you like, and print what came of it.
+
+`CHAOS_FAULTS` sets how many faults there are, `CHAOS_SEED` which and in which order.
+"""
+
+import os
+import secrets
+import shutil
+import sys
+import tempfile
+from pathlib import Path
+
+from tests.chaos.faults import FAILPOINTS, FAULTS
+from tests.chaos.run import run_chaos
+
+
+def main() -> int:
+    """Exit with 0 if nothing was lost, doubled or strange."""
+    seed = int(os.environ.get("CHAOS_SEED") or secrets.randbelow(1_000_000))
+    faults = int(os.environ.get("CHAOS_FAULTS") or len(FAULTS) + len(FAILPOINTS) + 20)
+    print(f"seed {seed}: CHAOS_SEED={seed} CHAOS_FAULTS={faults} make chaos", flush=True)
+    folder = Path(tempfile.mkdtemp(prefix="billing-chaos-"))
+    folder.chmod(0o755)
+    report = run_chaos(folder, faults, seed, say=True)
+    print(report)
+    if report.verdict is not None and report.verdict.is_good:
+        shutil.rmtree(folder)
+        return 0
+    print(f"logs and data are kept in {folder}")
+    return 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())

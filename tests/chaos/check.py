@@ -1,0 +1,119 @@
+"""Whether what was answered is what is stored, and every wallet is right everywhere."""
+
+import time
+from dataclasses import dataclass
+from typing import Any
+from uuid import UUID
+
+import psycopg
+import redis
+
+from billing.wallets.keys import ShardKeys
+from tests.chaos.load import TOP_UP_MINOR, UNITS_PER_MINOR, History
+from tests.chaos.stack import Stack
+
+_SETTLE_SECONDS = 20
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """What the comparison found."""
+
+    lost: int
+    """Events that were answered and are not stored."""
+    doubled: int
+    """Events that are stored or billed more than once."""
+    strange: list[str]
+    """Everything else that is not as it must be, in words."""
+    wallets: int
+
+    @property
+    def is_good(self) -> bool:
+        """Whether nothing is wrong."""
+        return not (self.lost or self.doubled or self.strange)
+
+
+def check(stack: Stack, history: History) -> Verdict:
+    """Compare the history with PostgreSQL and Redis, both at rest."""
+    lost = doubled = 0
+    strange: list[str] = []
+    with stack.ask_postgres() as connection, stack.ask_redis() as client:
+        for table in ("event_key", "raw_events"):
+            stored = [one for (one,) in connection.execute(f"SELECT event_id FROM usage.{table}")]
+            lost += len(history.answered - set(stored))
+            doubled += len(stored) - len(set(stored))
+            if unknown := set(stored) - history.sent.keys():
+                strange.append(f"{len(unknown)} events in {table} that nobody sent")
+        doubled += _one(
+            connection,
+            "SELECT count(*) - count(DISTINCT (shard, accept_seq)) FROM usage.usage_debits",
+        )
+        if missing := history.sent.keys() - history.answered:
+            strange.append(f"{len(missing)} events never answered")
+        strange += _books(connection)
+        for sender in stack.senders:
+            assert sender.wallet is not None
+            strange += _wallet(connection, client, history, sender.wallet.id)
+    return Verdict(lost, doubled, strange, len(stack.senders))
+
+
+def _one(connection: "psycopg.Connection[Any]", query: str, *values: object) -> Any:
+    row = connection.execute(query, values).fetchone()
+    assert row is not None
+    return row[0]
+
+
+def _books(connection: "psycopg.Connection[Any]") -> list[str]:
+    """What must hold for the tables by themselves."""
+    strange = [
+        f"{found} rows in {table}"
+        for table in ("quarantine", "event_conflicts")
+        if (found := _one(connection, f"SELECT count(*) FROM usage.{table}"))
+    ]
+    if not _one(
+        connection,
+        "SELECT coalesce(max(accept_seq) = count(*) AND min(accept_seq) = 1, true) "
+        "FROM usage.event_key",
+    ):
+        strange.append("accept_seq has gaps")
+    if found := _one(
+        connection,
+        "SELECT count(*) FROM (SELECT 1 FROM billing.ledger_entries GROUP BY transaction_id "
+        "HAVING sum(amount_units) <> 0) unbalanced",
+    ):
+        strange.append(f"{found} ledger transactions do not balance")
+    return strange
+
+
+def _wallet(
+    connection: "psycopg.Connection[Any]",
+    client: "redis.Redis",
+    history: History,
+    wallet_id: UUID,
+) -> list[str]:
+    """The wallet by the history, the ledger, its own row, its parts, and Redis."""
+    spent = sum(price for _, wallet, price in history.sent.values() if wallet == wallet_id)
+    paid = sum(wallet == wallet_id for wallet in history.top_ups.values())
+    expected = paid * TOP_UP_MINOR * UNITS_PER_MINOR - spent
+    figures = {
+        "its row": "SELECT balance_units FROM billing.wallets WHERE id = %s",
+        "the ledger": "SELECT sum(amount_units) FROM billing.ledger_entries "
+        "WHERE wallet_id = %s AND account = 'wallet'",
+        "adjustments less debits": "SELECT (SELECT sum(amount_units) FROM "
+        "billing.wallet_adjustments WHERE wallet_id = w.id) - (SELECT sum(amount_units) "
+        "FROM usage.usage_debits WHERE wallet_id = w.id) FROM billing.wallets w WHERE id = %s",
+    }
+    strange = [
+        f"wallet {wallet_id} is {found} by {name}, not {expected}"
+        for name, query in figures.items()
+        if (found := _one(connection, query, wallet_id)) != expected
+    ]
+    epoch = _one(connection, "SELECT epoch FROM usage.shard_state WHERE shard = 0")
+    name = ShardKeys(0, epoch).wallet(wallet_id)
+    deadline = time.monotonic() + _SETTLE_SECONDS
+    while (found := int(client.hget(name, "bal") or 0)) != expected:
+        if time.monotonic() > deadline:
+            strange.append(f"wallet {wallet_id} is {found} by Redis, not {expected}")
+            break
+        time.sleep(0.05)
+    return strange

@@ -1,0 +1,181 @@
+"""What happens all the time while things break: events sent and sent again, payments made."""
+
+import random
+import threading
+import time
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import suppress
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from itertools import count
+from typing import Any, Self
+from uuid import UUID
+
+import httpx
+
+from billing.access.actor import SYSTEM
+from billing.clock import SystemClock
+from billing.commands import Context
+from billing.db.unit_of_work import unit_of_work
+from billing.wallets.service import TopUp, top_up
+from tests.chaos.stack import Stack
+
+CLIENTS = 4
+PRICES = {"IN": 120_000, "US": 600_000, "NP": 0}
+"""Wallet units of one message by country; the last one has no rate."""
+TOP_UP_MINOR = 777
+UNITS_PER_MINOR = 10_000
+PATIENCE_SECONDS = 90
+
+Sent = tuple[dict[str, Any], UUID, int]
+"""An event, the wallet it is taken from and its price."""
+
+
+@dataclass
+class History:
+    """What the clients sent, and what they were answered."""
+
+    seed: int
+    stop: threading.Event = field(default_factory=threading.Event)
+    sent: dict[str, Sent] = field(default_factory=dict)
+    answered: set[str] = field(default_factory=set)
+    """Ids of events of which an answer said that they are durable."""
+    top_ups: dict[str, UUID] = field(default_factory=dict)
+    requests: int = 0
+    answered_since: float = 0.0
+    """When the latest request began that was answered."""
+    last_answer: float = field(default_factory=time.monotonic)
+    longest_stall: float = 0.0
+
+    def answer(self, event_ids: list[str], asked: float) -> None:
+        """Events are durable."""
+        if not event_ids:
+            return
+        now = time.monotonic()
+        self.answered_since = max(self.answered_since, asked)
+        self.longest_stall = max(self.longest_stall, now - self.last_answer)
+        self.last_answer = now
+        self.answered.update(event_ids)
+
+    def take_stall(self) -> float:
+        """The longest time without an answer since the last call."""
+        stall, self.longest_stall = self.longest_stall, 0.0
+        return stall
+
+
+class Load:
+    """Clients and payments, for the length of a `with` block; leaving it waits for every answer."""
+
+    def __init__(self, stack: Stack, history: History) -> None:
+        self._stack = stack
+        self.history = history
+        self._pool = ThreadPoolExecutor(CLIENTS + 1)
+        self._running: list[Future[None]] = []
+
+    def __enter__(self) -> Self:
+        self._running = [self._pool.submit(self._send, number) for number in range(CLIENTS)]
+        self._running.append(self._pool.submit(self._top_up))
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.history.stop.set()
+        self._pool.shutdown()
+        for one in self._running:
+            one.result()
+
+    def require_running(self) -> None:
+        """Fail if a client gave up."""
+        for one in self._running:
+            if one.done():
+                one.result()
+
+    def pay_again(self) -> None:
+        """Send every payment again, as after PostgreSQL went back to a backup."""
+        for reference, wallet_id in list(self.history.top_ups.items()):
+            self._pay(wallet_id, reference)
+
+    def _send(self, client_no: int) -> None:
+        """Send batches; each is repeated under its ids until it is answered."""
+        chance = random.Random(f"{self.history.seed}-{client_no}")
+        numbers = count(1)
+        with httpx.Client(
+            base_url=f"http://127.0.0.1:{self._stack.port}",
+            headers={"Authorization": f"Bearer {self._stack.key}"},
+            timeout=10,
+        ) as client:
+            while not self.history.stop.is_set():
+                size = chance.choice([1, 1, 3, 20])
+                batch = [self._event(chance, f"{client_no}-{next(numbers)}") for _ in range(size)]
+                self._until_answered(client, batch)
+                if chance.random() < 0.1:
+                    self._until_answered(client, batch)  # on purpose, after an answer
+                if chance.random() < 0.1:
+                    known = list(self.history.sent.values())
+                    self._until_answered(client, chance.sample(known, min(10, len(known))))
+                time.sleep(chance.uniform(0, 0.03))
+
+    def _event(self, chance: random.Random, event_id: str) -> Sent:
+        sender = chance.choice(self._stack.senders)
+        country = chance.choice(list(PRICES))
+        assert sender.wallet is not None
+        event = {
+            "source": "chaos",
+            "event_id": event_id,
+            "event_type": "otp.sms",
+            "occurred_at": datetime.now(UTC).isoformat(),
+            "account_id": str(sender.account.id),
+            "dimensions": {"country": country, "status": "sent"},
+        }
+        self.history.sent[event_id] = (event, sender.wallet.id, PRICES[country])
+        return self.history.sent[event_id]
+
+    def _until_answered(self, client: httpx.Client, batch: list[Sent]) -> None:
+        """Repeat what has no answer yet, for as long as it takes."""
+        waiting = {event["event_id"]: event for event, _, _ in batch}
+        deadline = time.monotonic() + PATIENCE_SECONDS
+        while waiting:
+            assert time.monotonic() < deadline, "no answer for too long"
+            self.history.requests += 1
+            asked = time.monotonic()
+            try:
+                response = client.post("/api/v1/events", json=list(waiting.values()))
+            except httpx.HTTPError:
+                time.sleep(0.1)
+                continue
+            if response.status_code == 503:
+                time.sleep(0.05)
+                continue
+            assert response.status_code in {200, 202}, response.text
+            items = [item["attributes"] for item in response.json()["data"]]
+            for said in items:
+                assert said["status"] in {"accepted", "duplicate", "unavailable"}, said
+            if response.status_code == 200:
+                durable = [one["event_id"] for one in items if one["status"] != "unavailable"]
+                self.history.answer(durable, asked)
+                for event_id in durable:
+                    del waiting[event_id]
+
+    def _top_up(self) -> None:
+        """Pay in, each payment twice, through whatever happens to the database."""
+        chance = random.Random(self.history.seed)
+        for number in count(1):
+            if self.history.stop.is_set():
+                return
+            sender = chance.choice(self._stack.senders)
+            assert sender.wallet is not None
+            reference = f"payment-{number}"
+            self.history.top_ups[reference] = sender.wallet.id
+            for _ in range(2):
+                self._pay(sender.wallet.id, reference)
+            time.sleep(0.1)
+
+    def _pay(self, wallet_id: UUID, reference: str) -> None:
+        request = TopUp(wallet_id=wallet_id, amount_minor=TOP_UP_MINOR, reference=reference)
+        deadline = time.monotonic() + PATIENCE_SECONDS
+        while True:
+            with suppress(Exception):  # the database may be in any state
+                with unit_of_work(self._stack.engine) as session:
+                    top_up(Context(session, SYSTEM, SystemClock()), request)
+                return
+            assert time.monotonic() < deadline, "no payment for too long"
+            time.sleep(0.05)
