@@ -29,7 +29,8 @@ static const char *synced;
 
 __attribute__((constructor)) static void begin(void) {
     const char *name = getenv("DISK_CONTROL");
-    synced = getenv("DISK_SYNCED");
+    const char *folder = getenv("DISK_SYNCED");
+    synced = folder ? strdup(folder) : NULL; /* servers write their titles over the environment */
     int fd = name ? open(name, O_RDONLY | O_CLOEXEC) : -1;
     if (fd < 0) return;
     void *found = mmap(NULL, sizeof(struct control), PROT_READ, MAP_SHARED, fd, 0);
