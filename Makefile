@@ -42,6 +42,10 @@ chaos: setup-test ## break every part under load and compare; CHAOS_FAULTS=500 f
 timescale: setup-test ## the tests that use a database, on a real TimescaleDB (root only)
 	@.ci/timescaledb.sh $(PYTEST) --ignore tests/architecture --ignore tests/stack $(PYTEST_ARGS)
 
+.PHONY: bench-intake
+bench-intake: setup ## the figures of the intake path, with every invariant checked; see bench/README.md
+	@$(BIN)/python -m bench
+
 .PHONY: lint
 lint: setup ## style, formatting and types
 	@$(BIN)/ruff check

@@ -1,0 +1,1 @@
+"""`make bench-intake`: the figures of the intake path, measured from outside, with their checks."""
