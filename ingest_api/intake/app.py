@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import AbstractContextManager, asynccontextmanager, nullcontext
 from typing import Final
 
 from redis.asyncio import Redis
@@ -21,12 +21,15 @@ from billing.settings import Settings
 from ingest_api.intake import http
 from ingest_api.intake.admission import ShardIntake
 from ingest_api.intake.authorizations import Authorizations, WalletReader
+from ingest_api.intake.conflicts import ConflictLog
 from ingest_api.intake.directory import Directory
 from ingest_api.intake.events import Events
 from ingest_api.intake.listener import Listener
+from ingest_api.intake.pressure import Pressure
 from ingest_api.limits.limiter import Limiter
 from ingest_api.limits.requests import RequestLimits
 from ingest_api.logs import configure_logs
+from ingest_api.metrics.api import LIMITED
 
 EVENTS_PATH: Final = "/api/v1/events"
 AUTHORIZATIONS_PATH: Final = "/api/v1/authorizations"
@@ -41,6 +44,8 @@ class Intake:
         self._settings = settings
         self._clock = clock or SystemClock()
         self._events: Events | None = None
+        self._pressure: Pressure | None = None
+        self._conflicts: ConflictLog | None = None
         self._authorizations: Authorizations | None = None
         self._engine: Engine | None = None
         self._redis: Redis | None = None
@@ -52,12 +57,19 @@ class Intake:
     def routes(self) -> list[Route]:
         """Routes that are ASGI applications; put them before those of a framework."""
         return [
-            Route(EVENTS_PATH, self._route(self._on_events), methods=["POST"]),
-            Route(AUTHORIZATIONS_PATH, self._route(self._on_authorization), methods=["POST"]),
+            Route(EVENTS_PATH, self._route(EVENTS_PATH, self._on_events), methods=["POST"]),
+            Route(
+                AUTHORIZATIONS_PATH,
+                self._route(AUTHORIZATIONS_PATH, self._on_authorization),
+                methods=["POST"],
+            ),
         ]
 
-    def _route(self, handle: http.Handler) -> http.Route:
-        return http.Route(handle, self._clock, reconsider=self._reconsider)
+    def _route(self, path: str, handle: http.Handler) -> http.Route:
+        return http.Route(handle, self._clock, path, reconsider=self._reconsider, room=self._room)
+
+    def _room(self, size: int) -> AbstractContextManager[None]:
+        return self._pressure.body(size) if self._pressure else nullcontext()
 
     async def refusal(self, scope: Scope) -> BillingError | None:
         """Why a request to another route is not let in, or None."""
@@ -79,16 +91,21 @@ class Intake:
             retry=Retry(NoBackoff(), 0),
         )
         directory = Directory(engine, settings, self._clock)
-        self._limiter = limiter = Limiter(settings)
+        self._limiter = limiter = Limiter(settings, lambda what: LIMITED.labels(what.value).inc())
         self._request_limits = RequestLimits(limiter, directory, settings)
         self._listener = listener = Listener(database_url, settings.shard_count, directory.forget)
         listener.start()
         shards = range(settings.shard_count)
+        self._pressure = pressure = Pressure(settings, redis, listener.marks, self._clock)
+        pressure.start()
+        self._conflicts = conflicts = ConflictLog(engine, self._clock)
         self._events = Events(
             directory,
             [ShardIntake(shard, redis, listener, engine, self._clock) for shard in shards],
             self._clock,
             limiter,
+            conflicts,
+            pressure,
         )
         self._authorizations = Authorizations(
             directory,
@@ -99,6 +116,10 @@ class Intake:
 
     async def stop(self) -> None:
         """Let go of everything."""
+        if self._conflicts is not None:
+            await self._conflicts.stop()
+        if self._pressure is not None:
+            await self._pressure.stop()
         if self._listener is not None:
             await self._listener.stop()
         if self._redis is not None:

@@ -18,10 +18,13 @@ from billing.usage.row import encode_row
 from billing.wallets.journal import Admission
 from billing.wallets.rate_card import BillableAccount
 from ingest_api.intake.admission import MOST_PER_CALL, Named, Outcome, ShardIntake, Status
+from ingest_api.intake.conflicts import ConflictLog
 from ingest_api.intake.directory import Directory
 from ingest_api.intake.formats import read_request
 from ingest_api.intake.http import NO_CONTENT, Answer
+from ingest_api.intake.pressure import Pressure
 from ingest_api.limits.limiter import Limiter, What
+from ingest_api.metrics.api import EVENTS
 
 _OK: Final = 200
 _MULTI_STATUS: Final = 207
@@ -43,8 +46,12 @@ class Events:
         shards: Sequence[ShardIntake],
         clock: Clock,
         limiter: Limiter,
+        conflicts: ConflictLog,
+        pressure: Pressure,
     ) -> None:
+        self._pressure = pressure
         self._limiter = limiter
+        self._conflicts = conflicts
         self._directory = directory
         self._shards = shards
         self._clock = clock
@@ -59,6 +66,11 @@ class Events:
         sent = read_request(headers, body, check, now)
         await self._limiter.spend(actor, What.EVENTS, len(sent.items))
         outcomes = await self._take(actor, sent.items)
+        refused = _in_conflict(sent.items, outcomes)
+        if refused:
+            await self._conflicts.note(refused)
+        if refused and not sent.is_batch:
+            raise _conflict(await self._conflicts.first(refused[0]))
         if not sent.is_batch:
             answer = _single(sent.items[0], outcomes[0])
         elif sent.as_cloud_events:
@@ -76,6 +88,7 @@ class Events:
             found = item if isinstance(item, Rejected) else await self._name(actor, item)
             if isinstance(found, Rejected):
                 outcomes[index] = found
+                EVENTS.labels("rejected").inc()
             else:
                 shard, named = found
                 by_shard.setdefault(shard, []).append((index, named))
@@ -94,7 +107,8 @@ class Events:
         named: Sequence[tuple[int, Named]],
         outcomes: list[Outcome | Rejected | None],
     ) -> None:
-        taken = await self._shards[shard].take([one for _, one in named])
+        events = [one for _, one in named]
+        taken = await self._pressure.take(shard, self._shards[shard], events)
         for (index, _), outcome in zip(named, taken, strict=True):
             outcomes[index] = outcome
 
@@ -141,12 +155,6 @@ def _single(item: Item, outcome: Outcome | Rejected) -> Answer:
     if isinstance(outcome, Rejected):
         raise InvalidError("The event is not valid.", code=outcome.code, fields=outcome.fields)
     match outcome.status:
-        case Status.CONFLICT:
-            raise ConflictError(
-                "This id was sent before with another body. Nothing was changed: to correct an "
-                "event, post a revision of it.",
-                code="event_conflict",
-            )
         case Status.REJECTED:
             code = outcome.code or "rejected"
             raise InvalidError("The event was not taken.", code=code, fields=[_REASONS[code]])
@@ -154,6 +162,25 @@ def _single(item: Item, outcome: Outcome | Rejected) -> Answer:
             raise _try_again()
     replay = _REPLAY if outcome.status is Status.DUPLICATE else []
     return Answer(_resource(item, outcome), headers=replay)
+
+
+def _in_conflict(items: Sequence[Item], outcomes: Sequence[Outcome | Rejected]) -> list[UsageEvent]:
+    return [
+        item
+        for item, one in zip(items, outcomes, strict=True)
+        if isinstance(one, Outcome)
+        and one.status is Status.CONFLICT
+        and isinstance(item, UsageEvent)
+    ]
+
+
+def _conflict(first: Mapping[str, object]) -> ConflictError:
+    return ConflictError(
+        "This id was sent before with another body. Nothing was changed: to correct an event, "
+        "post a revision of it.",
+        code="event_conflict",
+        details=first,
+    )
 
 
 def _batch(items: Sequence[Item], outcomes: Sequence[Outcome | Rejected]) -> Answer:

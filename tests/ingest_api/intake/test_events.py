@@ -75,8 +75,27 @@ def test_a_known_id_with_another_body_is_a_conflict_and_changes_nothing(api: Api
     answer = api.send({**event, "quantity": 2})
 
     assert answer.status_code == 409
-    assert answer.json()["error"]["code"] == "event_conflict"
+    error = answer.json()["error"]
+    assert error["code"] == "event_conflict"
+    stored = api.one("SELECT body_hash FROM usage.event_key WHERE event_id = %s", event["event_id"])
+    assert error["details"]["stored_hash"] == stored.hex()[:8] != error["details"]["sent_hash"]
     assert api.balance(sender) == -PRICE
+
+
+def test_every_conflict_is_kept_once_however_often_it_is_sent(api: Api) -> None:
+    sender = api.sender()
+    event = api.event(sender)
+    api.send(event)
+    for quantity in (2, 2, 3):
+        assert api.send({**event, "quantity": quantity}).status_code == 409
+    assert statuses(api.send([{**event, "quantity": 4}, event])) == ["conflict", "duplicate"]
+
+    kept = api.connection.execute(
+        "SELECT payload->>'quantity', payload->>'account_id' FROM usage.event_conflicts "
+        "WHERE source = 'core' AND event_id = %s ORDER BY 1",
+        [event["event_id"]],
+    ).fetchall()
+    assert kept == [(number, str(sender.account.id)) for number in ("2", "3", "4")]
 
 
 def test_each_item_of_a_batch_is_answered_for_itself_in_order(api: Api) -> None:
