@@ -31,6 +31,18 @@ class Settings(BaseSettings):
     console_port: int = 8501
     dagster_port: int = 3000
     shard_count: int = Field(default=1, ge=1, le=1024)
+    direct_after_seconds: float = Field(default=3.0, gt=0)
+    """How long Redis may be away before PostgreSQL alone takes events in."""
+    journal_answers: bool = False
+    """Whether an event that only Redis has may be answered (202) while PostgreSQL is away."""
+    journal_after_ms: int = Field(default=60, ge=0)
+    """How long such an answer waits for PostgreSQL, once that is known to be away."""
+    journal_most_entries: int = Field(default=2_000_000, ge=1)
+    """Entries of a journal that PostgreSQL does not have yet; above it, events are sent away."""
+    journal_keep_minutes: int = Field(default=10, ge=1)
+    """How long applied entries stay in the journal, for PostgreSQL restored to a backup."""
+    stale_seconds: float = Field(default=600.0, ge=0)
+    """How old keys and accounts in memory may become while PostgreSQL is away."""
     events_per_second: int = Field(default=100_000, ge=1)
     """What a key may send that has no limit of its own."""
     requests_per_minute: int = Field(default=10_000, ge=1)
@@ -40,6 +52,18 @@ class Settings(BaseSettings):
     """How many seconds of events may come at once."""
     limits_alone_percent: int = Field(default=25, ge=1, le=100)
     """What part of each limit a process allows while the Redis of limits is away."""
+    most_events_in_flight: int = Field(default=50_000, ge=1)
+    """Events that wait for an answer in one process; more are sent away."""
+    most_body_mb_in_flight: int = Field(default=64, ge=1)
+    """Megabytes of request bodies in one process; more are sent away."""
+    most_queued_entries: int = Field(default=5_000_000, ge=1)
+    """Entries of a shard's journal above which new events are refused."""
+    redis_full_percent: int = Field(default=80, ge=1, le=100)
+    """Part of Redis' `maxmemory` (or of half the machine) above which new events are refused."""
+    metrics_host: str = "127.0.0.1"
+    """Where `/metrics` is served, to whoever can reach it."""
+    api_metrics_port: int | None = None
+    writer_metrics_port: int | None = None
     trusted_proxies: str = ""
     """Networks, with commas between, whose `X-Forwarded-For` is believed."""
     zone: str = "Asia/Kolkata"

@@ -13,17 +13,28 @@ from datetime import datetime
 from typing import NamedTuple, Protocol
 from uuid import UUID
 
-from billing.usage.batch import Applied, Batch, Compensation, JournalEntry, Position
+from billing.usage.batch import (
+    Applied,
+    Batch,
+    Compensation,
+    CursorMovedError,
+    JournalEntry,
+    Position,
+)
 from billing.usage.tables import ShardMode
 from billing.wallets.journal import Admission, Admitted
 from billing.wallets.keys import ShardKeys
 
 
-class FencedError(Exception):
+class RebuildNeededError(Exception):
+    """Redis does not hold what it should; it must be made anew from PostgreSQL."""
+
+
+class FencedError(RebuildNeededError):
     """Redis does not show the epoch that the caller works in."""
 
 
-class NotDirectError(Exception):
+class NotDirectError(CursorMovedError):
     """The shard is not in direct mode, or in a direct mode of another epoch."""
 
 
@@ -136,7 +147,7 @@ class WriterRedis(Protocol):
         ...
 
     def write_marks(self, keys: ShardKeys, known: Sequence[RecentKey]) -> None:
-        """Let these events be known as duplicates."""
+        """Let these events be known as duplicates; the epoch is shown already."""
         ...
 
     def trim(self, keys: ShardKeys, before: Position) -> None:
@@ -144,7 +155,7 @@ class WriterRedis(Protocol):
         ...
 
     def forget(self, keys: ShardKeys) -> None:
-        """Drop what an old epoch left, but keep its stream for a while."""
+        """Drop what the epochs before this one left, but keep their streams for a while."""
         ...
 
 

@@ -30,13 +30,7 @@ def main() -> int:
     signal.signal(signal.SIGINT, end)
     try:
         writers = [
-            ShardWriter(
-                shard,
-                settings.require_database_url(),
-                settings.require_redis_url(),
-                SystemClock(),
-                stop,
-            )
+            ShardWriter(shard, settings, SystemClock(), stop)
             for shard in range(settings.shard_count)
         ]
     except BillingError as error:

@@ -2,6 +2,7 @@
 
 import queue
 import threading
+from time import monotonic
 from typing import Final, Self
 
 from redis import Redis
@@ -9,7 +10,7 @@ from redis import Redis
 from billing.usage.batch import JournalEntry, Position
 from billing.wallets.journal import read_entries
 from billing.wallets.keys import ShardKeys
-from billing.wallets.mirror import RebuildNeededError
+from billing.wallets.ports import RebuildNeededError
 
 _ENTRIES_PER_READ: Final = 64
 _READS_AHEAD: Final = 8
@@ -26,6 +27,8 @@ class Reader:
         self._found: queue.Queue[list[JournalEntry] | Exception] = queue.Queue(_READS_AHEAD)
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._run, name=f"reader-{keys.shard}", daemon=True)
+        self.heard_at = monotonic()
+        """When Redis last answered."""
 
     def __enter__(self) -> Self:
         self._thread.start()
@@ -69,6 +72,7 @@ class Reader:
                     count=_ENTRIES_PER_READ,
                     block_ms=_BLOCK_MS,
                 )
+                self.heard_at = monotonic()
                 if entries:
                     self._after = entries[-1].position
                     self._put(entries)

@@ -1,7 +1,6 @@
 """Carrying committed wallet changes to Redis, and trimming what nobody needs any more."""
 
 import threading
-from collections.abc import Callable
 from datetime import timedelta
 from time import monotonic
 from typing import Final, Self
@@ -9,15 +8,16 @@ from uuid import UUID
 
 from billing.clock import Clock
 from billing.failpoints import failpoint
+from billing.settings import Settings
 from billing.usage.batch import Position
 from billing.usage.event import microseconds
-from billing.wallets.keys import ShardKeys
 from billing.wallets.mirror import sync_wallets
+from billing.wallets.postgres_port import PostgresPort
+from billing.wallets.redis_port import RedisPort
+from billing.wallets.writer import WriterCore
 from ingest_api.writer.connections import open_postgres, open_redis
 
 CHANNEL: Final = "billing_wallets"
-KEEP: Final = timedelta(minutes=10)
-"""How long applied entries stay in the stream."""
 
 _SWEEP_SECONDS: Final = 5.0
 _LISTEN_SECONDS: Final = 0.2
@@ -26,21 +26,13 @@ _LISTEN_SECONDS: Final = 0.2
 class Relay:
     """A thread that applies adjustments to Redis as they are committed."""
 
-    def __init__(
-        self,
-        database_url: str,
-        redis_url: str,
-        keys: ShardKeys,
-        clock: Clock,
-        cursor: Callable[[], Position],
-    ) -> None:
-        self._database_url = database_url
-        self._redis_url = redis_url
-        self._keys = keys
+    def __init__(self, settings: Settings, core: WriterCore, clock: Clock) -> None:
+        self._settings = settings
+        self._core = core
+        self._keys = core.keys
         self._clock = clock
-        self._cursor = cursor
         self._stop = threading.Event()
-        self._thread = threading.Thread(target=self._run, name=f"relay-{keys.shard}", daemon=True)
+        self._thread = threading.Thread(target=self._run, name=f"relay-{self._keys.shard}")
         self.failure: Exception | None = None
         """Why it ended, if by itself."""
 
@@ -61,25 +53,27 @@ class Relay:
     def _follow(self) -> None:
         application = f"billing-relay-{self._keys.shard}"
         with (
-            open_redis(self._redis_url) as redis,
-            open_postgres(self._database_url, application) as connection,
+            open_redis(self._settings.require_redis_url()) as client,
+            open_postgres(self._settings.require_database_url(), application) as connection,
         ):
+            redis, postgres = RedisPort(client), PostgresPort(connection, self._clock)
             connection.execute(f"LISTEN {CHANNEL}")
             next_sweep = 0.0
             while not self._stop.is_set():
                 if monotonic() >= next_sweep:
                     # also catches what was committed before we listened
-                    sync_wallets(connection, redis, self._keys)
+                    sync_wallets(postgres, redis, self._keys)
                     failpoint("relay.before_trim")
-                    redis.xtrim(self._keys.stream, minid=str(self._trim_point()))
+                    redis.trim(self._keys, self._trim_point())
                     next_sweep = monotonic() + _SWEEP_SECONDS
                 notices = list(connection.notifies(timeout=_LISTEN_SECONDS, stop_after=1))
                 if notices:
                     notices += connection.notifies(timeout=0)
                     changed = {UUID(notice.payload) for notice in notices}
-                    sync_wallets(connection, redis, self._keys, sorted(changed))
+                    sync_wallets(postgres, redis, self._keys, sorted(changed))
 
     def _trim_point(self) -> Position:
         """Never beyond the cursor: the entry there proves that Redis is not an older copy."""
-        oldest_kept = microseconds(self._clock.now() - KEEP) // 1000
-        return min(self._cursor(), Position(max(oldest_kept, 0), 0))
+        keep = timedelta(minutes=self._settings.journal_keep_minutes)
+        oldest_kept = microseconds(self._clock.now() - keep) // 1000
+        return min(self._core.cursor, Position(max(oldest_kept, 0), 0))

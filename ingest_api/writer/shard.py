@@ -5,29 +5,25 @@ when the connection dies. Should two ever run at once, the shard's row lock and 
 """
 
 import threading
+from contextlib import ExitStack
+from time import monotonic
 from typing import Any, Final
 
 import psycopg
 import structlog
 from psycopg import Connection
-from redis import Redis, RedisError
+from redis import RedisError
 
 from billing.clock import Clock
-from billing.failpoints import failpoint
-from billing.usage.apply import apply_batch, prepare_connection
-from billing.usage.batch import START, Applied, Batch, CursorMovedError, KeyRaceError, Position
-from billing.usage.days import KnownDays
-from billing.wallets.keys import ShardKeys
-from billing.wallets.mirror import (
-    RebuildNeededError,
-    compensate,
-    compensations_of,
-    require_current,
-    sync_wallets,
-)
-from billing.wallets.rebuild import rebuild
+from billing.settings import Settings
+from billing.usage.batch import CursorMovedError
+from billing.wallets.ports import RebuildNeededError
+from billing.wallets.postgres_port import PostgresPort
+from billing.wallets.redis_port import RedisPort
+from billing.wallets.writer import WriterCore
 from ingest_api.writer.connections import open_postgres, open_redis
 from ingest_api.writer.reader import Reader
+from ingest_api.writer.refill import Refill
 from ingest_api.writer.relay import Relay
 
 logger = structlog.get_logger(__name__)
@@ -41,32 +37,21 @@ _STANDBY_SECONDS: Final = 0.5
 _WAIT_SECONDS: Final = 0.1
 
 _LOCK = "SELECT pg_try_advisory_lock(hashtext('billing.writer'), %s)"
-_STATE = "SELECT epoch, cursor_ms, cursor_seq FROM usage.shard_state WHERE shard = %s"
-_NEW_SHARD = """
-INSERT INTO usage.shard_state (shard, epoch, cursor_ms, cursor_seq, accept_seq, mode)
-VALUES (%s, 1, 0, 0, 0, 'open') ON CONFLICT DO NOTHING
-"""
 
 
 class ShardWriter:
     """Runs until `stop` is set, through restarts of PostgreSQL and Redis."""
 
-    def __init__(
-        self,
-        shard: int,
-        database_url: str,
-        redis_url: str,
-        clock: Clock,
-        stop: threading.Event,
-    ) -> None:
+    def __init__(self, shard: int, settings: Settings, clock: Clock, stop: threading.Event) -> None:
         self.shard = shard
-        self._database_url = database_url
-        self._redis_url = redis_url
+        self._settings = settings
+        self._database_url = settings.require_database_url()
+        self._redis_url = settings.require_redis_url()
         self._clock = clock
         self._stop = stop
-        self._days = KnownDays()
-        self._cursor = START
         self._pause = _FIRST_PAUSE
+        self._redis_seen = monotonic()
+        """When Redis last did what it was asked."""
         self._log = logger.bind(shard=shard)
 
     def run(self) -> None:
@@ -74,7 +59,7 @@ class ShardWriter:
         while not self._stop.is_set():
             try:
                 self._session()
-            except (psycopg.Error, RedisError, OSError) as error:
+            except (psycopg.Error, OSError) as error:
                 self._log.warning("away", reason=_first_line(error), retry_in=self._pause)
                 self._rest()
             except Exception:  # noqa: BLE001 - a writer that ends helps nobody
@@ -87,31 +72,24 @@ class ShardWriter:
         self._pause = min(self._pause * 2, _LONGEST_PAUSE)
 
     def _session(self) -> None:
-        with (
-            open_postgres(self._database_url, f"billing-writer-{self.shard}") as connection,
-            open_redis(self._redis_url) as redis,
-        ):
+        application = f"billing-writer-{self.shard}"
+        with open_postgres(self._database_url, application) as connection:
             if not self._become_active(connection):
                 return
-            prepare_connection(connection)
-            connection.execute(_NEW_SHARD, [self.shard])
-            self._days = KnownDays()
             self._log.info("active")
+            self._redis_seen = monotonic()
+            postgres = PostgresPort(connection, self._clock)
             while not self._stop.is_set():
-                try:
-                    self._serve(connection, redis)
-                except RebuildNeededError as need:
-                    self._log.warning("rebuilding", reason=str(need))
-                    epoch = rebuild(
-                        connection,
-                        redis,
-                        self.shard,
-                        now=self._clock.now(),
-                        apply=lambda batch: self._apply(connection, batch),
-                    )
-                    self._log.warning("rebuilt", epoch=epoch)
-                except CursorMovedError as moved:
-                    self._log.warning("reading the cursor again", reason=str(moved))
+                with open_redis(self._redis_url) as redis:
+                    core = WriterCore(self.shard, postgres, RedisPort(redis))
+                    try:
+                        self._serve(core)
+                    except RebuildNeededError as need:
+                        self._log.warning("Redis is not what it should be", reason=str(need))
+                    except CursorMovedError as moved:
+                        self._log.warning("reading the cursor again", reason=str(moved))
+                    except RedisError as error:
+                        self._redis_is_away(core, error)
 
     def _become_active(self, connection: Connection[Any]) -> bool:
         """Wait until no other writer holds the shard; False if we are to stop instead."""
@@ -126,41 +104,31 @@ class ShardWriter:
             self._stop.wait(_STANDBY_SECONDS)
         return False
 
-    def _serve(self, connection: Connection[Any], redis: "Redis") -> None:
+    def _redis_is_away(self, core: WriterCore, error: RedisError) -> None:
+        self._log.warning("Redis away", reason=_first_line(error), retry_in=self._pause)
+        if monotonic() - self._redis_seen >= self._settings.direct_after_seconds:
+            core.give_way()
+        self._rest()
+
+    def _serve(self, core: WriterCore) -> None:
         """Follow the stream of the current epoch."""
-        row = connection.execute(_STATE, [self.shard]).fetchone()
-        if row is None:
-            raise psycopg.OperationalError("the shard's state is gone")
-        keys = ShardKeys(self.shard, row[0])
-        self._cursor = Position(row[1], row[2])
-        require_current(redis, keys, self._cursor)
-        sync_wallets(connection, redis, keys)
-        compensate(redis, keys, compensations_of(connection, keys))
-        self._log.info("following", epoch=keys.epoch, cursor=str(self._cursor))
-        self._pause = _FIRST_PAUSE
-        relay = Relay(self._database_url, self._redis_url, keys, self._clock, lambda: self._cursor)
-        with open_redis(self._redis_url) as own, Reader(own, keys, self._cursor) as reader, relay:
+        made_anew = core.begin()
+        keys = core.keys
+        self._redis_seen, self._pause = monotonic(), _FIRST_PAUSE
+        self._log.info("following", epoch=keys.epoch, cursor=str(core.cursor))
+        with ExitStack() as helpers:
+            own = helpers.enter_context(open_redis(self._redis_url))
+            reader = helpers.enter_context(Reader(own, keys, core.cursor))
+            relay = helpers.enter_context(Relay(self._settings, core, self._clock))
+            if made_anew:
+                helpers.enter_context(Refill(self._settings, keys, self._clock))
             while not self._stop.is_set():
                 if relay.failure is not None:
                     raise relay.failure
                 entries = reader.take(MOST_EVENTS, _WAIT_SECONDS)
+                self._redis_seen = reader.heard_at
                 if entries:
-                    failpoint("writer.after_read")
-                    batch = Batch(self.shard, keys.epoch, self._cursor, tuple(entries))
-                    applied = self._apply(connection, batch)
-                    failpoint("writer.after_commit")
-                    self._cursor = applied.cursor
-                    compensate(redis, keys, applied.compensations)
-
-    def _apply(self, connection: Connection[Any], batch: Batch) -> Applied:
-        while True:
-            try:
-                applied = apply_batch(connection, batch, now=self._clock.now(), days=self._days)
-            except KeyRaceError:
-                continue
-            if applied.exceptional:
-                self._log.warning("not simply new", entries=len(applied.exceptional))
-            return applied
+                    core.apply(entries)
 
 
 def _first_line(error: Exception) -> str:

@@ -1,0 +1,220 @@
+"""PostgreSQL as the writer and the rebuild use it: `billing.wallets.ports` filled in."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+from datetime import datetime
+from typing import Any, Final
+from uuid import UUID
+
+from psycopg import Connection
+
+from billing.clock import Clock
+from billing.usage.apply import WATERMARK_CHANNEL, apply_batch, prepare_connection
+from billing.usage.batch import (
+    START,
+    Applied,
+    Batch,
+    Compensation,
+    CursorMovedError,
+    JournalEntry,
+    KeyRaceError,
+    Position,
+)
+from billing.usage.days import KnownDays
+from billing.usage.event import microseconds
+from billing.usage.tables import ShardMode
+from billing.wallets.keys import ShardKeys
+from billing.wallets.ports import JournalPoint, NotDirectError, RecentKey, ShardRow, WalletRow
+
+_KEYS_PER_PART: Final = 5_000
+
+_STATE = """
+SELECT epoch, cursor_ms, cursor_seq, mode, undrained_epoch, undrained_ms, undrained_seq
+FROM usage.shard_state WHERE shard = %s
+"""
+_NEW_SHARD = """
+INSERT INTO usage.shard_state (shard, epoch, cursor_ms, cursor_seq, accept_seq, mode)
+VALUES (%s, 1, 0, 0, 0, 'open') ON CONFLICT DO NOTHING
+"""
+_ENTER_DIRECT = """
+UPDATE usage.shard_state SET mode = 'direct', epoch = %(epoch)s, cursor_ms = 0, cursor_seq = 0,
+    undrained_epoch = epoch, undrained_ms = cursor_ms, undrained_seq = cursor_seq
+WHERE shard = %(shard)s AND epoch = %(leaving)s AND mode <> 'direct'
+"""
+_LEAVE_DIRECT = """
+UPDATE usage.shard_state SET mode = 'rebuilding', epoch = %(epoch)s, cursor_ms = 0,
+    cursor_seq = 0, undrained_epoch = NULL, undrained_ms = NULL, undrained_seq = NULL
+WHERE shard = %(shard)s AND epoch = %(leaving)s AND mode = 'direct'
+"""
+_OPEN = "UPDATE usage.shard_state SET mode = 'open' WHERE shard = %s AND epoch = %s"
+_DRAINED = """
+UPDATE usage.shard_state SET undrained_epoch = %s, undrained_ms = %s, undrained_seq = %s
+WHERE shard = %s
+"""
+_SETTLE_DRIFTS = """
+UPDATE usage.wallet_drifts SET settled_at = %s WHERE shard = %s AND settled_at IS NULL
+"""
+
+_WALLETS = """
+SELECT id, balance_units, adjustment_seq, credit_line_units, low_balance_units
+FROM billing.wallets WHERE shard = %s AND (%s::uuid[] IS NULL OR id = ANY (%s)) ORDER BY id
+"""
+_ADJUSTMENTS = """
+SELECT seq, amount_units FROM billing.wallet_adjustments
+WHERE wallet_id = %s AND seq > %s ORDER BY seq LIMIT %s
+"""
+_HAS_USAGE = "SELECT EXISTS (SELECT 1 FROM usage.usage_debits WHERE wallet_id = %s)"
+_COMPENSATIONS = """
+SELECT stream_ms, stream_seq, position, wallet_id, amount_units FROM usage.redis_compensations
+WHERE shard = %s AND epoch = %s ORDER BY stream_ms, stream_seq, position
+"""
+_RECENT_KEYS = """
+SELECT source, event_id, body_hash, received_at FROM (
+    SELECT source, event_id, body_hash, received_at FROM usage.event_key
+    WHERE shard = %s ORDER BY accept_seq DESC LIMIT %s
+) newest WHERE received_at >= %s
+"""
+
+
+class PostgresPort:
+    """A server, through one connection that is not inside a transaction."""
+
+    def __init__(self, connection: Connection[Any], clock: Clock) -> None:
+        self._connection = connection
+        self._clock = clock
+        self._days = KnownDays()
+        self._prepared = False
+
+    def shard(self, shard: int) -> ShardRow:
+        """The shard's row; made if there is none."""
+        row = self._connection.execute(_STATE, [shard]).fetchone()
+        if row is None:
+            self._connection.execute(_NEW_SHARD, [shard])
+            return self.shard(shard)
+        return _shard_row(row)
+
+    def apply(self, batch: Batch) -> Applied:
+        """Apply a batch and announce the cursor."""
+        self._prepare()
+        while True:
+            try:
+                return apply_batch(self._connection, batch, now=self._clock.now(), days=self._days)
+            except KeyRaceError:
+                continue
+
+    def apply_direct(
+        self,
+        shard: int,
+        epoch: int,
+        entries: Sequence[JournalEntry],
+        drained_to: JournalPoint | None = None,
+    ) -> Applied:
+        """Apply entries in direct mode, in positions of their own."""
+        self._prepare()
+        while True:
+            try:
+                with self._connection.transaction():
+                    applied = self._apply_locked(shard, epoch, entries)
+                    if drained_to is not None:
+                        values = [drained_to.epoch, *drained_to.position, shard]
+                        self._connection.execute(_DRAINED, values)
+            except KeyRaceError:
+                self._days = KnownDays()
+            except BaseException:
+                self._days = KnownDays()  # those made in it may have come to nothing
+                raise
+            else:
+                return applied
+
+    def _apply_locked(self, shard: int, epoch: int, entries: Sequence[JournalEntry]) -> Applied:
+        """The row stays locked until the transaction ends: several processes take turns."""
+        found = self._connection.execute(f"{_STATE} FOR UPDATE", [shard]).fetchone()
+        row = None if found is None else _shard_row(found)
+        if row is None or (row.epoch, row.mode) != (epoch, ShardMode.DIRECT):
+            raise NotDirectError(f"shard {shard} is not in direct mode of epoch {epoch}: {row}")
+        now = self._clock.now()
+        first = max(Position(microseconds(now) // 1000, 0), _next(row.cursor))
+        placed = tuple(
+            replace(entry, position=Position(first.ms, first.seq + offset))
+            for offset, entry in enumerate(entries)
+        )
+        batch = Batch(shard, epoch, row.cursor, placed)
+        return apply_batch(self._connection, batch, now=now, days=self._days)
+
+    def enter_direct(self, shard: int, *, leaving: int, epoch: int) -> None:
+        """From an epoch with a journal to direct mode."""
+        self._move(_ENTER_DIRECT, shard, leaving, epoch)
+
+    def leave_direct(self, shard: int, *, leaving: int, epoch: int) -> None:
+        """Close direct mode for an epoch with a journal that nobody may use yet."""
+        self._move(_LEAVE_DIRECT, shard, leaving, epoch)
+
+    def open(self, shard: int, epoch: int) -> None:
+        """Let an epoch be used that Redis shows, and announce it."""
+        with self._connection.transaction():
+            self._connection.execute(_OPEN, [shard, epoch])
+            self._connection.execute(_SETTLE_DRIFTS, [self._clock.now(), shard])
+            self._announce(shard, epoch)
+
+    def _move(self, statement: str, shard: int, leaving: int, epoch: int) -> None:
+        with self._connection.transaction():
+            values = {"shard": shard, "leaving": leaving, "epoch": epoch}
+            if self._connection.execute(statement, values).rowcount != 1:
+                raise CursorMovedError(f"shard {shard} left epoch {leaving} already")
+            self._announce(shard, epoch)
+
+    def _announce(self, shard: int, epoch: int) -> None:
+        self._connection.execute(
+            "SELECT pg_notify(%s, %s)", [WATERMARK_CHANNEL, f"{shard} {epoch} {START} {START} "]
+        )
+
+    def wallets(self, shard: int, only: Sequence[UUID] | None = None) -> list[WalletRow]:
+        """The shard's wallets, or some of them, of one instant."""
+        chosen = None if only is None else list(only)
+        rows = self._connection.execute(_WALLETS, [shard, chosen, chosen])
+        return [WalletRow(*row) for row in rows]
+
+    def adjustments(self, wallet: UUID, after: int, most: int) -> list[tuple[int, int]]:
+        """Number and amount of the adjustments that follow a number."""
+        rows = self._connection.execute(_ADJUSTMENTS, [wallet, after, most])
+        return [(seq, amount) for seq, amount in rows]
+
+    def has_usage(self, wallet: UUID) -> bool:
+        """Whether an event was ever debited."""
+        row = self._connection.execute(_HAS_USAGE, [wallet]).fetchone()
+        return row is not None and bool(row[0])
+
+    def compensations(self, keys: ShardKeys) -> list[Compensation]:
+        """All that this epoch owes to Redis, also what was given back already."""
+        rows = self._connection.execute(_COMPENSATIONS, [keys.shard, keys.epoch])
+        return [
+            Compensation(Position(ms, seq), place, wallet, amount)
+            for ms, seq, place, wallet, amount in rows
+        ]
+
+    def recent_keys(self, shard: int, since: datetime, most: int) -> Iterator[list[RecentKey]]:
+        """The newest events first, in parts."""
+        with (
+            self._connection.transaction(),
+            self._connection.cursor(name="recent_keys", binary=True) as recent,
+        ):
+            recent.execute(_RECENT_KEYS, [shard, most, since])
+            while part := recent.fetchmany(_KEYS_PER_PART):
+                yield [RecentKey(*row) for row in part]
+
+    def _prepare(self) -> None:
+        if not self._prepared:
+            prepare_connection(self._connection)
+            self._prepared = True
+
+
+def _next(position: Position) -> Position:
+    return Position(position.ms, position.seq + 1)
+
+
+def _shard_row(row: tuple[Any, ...]) -> ShardRow:
+    epoch, ms, seq, mode, *undrained = row
+    point = None
+    if undrained[0] is not None:
+        point = JournalPoint(undrained[0], Position(undrained[1], undrained[2]))
+    return ShardRow(epoch, Position(ms, seq), ShardMode(mode), point)

@@ -1,0 +1,198 @@
+"""Redis as the writer, the rebuild and the intake use it: `billing.wallets.ports` filled in."""
+
+from collections.abc import Sequence
+from datetime import date, datetime, timedelta
+from typing import Any, Final
+from uuid import UUID
+
+from redis import Redis
+from redis.asyncio import Redis as AsyncRedis
+from redis.exceptions import RedisError, ResponseError
+
+from billing.failpoints import failpoint
+from billing.usage.batch import START, Compensation, JournalEntry, Position
+from billing.usage.hash import key_digest
+from billing.wallets.journal import (
+    Admission,
+    Admitted,
+    admit_call,
+    dedupe_field,
+    read_answer,
+    read_entries,
+    utc_day,
+)
+from billing.wallets.keys import DEDUPE_SECONDS, REBUILDING, ShardKeys
+from billing.wallets.ports import FencedError, RecentKey, WalletRow
+from billing.wallets.scripts import ADJUST, ADMIT, COMPENSATE, FENCED, LOAD, REMEMBER, SHOW
+
+_KEEP_OLD_STREAM: Final = timedelta(hours=24)
+_CHUNK: Final = 1_000
+
+
+class RedisPort:
+    """A server, through a blocking client."""
+
+    def __init__(self, redis: "Redis") -> None:
+        self._redis = redis
+
+    def epoch_text(self, shard: int) -> str:
+        """What the epoch's key holds."""
+        found: Any = self._redis.get(ShardKeys(shard, 0).epoch_key)
+        return found.decode() if found else ""
+
+    def fence(self, shard: int, epoch: int) -> None:
+        """Refuse every script until this epoch is shown."""
+        self._redis.set(ShardKeys(shard, epoch).epoch_key, f"{REBUILDING}{epoch}")
+
+    def show(self, keys: ShardKeys) -> None:
+        """Lift the fence of this very epoch."""
+        _not_fenced(
+            SHOW.call(self._redis, [keys.epoch_key], [f"{REBUILDING}{keys.epoch}", keys.epoch])
+        )
+
+    def entries(
+        self, keys: ShardKeys, after: Position, *, count: int, block_ms: int | None = None
+    ) -> list[JournalEntry]:
+        """The entries that follow a position."""
+        return read_entries(self._redis, keys, after, count=count, block_ms=block_ms)
+
+    def has_entry(self, keys: ShardKeys, position: Position) -> bool:
+        """Whether the stream holds this entry."""
+        return bool(self._redis.xrange(keys.stream, str(position), str(position)))
+
+    def limits(self, keys: ShardKeys, wallets: Sequence[UUID]) -> list[tuple[int, int, int] | None]:
+        """Last adjustment applied, floor and low balance of each."""
+        found: list[tuple[int, int, int] | None] = []
+        for start in range(0, len(wallets), _CHUNK):
+            with self._redis.pipeline(transaction=False) as pipe:
+                for wallet in wallets[start : start + _CHUNK]:
+                    pipe.hmget(keys.wallet(wallet), ["aseq", "floor", "low"])
+                found += [
+                    None if applied is None else (int(applied), int(floor), int(low))
+                    for applied, floor, low in pipe.execute()
+                ]
+        return found
+
+    def load(self, keys: ShardKeys, row: WalletRow) -> None:
+        """Put a wallet there, unless it is there."""
+        names = [keys.epoch_key, keys.wallet(row.id)]
+        _not_fenced(LOAD.call(self._redis, names, [keys.epoch, *row.fields.values()]))
+
+    def adjust(self, keys: ShardKeys, row: WalletRow, pending: Sequence[tuple[int, int]]) -> int:
+        """Apply adjustments and the row's limits; gives the last one applied."""
+        failpoint("mirror.before_adjust")
+        answer = ADJUST.call(
+            self._redis,
+            [keys.epoch_key, keys.wallet(row.id)],
+            [
+                keys.epoch,
+                row.fields["floor"],
+                row.fields["low"],
+                *(value for pair in pending for value in pair),
+            ],
+        )
+        failpoint("mirror.after_adjust")
+        _not_fenced(answer)
+        if answer[0] == -4:
+            raise OverflowError(f"wallet {row.id} would leave what a wallet can hold")
+        if answer[0] != 1:
+            raise LookupError(f"wallet {row.id} is not there")
+        return int(answer[1])
+
+    def compensate(self, keys: ShardKeys, given: Sequence[Compensation]) -> None:
+        """Give second debits back, each once."""
+        failpoint("mirror.before_compensate")
+        answer = COMPENSATE.call(
+            self._redis,
+            [keys.epoch_key, keys.compensated, *(keys.wallet(one.wallet_id) for one in given)],
+            [
+                keys.epoch,
+                *(
+                    value
+                    for one in given
+                    for value in (f"{one.position}:{one.place}", one.amount_units)
+                ),
+            ],
+        )
+        failpoint("mirror.after_compensate")
+        _not_fenced(answer)
+
+    def write_wallets(self, keys: ShardKeys, rows: Sequence[WalletRow]) -> None:
+        """All wallets of an epoch that is not shown yet."""
+        for start in range(0, len(rows), _CHUNK):
+            with self._redis.pipeline(transaction=False) as pipe:
+                for row in rows[start : start + _CHUNK]:
+                    pipe.hset(keys.wallet(row.id), mapping=row.fields)  # type: ignore[arg-type]
+                pipe.execute()
+
+    def write_marks(self, keys: ShardKeys, known: Sequence[RecentKey]) -> None:
+        """Let these events be known as duplicates."""
+        marks: dict[date, list[bytes]] = {}
+        length = 0
+        for source, event_id, body_hash, received_at in known:
+            mark = dedupe_field(body_hash, received_at)
+            length = len(mark)
+            marks.setdefault(utc_day(received_at), []).append(key_digest(source, event_id) + mark)
+        for day, some in marks.items():
+            args = [keys.epoch, keys.buckets(day), DEDUPE_SECONDS, length, b"".join(some)]
+            _not_fenced(REMEMBER.call(self._redis, [keys.epoch_key], args))
+
+    def trim(self, keys: ShardKeys, before: Position) -> None:
+        """Drop the entries below a position."""
+        self._redis.xtrim(keys.stream, minid=str(before))
+
+    def forget(self, keys: ShardKeys) -> None:
+        """Drop what the epochs before this one left; their streams stay a while.
+
+        A stream is kept for PostgreSQL restored to a backup.
+        """
+        old: list[bytes] = []
+        for name in self._redis.scan_iter(f"{{b:{keys.shard}}}:*", count=_CHUNK):
+            epoch, _, rest = name.removeprefix(f"{{b:{keys.shard}}}:".encode()).partition(b":")
+            if not epoch.isdigit() or int(epoch) >= keys.epoch:
+                continue
+            if rest == b"j":
+                self._redis.expire(name, _KEEP_OLD_STREAM, nx=True)
+            else:
+                old.append(name)
+            if len(old) >= _CHUNK:
+                self._redis.unlink(*old)
+                old.clear()
+        if old:
+            self._redis.unlink(*old)
+
+
+class AsyncRedisPort:
+    """A server, through a client that does not block."""
+
+    def __init__(self, redis: "AsyncRedis") -> None:
+        self._redis = redis
+
+    async def admit(
+        self, keys: ShardKeys, admissions: Sequence[Admission], received_at: datetime
+    ) -> Admitted | None:
+        """Admit a batch; a connection that broke while idle is worth a second try.
+
+        The second try is safe: what the first one may have admitted is then a duplicate.
+        """
+        names, args = admit_call(keys, admissions, received_at)
+        failpoint("api.before_admit")
+        try:
+            answer: list[Any] = await ADMIT.call_async(self._redis, names, args)
+        except (RedisError, OSError):
+            answer = await ADMIT.call_async(self._redis, names, args)
+        failpoint("api.after_admit")
+        return read_answer(answer)
+
+    async def journal(self, keys: ShardKeys) -> tuple[int, Position]:
+        """How many entries were ever added to the stream, and the last one's place."""
+        try:
+            found: Any = await self._redis.xinfo_stream(keys.stream)
+        except ResponseError:  # there is no stream yet
+            return 0, START
+        return found["entries-added"], Position.parse(found["last-generated-id"].decode())
+
+
+def _not_fenced(answer: list[Any]) -> None:
+    if answer[0] == FENCED:
+        raise FencedError("Redis is fenced off")
