@@ -131,9 +131,11 @@ def import_events(
     fields, values = _pairs("--map", mapped or ()), _pairs("--set", constants or ())
     columns = Columns(fields, values, ignored or (), zone)
     options = digest_of_options([fields, values, sorted(ignored or ()), zone, delimiter])
-    engine = open_engine(settings.require_database_url(), application="billing-import", pool_size=3)
     refused = 0
-    with _sending(engine, settings, clock, key, dry) as (actor, text):
+    with (
+        opened(settings, "billing-import") as engine,
+        _sending(engine, settings, clock, key, dry) as (actor, text),
+    ):
         work = _Importing(engine, actor, clock, columns, options, delimiter, errors)
         sources = [(file, work.open(file)) for file in files]
         for file, source in sources:
@@ -165,6 +167,16 @@ def _pairs(option: str, given: Sequence[str]) -> dict[str, str]:
             raise InvalidError(f"{option} takes NAME=VALUE, each name once; not {one!r}.")
         pairs[name] = value
     return pairs
+
+
+@contextmanager
+def opened(settings: Settings, application: str) -> Iterator[Engine]:
+    """The database, for the length of a command."""
+    engine = open_engine(settings.require_database_url(), application=application, pool_size=3)
+    try:
+        yield engine
+    finally:
+        engine.dispose()
 
 
 @contextmanager
