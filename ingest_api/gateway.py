@@ -2,6 +2,8 @@
 
 from collections import deque
 from collections.abc import Awaitable, Callable, Iterable, Mapping
+from contextlib import AbstractContextManager
+from time import perf_counter
 from typing import Final
 
 from fastapi import Request
@@ -11,6 +13,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from billing.errors import BillingError, TooLargeError
 from billing.ids import new_id
 from ingest_api.errors import error_response
+from ingest_api.metrics.api import meter
 
 MAX_BODY_BYTES: Final = 4 * 1024 * 1024
 """A plan version with five thousand rates has about one megabyte."""
@@ -32,7 +35,8 @@ class Gateway:
     Args:
         hot_routes: by path, applications that POST requests are handed to at once; they read and
             limit the body themselves.
-        refusal: says why a request to anything else is not let in, or None.
+        let_in: raises a BillingError if a request to anything else is not let in.
+        room: keeps room for a body of so many bytes while the request is worked on.
     """
 
     def __init__(
@@ -40,12 +44,14 @@ class Gateway:
         app: ASGIApp,
         *,
         hot_routes: Mapping[str, ASGIApp],
-        refusal: Callable[[Scope], Awaitable[BillingError | None]],
+        let_in: Callable[[Scope], Awaitable[None]],
+        room: Callable[[int], AbstractContextManager[None]],
         max_body_bytes: int = MAX_BODY_BYTES,
     ) -> None:
         self._app = app
         self._hot_routes = hot_routes
-        self._refusal = refusal
+        self._let_in = let_in
+        self._room = room
         self._max_body_bytes = max_body_bytes
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -59,28 +65,42 @@ class Gateway:
             await self._hot_routes[scope["path"]](scope, receive, send)
             return
 
+        began = perf_counter()
+
         async def send_with_headers(message: Message) -> None:
             if message["type"] == "http.response.start":
                 headers = MutableHeaders(scope=message)
                 headers["X-Request-Id"] = str(request_id)
                 for name, value in _PRIVATE.items():
                     headers.setdefault(name, value)
+                _count(scope, message["status"], began)
             await send(message)
 
-        refusal = await self._refusal(scope)
-        body = None if refusal else await self._read(scope, receive)
-        if body is None:
-            too_large = TooLargeError(f"A request body may have {self._max_body_bytes} bytes.")
-            refused = error_response(Request(scope), refusal or too_large)
-            await refused(scope, receive, send_with_headers)
-            return
-        await self._app(scope, _replay(body, receive), send_with_headers)
+        try:
+            await self._let_in(scope)
+            with self._room(self._expected_bytes(scope)):
+                body = await self._read(scope, receive)
+                await self._app(scope, _replay(body, receive), send_with_headers)
+        except BillingError as error:
+            await error_response(Request(scope), error)(scope, receive, send_with_headers)
+        except Exception:
+            _count(scope, 500, began)  # it is answered outside of us
+            raise
 
-    async def _read(self, scope: Scope, receive: Receive) -> list[Message] | None:
-        """The messages that carry the body, or None if it is too large."""
+    def _expected_bytes(self, scope: Scope) -> int:
+        """How much memory the body may take."""
+        headers = Headers(scope=scope)
+        declared = headers.get("content-length", "0")
+        if "transfer-encoding" in headers or not declared.isdecimal():
+            return self._max_body_bytes
+        return min(int(declared), self._max_body_bytes)
+
+    async def _read(self, scope: Scope, receive: Receive) -> list[Message]:
+        """The messages that carry the body."""
+        too_large = TooLargeError(f"A request body may have {self._max_body_bytes} bytes.")
         declared = Headers(scope=scope).get("content-length", "0")
         if not declared.isdecimal() or int(declared) > self._max_body_bytes:
-            return None
+            raise too_large
         messages: list[Message] = []
         size = 0
         while True:
@@ -88,9 +108,14 @@ class Gateway:
             messages.append(message)
             size += len(message.get("body", b""))
             if size > self._max_body_bytes:
-                return None
+                raise too_large
             if message["type"] != "http.request" or not message.get("more_body", False):
                 return messages
+
+
+def _count(scope: Scope, status: int, began: float) -> None:
+    route = getattr(scope.get("route"), "path_format", None)
+    meter(scope["method"], route).count(status, perf_counter() - began)
 
 
 def _replay(messages: Iterable[Message], receive: Receive) -> Receive:

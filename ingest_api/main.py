@@ -19,6 +19,7 @@ from ingest_api.intake import revisions
 from ingest_api.intake.app import Intake
 from ingest_api.intake.openapi import describe_hot_routes
 from ingest_api.logs import configure_logs
+from ingest_api.metrics.serving import served_metrics
 from ingest_api.resources import ROUTERS
 from ingest_api.services import Services
 
@@ -46,7 +47,7 @@ def create_app(settings: Settings, clock: Clock | None = None) -> FastAPI:
     app.state.clock = clock or SystemClock()
     app.state.intake = intake = Intake(settings, app.state.clock)
     hot_routes = {route.path: route.app for route in intake.routes}
-    app.add_middleware(Gateway, hot_routes=hot_routes, refusal=intake.refusal)
+    app.add_middleware(Gateway, hot_routes=hot_routes, let_in=intake.let_in, room=intake.room)
     install_error_handlers(app)
     install_documentation(app)
     app.include_router(health.router)
@@ -69,7 +70,8 @@ async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
     app.state.services = Services(engine, settings, app.state.clock)
     await app.state.intake.start()
     try:
-        yield
+        with served_metrics(settings.metrics_host, settings.api_metrics_port):
+            yield
     finally:
         await app.state.intake.stop()
         engine.dispose()

@@ -159,7 +159,7 @@ def check_ports(settings: Settings) -> Iterator[Finding]:
     for name, port in PORTS.items():
         if given.get(name):
             continue
-        number: int = getattr(settings, port.setting)
+        number = port.wanted(settings)
         if ports.is_free(number):
             yield ok("ports", f"{number} for {port.title} is free")
         elif port.setting in settings.model_fields_set:

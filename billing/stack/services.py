@@ -40,6 +40,15 @@ class Port:
     setting: str
     variable: str
     title: str
+    service: str | None = None
+    """Whose port it is, if it is not the service of the same name."""
+    default: int | None = None
+    """For a port that only the stack opens without being told to."""
+
+    def wanted(self, settings: Settings) -> int:
+        """The port that is set, or else the default."""
+        found: int | None = getattr(settings, self.setting)
+        return self.default or 0 if found is None else found
 
 
 PORTS = {
@@ -49,6 +58,16 @@ PORTS = {
     "api": Port("api_port", "BILLING_API_PORT", "the API"),
     "dagster": Port("dagster_port", "BILLING_DAGSTER_PORT", "Dagster"),
     "console": Port("console_port", "BILLING_CONSOLE_PORT", "the console"),
+    "api metrics": Port(
+        "api_metrics_port", "BILLING_API_METRICS_PORT", "metrics of the API", "api", 9464
+    ),
+    "writer metrics": Port(
+        "writer_metrics_port",
+        "BILLING_WRITER_METRICS_PORT",
+        "metrics of the writer",
+        "writer",
+        9465,
+    ),
 }
 
 
@@ -93,9 +112,9 @@ def choose_ports(
     """
     chosen: dict[str, int] = {}
     for name, port in PORTS.items():
-        if name not in names:
+        if (port.service or name) not in names:
             continue
-        wanted: int = getattr(settings, port.setting)
+        wanted = port.wanted(settings)
         if port.setting in settings.model_fields_set:
             ports.require_free(wanted, port.title, f"choose another with {port.variable}")
             chosen[name] = wanted

@@ -66,14 +66,20 @@ class Intake:
         ]
 
     def _route(self, path: str, handle: http.Handler) -> http.Route:
-        return http.Route(handle, self._clock, path, reconsider=self._reconsider, room=self._room)
+        return http.Route(handle, self._clock, path, reconsider=self._reconsider, room=self.room)
 
-    def _room(self, size: int) -> AbstractContextManager[None]:
+    def room(self, size: int) -> AbstractContextManager[None]:
+        """Room for a body of so many bytes while its request is worked on."""
         return self._pressure.body(size) if self._pressure else nullcontext()
 
-    async def refusal(self, scope: Scope) -> BillingError | None:
-        """Why a request to another route is not let in, or None."""
-        return await self._request_limits.refusal(scope) if self._request_limits else None
+    async def let_in(self, scope: Scope) -> None:
+        """Count a request to another route.
+
+        Raises:
+            RateLimitedError: if it is one too many.
+        """
+        if self._request_limits is not None:
+            await self._request_limits.let_in(scope)
 
     async def _reconsider(self, scope: Scope, error: BillingError) -> BillingError:
         limits = self._request_limits

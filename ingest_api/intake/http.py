@@ -1,6 +1,8 @@
 """Reading requests and writing answers by hand: the two hot routes cannot afford a framework."""
 
 from collections.abc import Awaitable, Callable
+from contextlib import AbstractContextManager
+from time import perf_counter
 from typing import Any, Final
 from uuid import UUID
 
@@ -18,7 +20,8 @@ from billing.failpoints import failpoint
 from billing.ids import new_id
 from ingest_api.envelope import API_VERSION
 from ingest_api.errors import STATUSES, headers_of
-from ingest_api.intake.request_body import BODY_SECONDS, ENCODINGS, read_body
+from ingest_api.intake.request_body import BODY_SECONDS, ENCODINGS, expected_bytes, read_body
+from ingest_api.metrics.api import meter
 
 logger = structlog.get_logger(__name__)
 
@@ -48,7 +51,9 @@ class Route:
 
     Args:
         handle: gets the headers and the whole body, decompressed.
+        path: by which it is known in the metrics.
         body_seconds: how long a body may take to arrive.
+        room: keeps room for a body of so many bytes while the request is worked on.
         reconsider: is told of a failure, and gives the one to answer with.
     """
 
@@ -56,17 +61,22 @@ class Route:
         self,
         handle: Handler,
         clock: Clock,
+        path: str,
         *,
+        room: Callable[[int], AbstractContextManager[None]],
         body_seconds: float = BODY_SECONDS,
         reconsider: Reconsider | None = None,
     ) -> None:
         self._reconsider = reconsider
+        self._room = room
+        self._meter = meter("POST", path)
         self._handle = handle
         self._clock = clock
         self._body_seconds = body_seconds
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request."""
+        began = perf_counter()
         headers = Headers(scope=scope)
         extra: list[tuple[bytes, bytes]] = []
         try:
@@ -81,6 +91,7 @@ class Route:
             logger.exception("unexpected failure", reference=_reference(scope))
             unexpected = BillingError("Something went wrong on our side.", code="unexpected")
             status, content = 500, self._error(scope, unexpected)
+        self._meter.count(status, perf_counter() - began)
         failpoint("api.before_answer")
         described = [_JSON, (b"content-length", str(len(content)).encode())] if content else []
         await send(
@@ -90,9 +101,10 @@ class Route:
         await send({"type": "http.response.body", "body": content})
 
     async def _answer(self, headers: Headers, receive: Receive) -> Answer:
-        body = await read_body(headers, receive, seconds=self._body_seconds)
         try:
-            return await self._handle(headers, body)
+            with self._room(expected_bytes(headers)):
+                body = await read_body(headers, receive, seconds=self._body_seconds)
+                return await self._handle(headers, body)
         except (SQLAlchemyError, PostgresError, RedisError, OSError) as error:
             logger.warning("a store is away", reason=str(error).partition("\n")[0])
             raise UnavailableError(

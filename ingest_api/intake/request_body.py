@@ -92,3 +92,11 @@ async def _read(headers: Headers, receive: Receive, seconds: float) -> bytes:
 
 def _too_large() -> TooLargeError:
     return TooLargeError(f"A request may have {MAX_BYTES} bytes; send smaller batches.")
+
+
+def expected_bytes(headers: Headers) -> int:
+    """How much memory a body may take: what it says, or all it may have."""
+    declared = headers.get("content-length", "")
+    if not declared.isdecimal() or headers.get("content-encoding"):
+        return MAX_BYTES
+    return min(int(declared), MAX_BYTES)

@@ -24,21 +24,22 @@ class RequestLimits:
         self._directory = directory
         self._trusted = trusted_networks(settings.trusted_proxies)
 
-    async def refusal(self, scope: Scope) -> BillingError | None:
-        """Why this request is not let in; who sends no valid key is told so by the route."""
+    async def let_in(self, scope: Scope) -> None:
+        """Count a request; who sends no valid key is told so by the route.
+
+        Raises:
+            RateLimitedError: if it is one too many.
+        """
         if scope["path"].startswith(_FREE):
-            return None
+            return
         try:
             actor = await self._directory.actor(Headers(scope=scope).get("authorization"))
-            await self._limiter.spend(actor, What.REQUESTS, 1)
-        except UnauthenticatedError as error:
-            counted = await self.count_stranger(scope, error)
-            return counted if isinstance(counted, RateLimitedError) else None
-        except RateLimitedError as error:
-            return error
+        except UnauthenticatedError:
+            await self._limiter.spend_stranger(client_address(scope, self._trusted))
         except (SQLAlchemyError, OSError):
-            return None  # the route cannot tell who is asking either
-        return None
+            return  # the route cannot tell who is asking either
+        else:
+            await self._limiter.spend(actor, What.REQUESTS, 1)
 
     async def count_stranger(self, scope: Scope, error: BillingError) -> BillingError:
         """The failure to answer with: that there were too many from there, or the given one."""

@@ -16,6 +16,8 @@ from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
 from redis.exceptions import NoScriptError, RedisError
 
+from ingest_api.metrics.api import LIMITS_ALONE
+
 logger = structlog.get_logger(__name__)
 
 _ANSWER_SECONDS: Final = 0.1
@@ -113,6 +115,7 @@ class Store:
             return
         logger.warning("limits are counted alone", reason=repr(error))
         self.is_away = True
+        LIMITS_ALONE.set(1)
         self._probe = asyncio.create_task(self._wait_for_it())
 
     async def _wait_for_it(self) -> None:
@@ -125,3 +128,4 @@ class Store:
                 continue
             logger.warning("limits are counted together again")
             self.is_away = False
+            LIMITS_ALONE.set(0)

@@ -3,6 +3,7 @@
 import signal
 import sys
 import threading
+from collections.abc import Sequence
 from types import FrameType
 
 import structlog
@@ -11,6 +12,8 @@ from billing.clock import SystemClock
 from billing.errors import BillingError
 from billing.settings import Settings
 from ingest_api.logs import configure_logs
+from ingest_api.metrics.serving import served_metrics
+from ingest_api.metrics.stores import StoresCollector
 from ingest_api.writer.shard import ShardWriter
 
 logger = structlog.get_logger(__name__)
@@ -36,12 +39,18 @@ def main() -> int:
     except BillingError as error:
         logger.error("cannot start", reason=error.message)  # noqa: TRY400 - the sentence says it all
         return 1
+    collector = StoresCollector(settings, SystemClock())
+    with served_metrics(settings.metrics_host, settings.writer_metrics_port, collector):
+        _run(writers)
+    return 0
+
+
+def _run(writers: Sequence[ShardWriter]) -> None:
     threads = [threading.Thread(target=one.run, name=f"shard-{one.shard}") for one in writers]
     for thread in threads:
         thread.start()
     for thread in threads:
         thread.join()
-    return 0
 
 
 if __name__ == "__main__":

@@ -1,0 +1,171 @@
+"""What keeps the memory of Redis and of this process within bounds: new work is sent away in time.
+
+An event that is sent away was not taken, and comes again with the same id. What was taken is never
+dropped.
+"""
+
+import asyncio
+import contextlib
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from time import monotonic
+from typing import Any, Final
+
+import structlog
+from redis.asyncio import Redis
+from redis.exceptions import RedisError
+
+from billing.clock import Clock
+from billing.errors import UnavailableError
+from billing.settings import Settings
+from billing.wallets.keys import ShardKeys
+from billing.wallets.memory import read_memory
+from ingest_api.intake.admission import Named, Outcome, ShardIntake
+from ingest_api.intake.watermark import ShardMark
+from ingest_api.metrics import api as metrics
+from ingest_api.metrics.lag import EntryLag
+
+logger = structlog.get_logger(__name__)
+
+_LOOK_SECONDS: Final = 0.5
+_TRUSTED_SECONDS: Final = 5.0
+"""What was seen longer ago says nothing: Redis is away, and its queue is not what matters."""
+_MEGABYTE: Final = 1024 * 1024
+
+
+class Pressure:
+    """Looks at the queues twice a second, and counts what is in flight here.
+
+    Args:
+        marks: the shards' watermarks: where PostgreSQL is in the journal.
+    """
+
+    def __init__(
+        self, settings: Settings, redis: "Redis", marks: Sequence[ShardMark], clock: Clock
+    ) -> None:
+        self._settings = settings
+        self._redis = redis
+        self._marks = marks
+        self._clock = clock
+        self._full: set[int] = set()
+        self._lags = [(0, EntryLag()) for _ in marks]
+        self._seen_at = 0.0
+        self._events = 0
+        self._bytes = 0
+        self._task: asyncio.Task[None] | None = None
+
+    def start(self) -> None:
+        """Begin to look."""
+        self._task = asyncio.create_task(self._run(), name="intake-pressure")
+
+    async def stop(self) -> None:
+        """Look no more."""
+        if self._task is not None:
+            self._task.cancel()
+            with contextlib.suppress(asyncio.CancelledError):
+                await self._task
+
+    async def take(self, shard: int, intake: ShardIntake, events: Sequence[Named]) -> list[Outcome]:
+        """What becomes of events of a shard, if there is room for them.
+
+        Raises:
+            UnavailableError: if there is none; nothing was taken then.
+        """
+        if shard in self._full and monotonic() - self._seen_at < _TRUSTED_SECONDS:
+            metrics.REFUSED.labels("queue_full").inc(len(events))
+            raise UnavailableError(
+                "The journal is full until what is in it was written. Send the events again.",
+                code="queue_full",
+            )
+        with self._room_for(len(events)):
+            outcomes = await intake.take(events)
+        for status, number in Counter(one.status for one in outcomes).items():
+            metrics.EVENTS.labels(status.value).inc(number)
+        return outcomes
+
+    @contextmanager
+    def _room_for(self, number: int) -> Iterator[None]:
+        if self._events + number > self._settings.most_events_in_flight:
+            metrics.REFUSED.labels("in_flight").inc(number)
+            raise UnavailableError(
+                "Too many events wait for their answer. Send them again.", code="busy"
+            )
+        self._events += number
+        metrics.IN_FLIGHT_EVENTS.set(self._events)
+        try:
+            yield
+        finally:
+            self._events -= number
+            metrics.IN_FLIGHT_EVENTS.set(self._events)
+
+    @contextmanager
+    def body(self, size: int) -> Iterator[None]:
+        """Room for a body while it is read and worked on.
+
+        Raises:
+            UnavailableError: if too many bytes are here already.
+        """
+        if self._bytes + size > self._settings.most_body_mb_in_flight * _MEGABYTE:
+            metrics.REFUSED.labels("body_bytes").inc()
+            raise UnavailableError("Too much is being read. Send it again.", code="busy")
+        self._bytes += size
+        metrics.IN_FLIGHT_BYTES.set(self._bytes)
+        try:
+            yield
+        finally:
+            self._bytes -= size
+            metrics.IN_FLIGHT_BYTES.set(self._bytes)
+
+    async def look(self) -> None:
+        """See how full Redis and the journals are.
+
+        Raises:
+            RedisError: if it cannot be asked.
+        """
+        memory = read_memory(await self._redis.info("memory"))
+        metrics.REDIS_USED.set(memory.used)
+        metrics.REDIS_MOST.set(memory.most)
+        too_much = memory.is_above(self._settings.redis_full_percent)
+        full: set[int] = set()
+        for shard, mark in enumerate(self._marks):
+            entries = await self._look_at(shard, mark) if mark.epoch else 0
+            if too_much or entries >= self._settings.most_queued_entries:
+                full.add(shard)
+            metrics.QUEUE_FULL.labels(shard).set(shard in full)
+        if bool(full) != bool(self._full):
+            said = "the journal is full" if full else "the journal has room again"
+            logger.warning(said, shards=sorted(full or self._full), redis_bytes=memory.used)
+        self._full, self._seen_at = full, monotonic()
+
+    async def _look_at(self, shard: int, mark: ShardMark) -> int:
+        keys, cursor = ShardKeys(shard, mark.epoch), mark.position
+        if not await self._redis.exists(keys.stream):
+            return 0
+        found: Any = await self._redis.xinfo_stream(keys.stream)
+        epoch, lag = self._lags[shard]
+        if epoch != mark.epoch:
+            lag = EntryLag()
+            self._lags[shard] = (mark.epoch, lag)
+        behind = lag.look(found, cursor)
+        seconds = 0.0
+        if behind:
+            oldest: Any = await self._redis.xrange(keys.stream, f"({cursor}", "+", count=1)
+            if oldest:
+                now_ms = self._clock.now().timestamp() * 1000
+                seconds = max(0.0, now_ms - int(oldest[0][0].split(b"-")[0])) / 1000
+        metrics.QUEUE_ENTRIES.labels(shard).set(found["length"])
+        metrics.QUEUE_LAG_ENTRIES.labels(shard).set(behind)
+        metrics.QUEUE_LAG.labels(shard).set(seconds)
+        return int(found["length"])
+
+    async def _run(self) -> None:
+        while True:
+            try:
+                await self.look()
+                metrics.REDIS_UP.set(1)
+            except (RedisError, OSError):
+                metrics.REDIS_UP.set(0)
+            except Exception:
+                logger.exception("the journals cannot be looked at")
+            await asyncio.sleep(_LOOK_SECONDS)

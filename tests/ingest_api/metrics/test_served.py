@@ -1,0 +1,77 @@
+"""What the processes tell Prometheus, while they work and while the writer stands still."""
+
+import redis
+
+from tests.ingest_api.metrics.conftest import MOST_ENTRIES, Plant
+
+
+def test_requests_and_events_are_counted_by_what_became_of_them(plant: Plant) -> None:
+    assert plant.comes_true(lambda: plant.send("first").status_code == 200)
+    assert plant.send("first").json()["data"][0]["attributes"]["status"] == "duplicate"
+    assert plant.http.get("/health/live").status_code == 200
+    assert plant.http.get("/api/v1/nothing/here").status_code == 404
+    assert plant.of_api('billing_events_total{outcome="accepted"}') == 1
+    assert plant.of_api('billing_events_total{outcome="duplicate"}') >= 1
+    hot = 'billing_http_requests_total{method="POST",route="/api/v1/events",status="200"}'
+    assert plant.of_api(hot) >= 2
+    health = 'billing_http_requests_total{method="GET",route="/health/live",status="200"}'
+    assert plant.of_api(health) == 1
+    assert plant.of_api('billing_http_request_seconds_count{route="/api/v1/events"}') >= 2
+    other = 'billing_http_requests_total{method="GET",route="other",status="404"}'
+    assert plant.of_api(other) == 1
+    assert plant.of_api("process_resident_memory_bytes") > 0
+    assert plant.of_api("billing_events_in_flight") == 0
+
+
+def test_the_writer_tells_where_every_shard_is(plant: Plant) -> None:
+    assert plant.comes_true(lambda: plant.send("second").status_code == 200)
+    assert plant.comes_true(
+        lambda: (
+            plant.of_writer('billing_applied_events_total{shard="0"}')
+            == plant.count("SELECT accept_seq FROM usage.shard_state")
+        )
+    )
+    assert plant.of_writer('billing_shard_epoch{shard="0"}') >= 1
+    assert plant.of_writer('billing_shard_mode{mode="open",shard="0"}') == 1
+    assert plant.of_writer('billing_store_up{store="postgres"}') == 1
+    assert plant.of_writer('billing_store_up{store="redis"}') == 1
+    for name in ("quarantined_entries", "wallet_drifts_open"):
+        assert plant.of_writer(f"billing_{name}") == 0
+    for name in ("wallet_drifts", "compensations", "event_conflicts"):
+        assert plant.of_writer(f"billing_{name}_total") == 0
+    assert plant.of_writer('billing_journal_lag_entries{shard="0"}') == 0
+
+
+def test_while_nobody_writes_new_events_are_refused_in_time_and_nothing_is_lost(
+    plant: Plant,
+) -> None:
+    assert plant.comes_true(lambda: plant.send("third").status_code == 200)
+    plant.writer.stop()
+    stream = f"{{b:0}}:{plant.count('SELECT epoch FROM usage.shard_state')}:j"
+    with redis.Redis.from_url(plant.redis_url) as client:
+        # entries nobody reads, as the journal of an hour would have
+        while int(client.xlen(stream)) < MOST_ENTRIES:
+            client.xadd(stream, {"v": "1", "r": "1", "n": "0", "p": b""})
+        assert plant.comes_true(lambda: plant.of_api('billing_queue_full{shard="0"}') == 1)
+        refused = plant.send("late", "later")
+        assert refused.status_code == 503
+        assert refused.json()["error"]["code"] == "queue_full"
+        assert int(refused.headers["retry-after"]) >= 1
+        assert int(client.xlen(stream)) == MOST_ENTRIES
+        assert plant.of_api('billing_refused_total{reason="queue_full"}') == 2
+        assert plant.of_api('billing_queue_entries{shard="0"}') == MOST_ENTRIES
+        assert plant.of_api('billing_queue_lag_entries{shard="0"}') > 0
+        assert plant.of_api('billing_queue_lag_seconds{shard="0"}') > 0
+        client.xtrim(stream, maxlen=0)
+    assert plant.comes_true(lambda: plant.of_api('billing_queue_full{shard="0"}') == 0)
+    plant.writer.start()
+    assert plant.comes_true(lambda: plant.send("late", "later").status_code == 200)
+
+
+def test_bodies_of_more_bytes_than_there_is_room_for_are_sent_away(plant: Plant) -> None:
+    answer = plant.http.post(
+        "/api/v1/customers", content=b"x" * 1_500_000, headers={"Content-Type": "application/json"}
+    )
+    assert (answer.status_code, answer.json()["error"]["code"]) == (503, "busy")
+    assert plant.of_api('billing_refused_total{reason="body_bytes"}') == 1
+    assert plant.of_api("billing_body_bytes_in_flight") == 0
