@@ -29,6 +29,8 @@ class Permission(StrEnum):
     USAGE_SEND = "usage.send"
     USAGE_AMEND = "usage.amend"
     USAGE_BACKFILL = "usage.backfill"
+    USAGE_QUARANTINE = "usage.quarantine"
+    """Look at events that were set aside, and settle them."""
     USAGE_ARCHIVE = "usage.archive"
     WALLETS_READ = "wallets.read"
     WALLETS_WRITE = "wallets.write"
@@ -79,6 +81,7 @@ PERMISSIONS: dict[Role, frozenset[Permission]] = {
         Permission.USAGE_SEND,
         Permission.USAGE_AMEND,
         Permission.USAGE_BACKFILL,
+        Permission.USAGE_QUARANTINE,
         Permission.USAGE_ARCHIVE,
     },
     Role.SUPPORT: _READS,

@@ -4,7 +4,9 @@ Every function here brings our side to where the facts say it should be, and doe
 is there already. So it can run after every message, in any order, as often as it likes.
 """
 
+from collections.abc import Iterable
 from datetime import datetime
+from typing import Any
 
 from sqlalchemy import func, select
 from sqlalchemy.orm import Session
@@ -58,7 +60,7 @@ def allocated_minor(session: Session, payment: Payment) -> int:
 
 
 def _facts(session: Session, payment: Payment) -> list[Fact]:
-    kept = session.scalars(
+    kept: Iterable[list[dict[str, Any]]] = session.scalars(
         select(GatewayEvent.facts).where(
             GatewayEvent.payment_id == payment.id, GatewayEvent.outcome == EventOutcome.APPLIED
         )
@@ -134,16 +136,14 @@ def _take_back(
     """Undo allocations of money that went back, on the payment's own invoice first."""
     held = session.execute(
         select(InvoiceAllocation.invoice_id, func.sum(InvoiceAllocation.amount_minor))
-        .filter_by(payment_id=payment.id)
+        .where(InvoiceAllocation.payment_id == payment.id)
         .group_by(InvoiceAllocation.invoice_id)
     ).all()
     for invoice_id, held_minor in sorted(held, key=lambda row: row[0] != own.id):
         part = min(amount_minor, int(held_minor))
         if part <= 0:
             continue
-        invoice = session.get_one(
-            Invoice, invoice_id, with_for_update=True, populate_existing=True
-        )
+        invoice = session.get_one(Invoice, invoice_id, with_for_update=True, populate_existing=True)
         settle(session, invoice, SettlementSource.REFUND, -part, now, payment=payment.id)
         amount_minor -= part
 
@@ -176,9 +176,7 @@ def _fill_wallet(session: Session, payment: Payment, now: datetime, actor: str) 
             further=tax if tax_units else (),
         )
     elif tax_units:
-        post_transaction(
-            session, wallet, kind=kind, reference=reference, postings=tax, now=now
-        )
+        post_transaction(session, wallet, kind=kind, reference=reference, postings=tax, now=now)
 
 
 def _held(session: Session, payment: Payment) -> tuple[int, int]:

@@ -10,11 +10,14 @@ from ingest_api.resources import (
     customers,
     fx_rates,
     invoices,
+    payments,
+    quarantine,
     rating_runs,
     subscriptions,
     supplier_registrations,
     usage,
     wallets,
+    webhooks,
 )
 
 ROUTERS: tuple[APIRouter, ...] = (
@@ -24,7 +27,10 @@ ROUTERS: tuple[APIRouter, ...] = (
     subscriptions.router,
     wallets.router,
     usage.router,
+    quarantine.router,
     invoices.router,
+    payments.router,
+    webhooks.router,
     supplier_registrations.router,
     rating_runs.router,
     fx_rates.router,

@@ -1,0 +1,224 @@
+"""Commands of finance: money that came by bank, where it belongs, what will not come.
+
+A transfer is a payment like any other, through the gateway `manual`: recorded as a message that
+says it was captured, so everything that follows from it is the same.
+"""
+
+from datetime import date
+from decimal import Decimal
+from typing import Final, Literal
+from uuid import UUID
+
+from pydantic import Field
+from sqlalchemy import select
+
+from billing.access.roles import Permission
+from billing.commands import Context, Request, canonical_json, command
+from billing.errors import ConflictError, FieldError, InvalidError, PreconditionError
+from billing.invoices.repository import load_invoice
+from billing.invoices.settlement import SettlementSource, settle
+from billing.invoices.tables import InvoiceAllocation
+from billing.payments.effects import allocated_minor
+from billing.payments.facts import Fact, FactKind, Notice
+from billing.payments.inbox import apply_to, keep, lock_payment
+from billing.payments.service import RequestPayment, open_payment
+from billing.payments.tables import GatewayEvent, Payment
+from billing.periods import DEFAULT_ZONE, local_day
+
+MANUAL: Final = "manual"
+
+_REFERENCE = Field(min_length=1, max_length=128, pattern=r"^[A-Za-z0-9_.:/-]+$")
+
+
+class RecordReceipt(Request):
+    """Money that arrived on our account, for an invoice or for a wallet."""
+
+    reference: str = _REFERENCE
+    """Of the bank: the same one is never recorded twice."""
+    received_on: date
+    amount_minor: int = Field(gt=0, lt=2**53)
+    invoice_id: UUID | None = None
+    wallet_id: UUID | None = None
+    credits_minor: int | None = Field(default=None, gt=0, lt=2**53)
+    note: str = Field(default="", max_length=500)
+
+
+class AllocatePayment(Request):
+    """Set what is left of a payment against another invoice of the same customer."""
+
+    payment_id: UUID
+    invoice_id: UUID
+    amount_minor: int = Field(gt=0, lt=2**53)
+
+
+class SettlementLine(Request):
+    """What stands for money: tax the customer deducted, a difference, a debt given up."""
+
+    source: Literal["tds_income_tax", "tds_gst", "write_off", "fx_difference"]
+    amount_minor: int = Field(gt=0, lt=2**53)
+    reference: str = _REFERENCE
+    section: str | None = Field(default=None, max_length=40)
+    """Of tax deducted: the section, such as `393(1)`."""
+    rate: Decimal | None = Field(default=None, ge=0, le=100)
+    base_minor: int | None = Field(default=None, gt=0)
+    certificate: str | None = Field(default=None, max_length=80)
+    note: str = Field(default="", max_length=500)
+
+
+class AddSettlementLine(SettlementLine):
+    """Such a line for an invoice."""
+
+    invoice_id: UUID
+
+
+class ReverseSettlementLine(Request):
+    """Take a settlement line back that was entered by mistake."""
+
+    invoice_id: UUID
+    reference: str = Field(min_length=1, max_length=200)
+    reason: str = Field(min_length=3, max_length=500)
+
+
+@command("payment.record", Permission.PAYMENTS_WRITE)
+def record_receipt(ctx: Context, request: RecordReceipt) -> Payment:
+    """Record money that came without a gateway, and set it against what it is for.
+
+    Raises:
+        ConflictError: if that reference was recorded before with other particulars.
+        InvalidError: if it is said to have arrived in the future.
+    """
+    if request.received_on > local_day(ctx.clock.now(), DEFAULT_ZONE):
+        raise InvalidError(
+            "Money cannot have arrived in the future.",
+            fields=[FieldError("received_on", "must not be after today")],
+        )
+    body = canonical_json(request).encode()
+    earlier = ctx.session.get(GatewayEvent, (MANUAL, request.reference))
+    if earlier is not None:
+        if earlier.body != body or earlier.payment_id is None:
+            raise ConflictError(
+                f"{request.reference} was recorded before with other particulars.",
+                code="reference_reused",
+            )
+        return lock_payment(ctx.session, earlier.payment_id)
+    asked = RequestPayment(
+        gateway=MANUAL,
+        invoice_id=request.invoice_id,
+        wallet_id=request.wallet_id,
+        credits_minor=request.credits_minor,
+    )
+    payment = open_payment(ctx, asked)
+    fact = Fact(
+        FactKind.CAPTURED,
+        provider_payment_id=request.reference,
+        amount_minor=request.amount_minor,
+        currency=payment.currency,
+    )
+    notice = Notice(request.reference, "receipt.recorded", (fact,), reference=str(payment.id))
+    keep(ctx.session, ctx, MANUAL, notice, body)
+    event = ctx.session.get_one(GatewayEvent, (MANUAL, request.reference))
+    apply_to(ctx, lock_payment(ctx.session, payment.id), [event])
+    return payment
+
+
+@command("payment.allocate", Permission.PAYMENTS_WRITE)
+def allocate_payment(ctx: Context, request: AllocatePayment) -> InvoiceAllocation:
+    """Set what is left of a payment against an invoice.
+
+    Raises:
+        PreconditionError: if less is left, or the invoice is another customer's or in another
+            currency.
+    """
+    payment = lock_payment(ctx.session, request.payment_id)
+    ctx.actor.require_customer(payment.customer_id)
+    invoice = load_invoice(ctx.session, request.invoice_id, lock=True)
+    if (invoice.customer_id, invoice.currency) != (payment.customer_id, payment.currency):
+        raise PreconditionError(
+            "A payment settles invoices of its own customer in its own currency only.",
+            code="other_party",
+        )
+    left = payment.net_minor - allocated_minor(ctx.session, payment)
+    if payment.invoice_id is None or request.amount_minor > left:
+        left = left if payment.invoice_id else 0
+        raise PreconditionError(
+            f"Of this payment {left} is left (minor units of {payment.currency}).",
+            code="more_than_left",
+            details={"left_minor": left},
+        )
+    return settle(
+        ctx.session,
+        invoice,
+        SettlementSource.PAYMENT,
+        request.amount_minor,
+        ctx.clock.now(),
+        payment=payment.id,
+    )
+
+
+@command("invoice.settle", Permission.PAYMENTS_WRITE)
+def add_settlement_line(ctx: Context, request: AddSettlementLine) -> InvoiceAllocation:
+    """Settle part of an invoice with something that is not money; a write-off needs an approver.
+
+    Raises:
+        ForbiddenError: if a debt is given up by somebody who may not approve invoices.
+        ConflictError: if that reference stands on the invoice already with another amount.
+    """
+    if request.source == "write_off":
+        ctx.actor.require(Permission.INVOICES_APPROVE)
+    invoice = load_invoice(ctx.session, request.invoice_id, lock=True)
+    ctx.actor.require_customer(invoice.customer_id)
+    reference = f"{request.source}:{request.reference}"
+    earlier = _line(ctx, request.invoice_id, reference)
+    if earlier is not None:
+        if earlier.amount_minor != request.amount_minor:
+            raise ConflictError(
+                f"{reference} stands on this invoice with another amount.", code="reference_reused"
+            )
+        return earlier
+    details = request.model_dump(
+        mode="json",
+        exclude={"invoice_id", "source", "amount_minor", "reference"},
+        exclude_none=True,
+    )
+    return settle(
+        ctx.session,
+        invoice,
+        SettlementSource(request.source),
+        request.amount_minor,
+        ctx.clock.now(),
+        reference=reference,
+        details=details,
+    )
+
+
+@command("invoice.reverse_settlement", Permission.PAYMENTS_WRITE)
+def reverse_settlement_line(ctx: Context, request: ReverseSettlementLine) -> InvoiceAllocation:
+    """Take a line back; what came from a payment or a wallet is taken back where it came from.
+
+    Raises:
+        PreconditionError: if there is no such line, or it is money.
+    """
+    invoice = load_invoice(ctx.session, request.invoice_id, lock=True)
+    ctx.actor.require_customer(invoice.customer_id)
+    line = _line(ctx, request.invoice_id, request.reference)
+    if line is None or line.payment_id is not None or line.source == SettlementSource.WALLET:
+        raise PreconditionError(
+            "Only a line that was entered by hand can be taken back; refund money instead.",
+            code="not_reversible",
+        )
+    reference = f"reversal:{request.reference}"
+    return _line(ctx, request.invoice_id, reference) or settle(
+        ctx.session,
+        invoice,
+        SettlementSource.REVERSAL,
+        -line.amount_minor,
+        ctx.clock.now(),
+        reference=reference,
+        details={"reason": request.reason},
+    )
+
+
+def _line(ctx: Context, invoice_id: UUID, reference: str) -> InvoiceAllocation | None:
+    return ctx.session.scalars(
+        select(InvoiceAllocation).filter_by(invoice_id=invoice_id, reference=reference)
+    ).one_or_none()

@@ -1,0 +1,91 @@
+"""Reading payments, within what the actor may see."""
+
+from collections.abc import Sequence
+from uuid import UUID
+
+from sqlalchemy import select
+from sqlalchemy.orm import Session
+
+from billing.access.actor import Actor
+from billing.access.roles import Permission
+from billing.errors import not_found
+from billing.invoices.tables import InvoiceAllocation
+from billing.payments.facts import PaymentStatus
+from billing.payments.tables import Payment, ProviderPayment, Refund
+
+
+def list_payments(
+    session: Session,
+    actor: Actor,
+    *,
+    status: PaymentStatus | None = None,
+    customer_id: UUID | None = None,
+    invoice_id: UUID | None = None,
+    wallet_id: UUID | None = None,
+    attention: bool | None = None,
+    limit: int = 50,
+    after: UUID | None = None,
+) -> Sequence[Payment]:
+    """Payments, newest first, one page at a time.
+
+    Args:
+        attention: only those that a person has to look at.
+        after: the id of the last payment of the page before.
+    """
+    actor.require(Permission.PAYMENTS_READ)
+    query = select(Payment).order_by(Payment.id.desc()).limit(limit)
+    if actor.customer_id is not None:
+        query = query.where(Payment.customer_id == actor.customer_id)
+    wanted = {
+        Payment.status: status,
+        Payment.customer_id: customer_id,
+        Payment.invoice_id: invoice_id,
+        Payment.wallet_id: wallet_id,
+    }
+    for column, value in wanted.items():
+        if value is not None:
+            query = query.where(column == value)
+    if attention is not None:
+        query = query.where(Payment.attention.is_not(None) == attention)
+    if after is not None:
+        query = query.where(Payment.id < after)
+    return session.scalars(query).all()
+
+
+def get_payment(session: Session, actor: Actor, payment_id: UUID) -> Payment:
+    """One payment.
+
+    Raises:
+        NotFoundError: if there is none, or it is another customer's.
+    """
+    actor.require(Permission.PAYMENTS_READ)
+    payment = session.get(Payment, payment_id)
+    if payment is None:
+        raise not_found("payment", payment_id)
+    actor.require_customer(payment.customer_id)
+    return payment
+
+
+def refunds_of(session: Session, payment: Payment) -> Sequence[Refund]:
+    """What of a payment goes or went back, oldest first."""
+    return session.scalars(
+        select(Refund).filter_by(payment_id=payment.id).order_by(Refund.id)
+    ).all()
+
+
+def provider_payments_of(session: Session, payment: Payment) -> Sequence[str]:
+    """The gateway's names of a payment's movements of money."""
+    return session.scalars(
+        select(ProviderPayment.provider_payment_id)
+        .filter_by(payment_id=payment.id)
+        .order_by(ProviderPayment.provider_payment_id)
+    ).all()
+
+
+def settlement_lines(session: Session, invoice_id: UUID) -> Sequence[InvoiceAllocation]:
+    """What settles an invoice, in the order it was entered."""
+    return session.scalars(
+        select(InvoiceAllocation)
+        .filter_by(invoice_id=invoice_id)
+        .order_by(InvoiceAllocation.recorded_at, InvoiceAllocation.id)
+    ).all()

@@ -1,0 +1,1 @@
+"""Payment gateways: one small protocol, one module each."""

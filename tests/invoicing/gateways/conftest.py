@@ -1,0 +1,151 @@
+"""A collector on a fresh database, with a local Razorpay, and debts to collect."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from datetime import UTC, date, datetime
+from itertools import count
+from typing import Any
+from uuid import UUID
+
+import pytest
+from sqlalchemy import Engine, text
+
+from billing.access.actor import SYSTEM, Actor
+from billing.clock import ManualClock
+from billing.commands import Context
+from billing.customers.tables import BillingMode
+from billing.db.engine import open_engine
+from billing.db.unit_of_work import read_only, unit_of_work
+from billing.invoices.tables import Invoice, InvoiceStatus, ReviewState
+from billing.payments.tables import Payment
+from billing.wallets.service import CreateWallet, create_wallet
+from billing.wallets.tables import Wallet
+from invoicing.collect import Collector
+from invoicing.gateways.razorpay import RazorpayGateway
+from invoicing.gateways.registry import Gateways
+from invoicing.gateways.settings import GatewaySettings
+from tests.support.factories.parties import make_account, make_supplier
+from tests.support.gateways.razorpay import (
+    KEY_ID,
+    KEY_SECRET,
+    WEBHOOK_SECRET,
+    FakeRazorpay,
+    Webhook,
+    running_razorpay,
+)
+
+_numbers = count(1)
+
+
+@dataclass
+class Till:
+    """Our side of the counter."""
+
+    engine: Engine
+    clock: ManualClock
+    collector: Collector
+    razorpay: FakeRazorpay
+    actor: Actor = field(default=SYSTEM)
+
+    def invoice(self, total_minor: int = 11800, **account: Any) -> UUID:
+        """An issued invoice of a new customer over that total, nothing paid."""
+        with unit_of_work(self.engine) as session:
+            owner = make_account(session, **account)
+            now = self.clock.now()
+            invoice = Invoice(
+                account_id=owner.id,
+                customer_id=owner.customer_id,
+                supplier_gstin="29AAACO1234F1Z5",
+                period_start=date(2026, 6, 1),
+                period_end=date(2026, 7, 1),
+                invoice_month=date(2026, 6, 1),
+                lines_hash="",
+                status=InvoiceStatus.DRAFT,
+                review_state=ReviewState.PENDING,
+                currency=owner.currency,
+                taxable_minor=0,
+                tax_minor=0,
+                total_minor=0,
+                settled_minor=0,
+                tax_decision={},
+                created_at=now,
+                updated_at=now,
+            )
+            session.add(invoice)
+            session.flush()
+            session.execute(
+                text(
+                    "INSERT INTO billing.invoice_lines (id, invoice_id, line_ref, ordinal, "
+                    "description, item_code, sac, quantity, unit, amount_minor, period_start, "
+                    "period_end, tier_breakdown) VALUES (gen_random_uuid(), :id, 'x', 1, 'x', "
+                    "'x', '998413', 1, 'x', :total, '2026-06-01', '2026-07-01', '[]')"
+                ),
+                {"id": invoice.id, "total": total_minor},
+            )
+            invoice.taxable_minor = invoice.total_minor = total_minor
+            invoice.status, invoice.review_state = InvoiceStatus.DUE, ReviewState.APPROVED
+            invoice.number = f"INV-2627-{next(_numbers):06d}"
+            invoice.issue_date = invoice.due_date = date(2026, 7, 1)
+            invoice.issued_at = now
+            return invoice.id
+
+    def wallet(self, **account: Any) -> UUID:
+        """An empty wallet of a new prepaid account."""
+        with unit_of_work(self.engine) as session:
+            owner = make_account(session, billing_mode=BillingMode.PREPAID, **account)
+            request = CreateWallet(account_id=owner.id)
+            return create_wallet(Context(session, SYSTEM, self.clock), request).id
+
+    def deliver(self, webhook: Webhook) -> bool:
+        """Hand a webhook in, as the route does; whether it was new."""
+        gateway = self.collector.gateways.get("razorpay")
+        notice = gateway.notice_of(webhook.headers, webhook.body)
+        return self.collector.receive("razorpay", notice, webhook.body)
+
+    def payment(self, payment_id: UUID) -> Payment:
+        """A payment as it is now."""
+        with read_only(self.engine) as session:
+            return session.get_one(Payment, payment_id)
+
+    def invoice_now(self, invoice_id: UUID) -> Invoice:
+        """An invoice as it is now."""
+        with read_only(self.engine) as session:
+            return session.get_one(Invoice, invoice_id)
+
+    def balance(self, wallet_id: UUID) -> int:
+        """A wallet's balance in wallet units."""
+        with read_only(self.engine) as session:
+            return session.get_one(Wallet, wallet_id).balance_units
+
+    def context(self, session: Any) -> Context:
+        """What a command runs in."""
+        return Context(session, self.actor, self.clock)
+
+
+@pytest.fixture(scope="module")
+def razorpay_server() -> Iterator[FakeRazorpay]:
+    with running_razorpay() as fake:
+        yield fake
+
+
+@pytest.fixture
+def till(database_url: str, razorpay_server: FakeRazorpay) -> Iterator[Till]:
+    """A till whose Razorpay is in a good mood."""
+    fake = razorpay_server
+    fake.hang_after_effect = fake.fail_next = 0
+    fake.outbox.clear()
+    fake.requests.clear()
+    settings = GatewaySettings(
+        razorpay_key_id=KEY_ID,
+        razorpay_key_secret=KEY_SECRET,  # type: ignore[arg-type]
+        razorpay_webhook_secret=WEBHOOK_SECRET,  # type: ignore[arg-type]
+        razorpay_address=fake.address,
+        gateway_timeout_seconds=3,
+    )
+    gateways = Gateways({"razorpay": RazorpayGateway(settings)})
+    clock = ManualClock(datetime(2026, 7, 15, 4, 30, tzinfo=UTC))
+    engine = open_engine(database_url, application="test-till", pool_size=12)
+    with unit_of_work(engine) as session:
+        make_supplier(session)
+    yield Till(engine, clock, Collector(engine, clock, gateways, settings), fake)
+    engine.dispose()

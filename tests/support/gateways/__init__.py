@@ -1,0 +1,1 @@
+"""Payment gateways as they behave: local servers for the real SDKs to talk to."""
