@@ -103,7 +103,10 @@ class SupersededEvent(Base):
     """A revision that another one replaced; the latest revision is the one not listed here."""
 
     __tablename__ = "superseded_events"
-    __table_args__ = ({"schema": "usage"},)
+    __table_args__ = (
+        Index("ix_superseded_events_superseded_by", "shard", "superseded_by"),
+        {"schema": "usage"},
+    )
 
     shard: Mapped[int] = mapped_column(Integer, primary_key=True, autoincrement=False)
     accept_seq: Mapped[int] = mapped_column(primary_key=True, autoincrement=False)

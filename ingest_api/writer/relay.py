@@ -11,6 +11,7 @@ from billing.failpoints import failpoint
 from billing.settings import Settings
 from billing.usage.batch import Position
 from billing.usage.event import microseconds
+from billing.wallets.memory import RedisMemory, read_memory
 from billing.wallets.mirror import sync_wallets
 from billing.wallets.postgres_port import PostgresPort
 from billing.wallets.redis_port import RedisPort
@@ -64,7 +65,7 @@ class Relay:
                     # also catches what was committed before we listened
                     sync_wallets(postgres, redis, self._keys)
                     failpoint("relay.before_trim")
-                    redis.trim(self._keys, self._trim_point())
+                    redis.trim(self._keys, self._trim_point(read_memory(client.info("memory"))))
                     next_sweep = monotonic() + _SWEEP_SECONDS
                 notices = list(connection.notifies(timeout=_LISTEN_SECONDS, stop_after=1))
                 if notices:
@@ -72,8 +73,13 @@ class Relay:
                     changed = {UUID(notice.payload) for notice in notices}
                     sync_wallets(postgres, redis, self._keys, sorted(changed))
 
-    def _trim_point(self) -> Position:
-        """Never beyond the cursor: the entry there proves that Redis is not an older copy."""
+    def _trim_point(self, memory: RedisMemory) -> Position:
+        """Never beyond the cursor: the entry there proves that Redis is not an older copy.
+
+        Long before new events would be refused, what PostgreSQL has gives way.
+        """
+        if memory.is_above(self._settings.redis_full_percent // 2):
+            return self._core.cursor
         keep = timedelta(minutes=self._settings.journal_keep_minutes)
         oldest_kept = microseconds(self._clock.now() - keep) // 1000
         return min(self._core.cursor, Position(max(oldest_kept, 0), 0))
