@@ -9,8 +9,6 @@ from decimal import Decimal
 from typing import Any, Self
 
 from pydantic import Field, model_validator
-from sqlalchemy import Connection, bindparam, text
-from sqlalchemy.dialects.postgresql import JSONB
 from sqlalchemy.orm import Session
 
 from billing.access.roles import Permission
@@ -25,21 +23,11 @@ from billing.usage.event import (
     microseconds,
 )
 from billing.usage.repository import EventHistory, EventRevision, get_event
-from billing.usage.storage import is_hypertable, partition_statements
 from billing.usage.tables import ShardState, SupersededEvent, UsageDebit
+from billing.usage.writing import insert_raw_event
 from billing.wallets.ledger import post_adjustment
 from billing.wallets.rate_card import load_account
 from billing.wallets.tables import LedgerAccount, LedgerKind, Wallet
-
-_RAW = text(
-    """
-    INSERT INTO usage.raw_events (occurred_at, shard, accept_seq, source, event_id, revision,
-        account_id, event_type, quantity, dimensions, vendor_cost, voided, received_at,
-        recorded_at)
-    VALUES (:occurred_at, :shard, :accept_seq, :source, :event_id, :revision, :account_id,
-        :event_type, :quantity, :dimensions, :vendor_cost, :voided, :now, :now)
-    """
-).bindparams(bindparam("dimensions", type_=JSONB))
 
 
 class ReviseEvent(Request):
@@ -119,19 +107,17 @@ def _checked_time(ctx: Context, occurred_at: datetime, wrong: list[FieldError]) 
 
 def _write(ctx: Context, history: EventHistory, accept_seq: int, values: dict[str, Any]) -> None:
     session, key, now = ctx.session, history.key, ctx.clock.now()
-    _ensure_day(session.connection(), values["occurred_at"])
-    session.execute(
-        _RAW,
-        {
-            **values,
-            "shard": key.shard,
-            "accept_seq": accept_seq,
-            "source": key.source,
-            "event_id": key.event_id,
-            "revision": history.latest.revision + 1,
-            "account_id": history.latest.account_id,
-            "now": now,
-        },
+    insert_raw_event(
+        session,
+        **values,
+        shard=key.shard,
+        accept_seq=accept_seq,
+        source=key.source,
+        event_id=key.event_id,
+        revision=history.latest.revision + 1,
+        account_id=history.latest.account_id,
+        received_at=now,
+        recorded_at=now,
     )
     session.add(
         SupersededEvent(
@@ -192,9 +178,3 @@ def _price(session: Session, before: EventRevision, values: dict[str, Any]) -> t
             code="out_of_range",
             fields=[FieldError("quantity", "costs more than a wallet can hold")],
         ) from None
-
-
-def _ensure_day(connection: Connection, occurred_at: datetime) -> None:
-    if not is_hypertable(connection):
-        for statement in partition_statements([occurred_at.date()]):
-            connection.execute(text(statement))
