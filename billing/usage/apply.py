@@ -4,8 +4,10 @@ Either all of it happens or nothing: keys, raw events, per-event debits, the led
 what was refused, and the cursor that says how far the stream has been applied. Because the cursor
 moves in the same transaction, no entry is applied twice, and none is passed over.
 
-Everything is set-based. The rows travel as bytes from the intake into COPY; SQL decides which of
-them are new (`incoming.verdict`):
+Everything is set-based, and the rows travel as bytes from the intake into COPY. A batch is first
+taken for what it nearly always is, all new, and copied straight into its tables (`direct.py`). If
+the database refuses that, nothing has happened, and the batch goes by way of a stage, where SQL
+decides which rows are new (`incoming.verdict`):
 
 * `new`: the key is unknown; the event gets the next `accept_seq`;
 * `replay`: the key came from this very entry; nothing happens;
@@ -14,9 +16,11 @@ them are new (`incoming.verdict`):
 * `conflict`: the key is known with another body: kept for people, and the debit given back.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import date, datetime
+from enum import Enum, auto
 from typing import Any
+from uuid import UUID
 
 import psycopg
 from psycopg import Connection
@@ -32,7 +36,8 @@ from billing.usage.batch import (
     Position,
 )
 from billing.usage.days import KnownDays
-from billing.usage.posting import UnknownWalletError, post_debits
+from billing.usage.direct import NotDirectError, copy_new, cut
+from billing.usage.posting import UnknownWalletError, post_debits, staged_amounts
 from billing.usage.refused import quarantine, record_refused
 from billing.usage.row import COLUMNS, COPY_HEAD, COPY_TAIL
 
@@ -137,6 +142,18 @@ _POISON = (
 )
 """Errors that lie in the data: they come back however often the batch is tried."""
 
+_NOT_ALL_NEW = (*_POISON, NotDirectError, psycopg.errors.DeadlockDetected)
+"""How a batch shows that it is not to be copied as it stands."""
+
+
+class _Way(Enum):
+    """How the rows get into their tables."""
+
+    DIRECT = auto()
+    STAGED = auto()
+    CAREFUL = auto()
+    """Staged, and looking for the rows that are at fault, by halves within savepoints."""
+
 
 def prepare_connection(connection: Connection[Any]) -> None:
     """Give a connection the temporary tables and the settings that `apply_batch` works with."""
@@ -160,15 +177,20 @@ def apply_batch(
         KeyRaceError: if another shard took one of the keys at the same moment.
     """
     try:
-        return _attempt(connection, batch, now, days, careful=False)
+        return _attempt(connection, batch, now, days, _Way.DIRECT)
+    except _NOT_ALL_NEW:
+        days.forget_all()  # one that was archived meanwhile refuses its rows like bad data
+    try:
+        return _attempt(connection, batch, now, days, _Way.STAGED)
     except _POISON:
-        return _attempt(connection, batch, now, days, careful=True)
+        days.forget_all()
+        return _attempt(connection, batch, now, days, _Way.CAREFUL)
 
 
 def _attempt(
-    connection: Connection[Any], batch: Batch, now: datetime, days: KnownDays, *, careful: bool
+    connection: Connection[Any], batch: Batch, now: datetime, days: KnownDays, way: _Way
 ) -> Applied:
-    work = _Work(connection, batch, now, days, careful=careful)
+    work = _Work(connection, batch, now, days, way)
     try:
         with connection.transaction():
             applied = work.run()
@@ -181,23 +203,12 @@ def _attempt(
 
 
 class _Work:
-    """One run of `apply_batch`.
-
-    Args:
-        careful: look for the rows that are at fault, by halves within savepoints. The savepoints
-            cost time, so the first run goes without.
-    """
+    """One run of `apply_batch`."""
 
     def __init__(
-        self,
-        connection: Connection[Any],
-        batch: Batch,
-        now: datetime,
-        days: KnownDays,
-        *,
-        careful: bool,
+        self, connection: Connection[Any], batch: Batch, now: datetime, days: KnownDays, way: _Way
     ) -> None:
-        self.careful = careful
+        self.way = way
         self.connection = connection
         self.batch = batch
         self.now = now
@@ -217,10 +228,8 @@ class _Work:
         for entry in batch.entries:
             if entry.broken is not None:
                 self.set_aside(entry, entry.broken)
-        if readable and self.careful:
-            self.post(readable)
-        elif readable:
-            self.post_together(readable)
+        if readable:
+            self.post_readable(readable)
         cursor = batch.entries[-1].position if batch.entries else batch.after
         self.connection.execute(_ADVANCE, [*cursor, self.accept_seq, batch.shard])
         self.announce(cursor)
@@ -231,6 +240,21 @@ class _Work:
             tuple(self.compensations),
             frozenset(self.exceptional),
         )
+
+    def post_readable(self, entries: Sequence[JournalEntry]) -> None:
+        match self.way:
+            case _Way.DIRECT:
+                self.post_directly(entries)
+            case _Way.STAGED:
+                self.post_together(entries)
+            case _Way.CAREFUL:
+                self.post(entries)
+
+    def post_directly(self, entries: Sequence[JournalEntry]) -> None:
+        pieces = cut(self.batch, entries, self.accept_seq + 1, self.now)
+        self.days.ensure(self.connection, pieces.utc_days)
+        copy_new(self.connection, pieces)
+        self.finish_new(pieces.events, pieces.amounts)
 
     def post(self, entries: Sequence[JournalEntry]) -> None:
         """Post entries; if the data of one row is at fault, halve until that row stands alone."""
@@ -266,7 +290,7 @@ class _Work:
             "epoch": self.batch.epoch,
             "now": self.now,
         }
-        if self.careful:
+        if self.way is _Way.CAREFUL:
             connection.execute("TRUNCATE pg_temp.stage, pg_temp.incoming")
         with connection.cursor() as cursor:
             with cursor.copy(f"COPY pg_temp.stage ({_NAMES}) FROM STDIN (FORMAT BINARY)") as copy:
@@ -290,12 +314,13 @@ class _Work:
             raise KeyRaceError("another shard took a key of this batch")
         failpoint("writer.after_keys")
         connection.execute(_RAW, scope)
-        if connection.execute(_DEBITS, scope).rowcount:
-            post_debits(
-                connection,
-                reference=f"usage:{self.batch.shard}:{self.accept_seq + 1}",
-                now=self.now,
-            )
+        debits = connection.execute(_DEBITS, scope).rowcount
+        self.finish_new(new, staged_amounts(connection) if debits else {})
+
+    def finish_new(self, new: int, amounts: Mapping[UUID, int]) -> None:
+        if amounts:
+            reference = f"usage:{self.batch.shard}:{self.accept_seq + 1}"
+            post_debits(self.connection, amounts, reference=reference, now=self.now)
         failpoint("writer.after_ledger")
         self.accept_seq += new
         self.new += new

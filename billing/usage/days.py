@@ -42,3 +42,8 @@ class KnownDays:
     def forget_new(self) -> None:
         """The transaction came to nothing."""
         self._new.clear()
+
+    def forget_all(self) -> None:
+        """Any of them may be gone: archiving drops days."""
+        self._known.clear()
+        self._new.clear()

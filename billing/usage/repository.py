@@ -11,7 +11,7 @@ from sqlalchemy.orm import Session
 
 from billing.access.actor import Actor
 from billing.customers.tables import Account
-from billing.errors import NotFoundError
+from billing.errors import NotFoundError, PreconditionError
 from billing.usage.tables import EventKey
 
 _REVISIONS = text(
@@ -28,11 +28,11 @@ _REVISIONS = text(
         )
         FROM chain c WHERE c.superseded_by IS NOT NULL
     )
-    SELECT e.revision, e.accept_seq, e.account_id, e.event_type, e.occurred_at, e.quantity,
+    SELECT e.revision, c.accept_seq, e.account_id, e.event_type, e.occurred_at, e.quantity,
         e.dimensions, e.vendor_cost, e.voided, e.received_at, e.recorded_at,
         d.wallet_id, d.amount_units, d.rate_id
     FROM chain c
-    JOIN usage.raw_events e ON e.shard = :shard AND e.accept_seq = c.accept_seq
+    LEFT JOIN usage.raw_events e ON e.shard = :shard AND e.accept_seq = c.accept_seq
     LEFT JOIN usage.usage_debits d ON d.shard = :shard AND d.accept_seq = c.accept_seq
     ORDER BY e.revision
     """
@@ -79,11 +79,18 @@ def get_event(session: Session, actor: Actor, source: str, event_id: str) -> Eve
 
     Raises:
         NotFoundError: if it was never taken in, or belongs to another customer.
+        PreconditionError: if a revision of it is in an archive alone; code `archived`.
     """
     key = session.get(EventKey, (source, event_id))
     if key is None:
         raise NotFoundError(f"There is no event {source}/{event_id}.")
     account = session.get_one(Account, key.account_id)
     actor.require_customer(account.customer_id)
-    rows = session.execute(_REVISIONS, {"shard": key.shard, "first": key.accept_seq})
+    rows = session.execute(_REVISIONS, {"shard": key.shard, "first": key.accept_seq}).all()
+    if any(row.revision is None for row in rows):
+        raise PreconditionError(
+            f"The event {source}/{event_id} of {key.occurred_at:%Y-%m-%d} is archived. An operator "
+            "can bring its month back: billing events restore.",
+            code="archived",
+        )
     return EventHistory(key, account, [EventRevision(**row._asdict()) for row in rows])

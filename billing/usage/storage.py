@@ -5,7 +5,9 @@ partitions, made ahead by `ensure_days`. Everything above sees one table.
 """
 
 from collections.abc import Iterable
+from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
+from decimal import Decimal
 
 from sqlalchemy import Connection, text
 
@@ -94,3 +96,88 @@ def partition_statements(days: Iterable[date]) -> list[str]:
             """
         )
     return statements
+
+
+@dataclass(frozen=True, slots=True)
+class StoredDay:
+    """What the event table holds of one UTC day and shard."""
+
+    day: date
+    shard: int
+    rows: int
+    first_revisions: int
+    quantity: Decimal
+    vendor_cost: Decimal
+
+
+def bounds_of_day(day: date) -> tuple[datetime, datetime]:
+    """The first instant of a UTC day, and that of the next."""
+    start = datetime(day.year, day.month, day.day, tzinfo=UTC)
+    return start, start + timedelta(days=1)
+
+
+def stored_days(connection: Connection, first: date, end: date) -> list[StoredDay]:
+    """What is stored of the UTC days from `first` (in) to `end` (out)."""
+    rows = connection.execute(
+        text(
+            """
+            SELECT (occurred_at AT TIME ZONE 'UTC')::date AS day, shard, count(*) AS rows,
+                count(*) FILTER (WHERE revision = 1) AS first_revisions,
+                sum(quantity)::numeric(38, 6) AS quantity,
+                coalesce(sum(vendor_cost), 0)::numeric(38, 6) AS vendor_cost
+            FROM usage.raw_events WHERE occurred_at >= :start AND occurred_at < :end
+            GROUP BY 1, 2 ORDER BY 1, 2
+            """
+        ),
+        {"start": bounds_of_day(first)[0], "end": bounds_of_day(end)[0]},
+    ).mappings()
+    return [StoredDay(**row) for row in rows]
+
+
+def _tables_of_day(connection: Connection, day: date) -> list[str]:
+    """The partition or the chunks that hold a UTC day."""
+    if not is_hypertable(connection):
+        name = f"usage.raw_events_{day:%Y%m%d}"
+        exists = connection.scalar(text("SELECT to_regclass(:name)"), {"name": name})
+        return [name] if exists else []
+    start, end = bounds_of_day(day)
+    chunks = connection.scalars(
+        text(
+            "SELECT show_chunks('usage.raw_events', older_than => CAST(:end AS timestamptz), "
+            "newer_than => CAST(:start AS timestamptz))::text"
+        ),
+        {"start": start, "end": end},
+    )
+    return [str(chunk) for chunk in chunks]
+
+
+def close_day(connection: Connection, day: date) -> None:
+    """Keep writers out of a UTC day until the transaction ends; readers go on."""
+    for table in _tables_of_day(connection, day):
+        connection.execute(text(f"LOCK TABLE {table} IN SHARE MODE"))
+
+
+def drop_day(connection: Connection, day: date) -> None:
+    """Remove the events of a UTC day with the table they are in; takes no time however many.
+
+    The day comes back, empty, when an event of it arrives.
+    """
+    if is_hypertable(connection):
+        start, end = bounds_of_day(day)
+        connection.execute(
+            text(
+                "SELECT drop_chunks('usage.raw_events', older_than => CAST(:end AS timestamptz), "
+                "newer_than => CAST(:start AS timestamptz))"
+            ),
+            {"start": start, "end": end},
+        ).all()
+        return
+    for table in _tables_of_day(connection, day):
+        connection.execute(text(f"DROP TABLE {table}"))
+
+
+def make_day(connection: Connection, day: date) -> None:
+    """Let events of a UTC day in."""
+    if not is_hypertable(connection):
+        for statement in partition_statements([day]):
+            connection.execute(text(statement))
