@@ -3,6 +3,7 @@
 import billing.access.tables
 import billing.catalog.tables
 import billing.customers.tables
+import billing.documents.tables
 import billing.fx.tables
 import billing.invoices.tables
 import billing.payments.tables

@@ -48,6 +48,7 @@ class LedgerKind(StrEnum):
     CORRECTION = "correction"
     INVOICE = "invoice"
     REFUND = "refund"
+    CREDIT_NOTE = "credit_note"
 
 
 class Wallet(Base):

@@ -1,0 +1,1 @@
+"""Documents beside the invoice: credit notes, receipt vouchers, refund vouchers."""
