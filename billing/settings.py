@@ -37,8 +37,6 @@ class Settings(BaseSettings):
     """Whether an event that only Redis has may be answered (202) while PostgreSQL is away."""
     journal_after_ms: int = Field(default=60, ge=0)
     """How long such an answer waits for PostgreSQL, once that is known to be away."""
-    journal_most_entries: int = Field(default=2_000_000, ge=1)
-    """Entries of a journal that PostgreSQL does not have yet; above it, events are sent away."""
     journal_keep_minutes: int = Field(default=10, ge=1)
     """How long applied entries stay in the journal, for PostgreSQL restored to a backup."""
     stale_seconds: float = Field(default=600.0, ge=0)
@@ -60,6 +58,9 @@ class Settings(BaseSettings):
     """Entries of a shard's journal above which new events are refused."""
     redis_full_percent: int = Field(default=80, ge=1, le=100)
     """Part of Redis' `maxmemory` (or of half the machine) above which new events are refused."""
+    most_live_connections: int = Field(default=500, ge=1)
+    """Connections of the live view in one process."""
+    live_heartbeat_seconds: float = Field(default=15.0, gt=0)
     metrics_host: str = "127.0.0.1"
     """Where `/metrics` is served, to whoever can reach it."""
     api_metrics_port: int | None = None

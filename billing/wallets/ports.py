@@ -229,10 +229,6 @@ class IntakeRedis(Protocol):
         """Admit a batch of one shard; None if fenced."""
         ...
 
-    async def journal(self, keys: ShardKeys) -> tuple[int, Position]:
-        """How many entries were ever added to the stream, and the last one's place."""
-        ...
-
 
 class IntakePostgres(Protocol):
     """PostgreSQL, for the intake; what it announces comes by the shard's mark."""

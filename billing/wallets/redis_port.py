@@ -7,10 +7,10 @@ from uuid import UUID
 
 from redis import Redis
 from redis.asyncio import Redis as AsyncRedis
-from redis.exceptions import RedisError, ResponseError
+from redis.exceptions import RedisError
 
 from billing.failpoints import failpoint
-from billing.usage.batch import START, Compensation, JournalEntry, Position
+from billing.usage.batch import Compensation, JournalEntry, Position
 from billing.usage.hash import key_digest
 from billing.wallets.journal import (
     Admission,
@@ -183,14 +183,6 @@ class AsyncRedisPort:
             answer = await ADMIT.call_async(self._redis, names, args)
         failpoint("api.after_admit")
         return read_answer(answer)
-
-    async def journal(self, keys: ShardKeys) -> tuple[int, Position]:
-        """How many entries were ever added to the stream, and the last one's place."""
-        try:
-            found: Any = await self._redis.xinfo_stream(keys.stream)
-        except ResponseError:  # there is no stream yet
-            return 0, START
-        return found["entries-added"], Position.parse(found["last-generated-id"].decode())
 
 
 def _not_fenced(answer: list[Any]) -> None:

@@ -1,7 +1,17 @@
-"""From a checked event to an answer: one call of Redis, then waiting until PostgreSQL has it."""
+"""From a checked event to an answer: admission by Redis or PostgreSQL, and waiting for the books.
+
+Three ways, by the state of the shard:
+
+* open: one call of Redis, then waiting until PostgreSQL has it (`ledger`);
+* open, and PostgreSQL is away: the same, answered from the journal where that is allowed;
+* direct, since Redis is away: one transaction of PostgreSQL.
+
+What is not known after a failure is tried again, by whichever way is open then: an event counts
+once under its id, however often it is admitted.
+"""
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
@@ -9,20 +19,17 @@ from typing import Final
 
 import structlog
 from psycopg.errors import Error as PostgresError
-from redis.asyncio import Redis
 from redis.exceptions import RedisError
-from sqlalchemy import Engine, text
 from sqlalchemy.exc import SQLAlchemyError
 
 from billing.clock import Clock
 from billing.failpoints import failpoint
-from billing.usage.batch import START, Position
-from billing.wallets.journal import Admission, admit_call, read_answer
+from billing.usage.batch import START, CursorMovedError, JournalEntry, Position
+from billing.wallets.journal import Admission
 from billing.wallets.keys import ShardKeys
-from billing.wallets.scripts import ADMIT
+from billing.wallets.ports import IntakePostgres, IntakeRedis, NotDirectError
 from ingest_api.intake.gather import Gather
-from ingest_api.intake.listener import Listener
-from ingest_api.intake.watermark import UnknownOutcomeError
+from ingest_api.intake.watermark import PostgresAwayError, ShardMark, UnknownOutcomeError
 
 logger = structlog.get_logger(__name__)
 
@@ -36,15 +43,16 @@ _TRY_AGAIN_SECONDS: Final = 0.05
 _WALLET_SECONDS: Final = 1.0
 """How long a wallet that Redis does not know may be on its way there."""
 
-_KEYS = text(
-    """
-    SELECT source, event_id, body_hash, shard, epoch, stream_ms, stream_seq, received_at
-    FROM usage.event_key
-    WHERE (source, event_id) IN (
-        SELECT * FROM unnest(CAST(:sources AS text[]), CAST(:ids AS text[]))
-    )
-    """
+_UNKNOWN: Final = (
+    RedisError,
+    PostgresError,
+    SQLAlchemyError,
+    OSError,
+    TimeoutError,
+    UnknownOutcomeError,
+    CursorMovedError,
 )
+"""After these, nobody knows what became of the events."""
 
 
 class Status(StrEnum):
@@ -56,6 +64,15 @@ class Status(StrEnum):
     REJECTED = "rejected"
     UNAVAILABLE = "unavailable"
     """Not known: send it again with the same id."""
+
+
+class Durability(StrEnum):
+    """Where an event is that was answered."""
+
+    LEDGER = "ledger"
+    """In PostgreSQL."""
+    JOURNAL = "journal"
+    """In the journal in Redis; it gets into PostgreSQL when that is back."""
 
 
 @dataclass(slots=True)
@@ -74,35 +91,61 @@ class Outcome:
     status: Status
     accepted_at: datetime | None = None
     code: str | None = None
+    durability: Durability = Durability.LEDGER
+    """Of an accepted event or a duplicate."""
 
 
 @dataclass(slots=True)
 class _Letter:
-    """What Redis said of one event."""
+    """What was said of one event when it was admitted, in the letters of admit.lua."""
 
     letter: str
     epoch: int
     received_at: datetime
     position: Position | None
+    plain: bool = True
+    """Of direct mode: whether the whole call was simply new."""
 
 
 UNAVAILABLE: Final = Outcome(Status.UNAVAILABLE, code="try_again")
 
 
 class ShardIntake:
-    """Takes in events of one shard."""
+    """Takes in events of one shard.
+
+    Args:
+        look_now: asks for the shard's row to be read.
+        journal_answers: whether events may be answered that only the journal has.
+        direct_after: seconds after which direct mode is asked for, if no writer is there to do so.
+    """
 
     def __init__(
-        self, shard: int, redis: "Redis", listener: Listener, engine: Engine, clock: Clock
+        self,
+        shard: int,
+        redis: IntakeRedis,
+        postgres: IntakePostgres,
+        mark: ShardMark,
+        clock: Clock,
+        *,
+        look_now: Callable[[], None] = lambda: None,
+        journal_answers: bool = False,
+        direct_after: float = 6.0,
     ) -> None:
         self._shard = shard
         self._redis = redis
-        self._listener = listener
-        self._mark = listener.marks[shard]
-        self._engine = engine
+        self._postgres = postgres
+        self._mark = mark
         self._clock = clock
+        self._look_now = look_now
+        self._journal_answers = journal_answers
+        self._direct_after = direct_after
+        self._redis_away_since: float | None = None
         self._gather: Gather[Admission, _Letter] = Gather(self._admit, MOST_PER_CALL)
+        self._gather_direct: Gather[Admission, _Letter] = Gather(
+            self._admit_directly, MOST_PER_CALL
+        )
         self._in_flight = 0
+        mark.when_direct = lambda: self._gather.abandon(UnknownOutcomeError())
 
     async def take(self, events: Sequence[Named]) -> list[Outcome]:
         """What becomes of these events, in their order; answered when it is durable."""
@@ -115,13 +158,39 @@ class ShardIntake:
             self._in_flight -= len(events)
 
     async def _take(self, events: Sequence[Named]) -> list[Outcome]:
-        deadline = asyncio.get_running_loop().time() + ANSWER_SECONDS
-        try:
-            async with asyncio.timeout_at(deadline):
-                letters = await self._letters([event.admission for event in events])
-        except (RedisError, OSError, TimeoutError, UnknownOutcomeError) as error:
-            logger.warning("not admitted", shard=self._shard, reason=repr(error))
-            return [UNAVAILABLE] * len(events)
+        loop = asyncio.get_running_loop()
+        deadline = loop.time() + ANSWER_SECONDS
+        while True:
+            try:
+                return await self._attempt(events, deadline)
+            except _UNKNOWN as error:
+                if loop.time() + _TRY_AGAIN_SECONDS >= deadline:
+                    logger.warning("not admitted", shard=self._shard, reason=repr(error))
+                    return [UNAVAILABLE] * len(events)
+                await self._consider(error)
+            self._look_now()
+            await asyncio.sleep(_TRY_AGAIN_SECONDS)
+
+    async def _consider(self, error: Exception) -> None:
+        """Ask for direct mode when Redis has been away for long and no writer is there."""
+        now = asyncio.get_running_loop().time()
+        if not isinstance(error, RedisError) or self._mark.is_away:
+            return
+        if self._redis_away_since is None:
+            self._redis_away_since = now
+        elif now - self._redis_away_since > self._direct_after and self._mark.mode is not None:
+            self._redis_away_since = now
+            try:
+                await self._postgres.enter_direct_unwatched(self._shard, self._mark.epoch)
+            except _UNKNOWN as further:
+                logger.warning("no direct mode", shard=self._shard, reason=repr(further))
+
+    async def _attempt(self, events: Sequence[Named], deadline: float) -> list[Outcome]:
+        is_direct = self._mark.is_direct
+        async with asyncio.timeout_at(deadline):
+            letters = await self._letters(
+                [event.admission for event in events], is_direct=is_direct
+            )
         outcomes = [_outcome(one) for one in letters]
         waited = {one.position for one in letters if one.position not in {None, START}}
         if not waited:
@@ -129,12 +198,18 @@ class ShardIntake:
         epoch = letters[0].epoch
         failpoint("api.before_watermark")
         try:
-            # the entry of a duplicate must be durable as well
-            last = max(position for position in waited if position is not None)
-            await self._mark.wait(epoch, last, deadline - asyncio.get_running_loop().time())
-            if any(self._mark.needs_check(one) for one in waited if one is not None):
+            if not is_direct:
+                # the entry of a duplicate must be durable as well
+                last = max(position for position in waited if position is not None)
+                left = deadline - asyncio.get_running_loop().time()
+                await self._mark.wait(epoch, last, left, or_journal=self._journal_answers)
+            if self._needs_check(letters, is_direct=is_direct):
                 await self._check(epoch, events, letters, outcomes)
-        except (UnknownOutcomeError, SQLAlchemyError, PostgresError) as error:
+        except PostgresAwayError:
+            return self._by_journal(letters, outcomes)
+        except UnknownOutcomeError as error:
+            if epoch != self._mark.epoch:
+                raise
             logger.warning("not confirmed", shard=self._shard, reason=repr(error))
             return [
                 outcome if one.position is None else UNAVAILABLE
@@ -142,8 +217,27 @@ class ShardIntake:
             ]
         return outcomes
 
-    async def _letters(self, admissions: list[Admission]) -> list[_Letter]:
-        """Redis' answers; a wallet that was opened just now may still be on its way there."""
+    def _needs_check(self, letters: Sequence[_Letter], *, is_direct: bool) -> bool:
+        if is_direct:
+            return not all(one.plain for one in letters)
+        needs_check = self._mark.needs_check
+        return any(one.position is not None and needs_check(one.position) for one in letters)
+
+    def _by_journal(self, letters: Sequence[_Letter], outcomes: Sequence[Outcome]) -> list[Outcome]:
+        """PostgreSQL is away: what is not known to be there is in the journal."""
+        mark = self._mark
+        return [
+            outcome
+            if one.position is None
+            or (one.position <= mark.position and not mark.needs_check(one.position))
+            else Outcome(outcome.status, outcome.accepted_at, durability=Durability.JOURNAL)
+            for outcome, one in zip(outcomes, letters, strict=True)
+        ]
+
+    async def _letters(self, admissions: list[Admission], *, is_direct: bool) -> list[_Letter]:
+        """The answers to admission; a wallet that is new may still be on its way to Redis."""
+        if is_direct:
+            return list(await self._gather_direct.ask(admissions))
         letters = list(await self._gather.ask(admissions))
         loop = asyncio.get_running_loop()
         give_up = loop.time() + _WALLET_SECONDS
@@ -158,7 +252,7 @@ class ShardIntake:
         return letters
 
     async def _admit(self, admissions: list[Admission]) -> list[_Letter]:
-        """One call; behind a fence, wait for the new epoch."""
+        """One call of Redis; behind a fence, wait for the new epoch."""
         loop = asyncio.get_running_loop()
         give_up = loop.time() + ANSWER_SECONDS
         while True:
@@ -166,13 +260,14 @@ class ShardIntake:
             received_at = self._clock.now()
             admitted = None
             if epoch:
-                keys, args = admit_call(ShardKeys(self._shard, epoch), admissions, received_at)
-                admitted = read_answer(await self._call(keys, args))
+                keys = ShardKeys(self._shard, epoch)
+                admitted = await self._redis.admit(keys, admissions, received_at)
+                self._redis_away_since = None
             if admitted is not None:
                 break
-            if loop.time() > give_up:
+            if loop.time() > give_up or self._mark.is_direct:
                 raise UnknownOutcomeError
-            self._listener.look_now()
+            self._look_now()
             await asyncio.sleep(_TRY_AGAIN_SECONDS)
         marks = iter(admitted.marks)
         letters = []
@@ -185,18 +280,30 @@ class ShardIntake:
             letters.append(_Letter(letter, epoch, first_at, position if letter in "ads" else None))
         return letters
 
-    async def _call(self, keys: list[str], args: list[object]) -> list[object]:
-        """Call the script; a connection that broke while idle is worth a second try.
-
-        The second try is safe: what the first one may have admitted is then a duplicate.
-        """
-        failpoint("api.before_admit")
-        try:
-            answer: list[object] = await ADMIT.call_async(self._redis, keys, args)
-        except (RedisError, OSError):
-            answer = await ADMIT.call_async(self._redis, keys, args)
-        failpoint("api.after_admit")
-        return answer
+    async def _admit_directly(self, admissions: list[Admission]) -> list[_Letter]:
+        """One transaction of PostgreSQL; which events it knew already is looked up afterwards."""
+        epoch = self._mark.epoch
+        if not self._mark.is_direct:
+            raise NotDirectError(f"shard {self._shard} left direct mode")
+        received_at = self._clock.now()
+        seen: dict[bytes, bytes] = {}
+        said, rows = [], []
+        for one in admissions:
+            before = seen.get(one.digest)
+            if before is None:
+                seen[one.digest] = one.body_hash
+                rows.append(one.row)
+                said.append("a")
+            else:
+                said.append("s" if before == one.body_hash else "c")
+        entry = JournalEntry(START, received_at, len(rows), b"".join(rows))
+        failpoint("api.before_direct")
+        applied = await self._postgres.apply_direct(self._shard, epoch, entry)
+        failpoint("api.after_direct")
+        place, plain = applied.cursor, not applied.exceptional
+        return [
+            _Letter(one, epoch, received_at, None if one == "c" else place, plain) for one in said
+        ]
 
     async def _check(
         self,
@@ -211,40 +318,20 @@ class ShardIntake:
         entry aside.
         """
         indices = [index for index, one in enumerate(letters) if one.letter in "ads"]
-        known = await asyncio.to_thread(self._known, [events[index] for index in indices])
+        known = await self._postgres.known(
+            [(events[index].source, events[index].event_id) for index in indices]
+        )
         for index in indices:
             event, letter = events[index], letters[index]
             found = known.get((event.source, event.event_id))
             if found is None:
                 outcomes[index] = Outcome(Status.REJECTED, code="quarantined")
-                continue
-            body_hash, entry, received_at = found
-            if body_hash != event.admission.body_hash:
+            elif found.body_hash != event.admission.body_hash:
                 outcomes[index] = Outcome(Status.CONFLICT, code="event_conflict")
-            elif letter.letter == "a" and entry == (self._shard, epoch, letter.position):
-                outcomes[index] = Outcome(Status.ACCEPTED, received_at)
+            elif letter.letter == "a" and found[1:4] == (self._shard, epoch, letter.position):
+                outcomes[index] = Outcome(Status.ACCEPTED, found.received_at)
             else:
-                outcomes[index] = Outcome(Status.DUPLICATE, received_at)
-
-    def _known(
-        self, events: Sequence[Named]
-    ) -> dict[tuple[str, str], tuple[bytes, tuple[int, int, Position], datetime]]:
-        with self._engine.connect() as connection:
-            rows = connection.execute(
-                _KEYS,
-                {
-                    "sources": [event.source for event in events],
-                    "ids": [event.event_id for event in events],
-                },
-            )
-            return {
-                (row.source, row.event_id): (
-                    bytes(row.body_hash),
-                    (row.shard, row.epoch, Position(row.stream_ms, row.stream_seq)),
-                    row.received_at,
-                )
-                for row in rows
-            }
+                outcomes[index] = Outcome(Status.DUPLICATE, found.received_at)
 
 
 def _outcome(one: _Letter) -> Outcome:

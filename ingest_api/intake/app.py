@@ -18,6 +18,7 @@ from billing.clock import Clock, SystemClock
 from billing.db.engine import open_engine
 from billing.errors import BillingError, UnavailableError
 from billing.settings import Settings
+from billing.wallets.redis_port import AsyncRedisPort
 from ingest_api.intake import http
 from ingest_api.intake.admission import ShardIntake
 from ingest_api.intake.authorizations import Authorizations, WalletReader
@@ -25,6 +26,7 @@ from ingest_api.intake.conflicts import ConflictLog
 from ingest_api.intake.directory import Directory
 from ingest_api.intake.events import Events
 from ingest_api.intake.listener import Listener
+from ingest_api.intake.postgres import IntakeDatabase
 from ingest_api.intake.pressure import Pressure
 from ingest_api.limits.limiter import Limiter
 from ingest_api.limits.requests import RequestLimits
@@ -50,6 +52,7 @@ class Intake:
         self._engine: Engine | None = None
         self._redis: Redis | None = None
         self._listener: Listener | None = None
+        self._databases: list[IntakeDatabase] = []
         self._limiter: Limiter | None = None
         self._request_limits: RequestLimits | None = None
 
@@ -97,17 +100,21 @@ class Intake:
             retry=Retry(NoBackoff(), 0),
         )
         directory = Directory(engine, settings, self._clock)
+        shards = range(settings.shard_count)
         self._limiter = limiter = Limiter(settings, lambda what: LIMITED.labels(what.value).inc())
         self._request_limits = RequestLimits(limiter, directory, settings)
-        self._listener = listener = Listener(database_url, settings.shard_count, directory.forget)
+        self._listener = listener = Listener(
+            database_url, settings.shard_count, directory.forget, settings.journal_after_ms / 1000
+        )
+        directory.is_away = lambda: listener.is_away
         listener.start()
-        shards = range(settings.shard_count)
+        self._databases = [IntakeDatabase(engine, settings, self._clock) for _ in shards]
         self._pressure = pressure = Pressure(settings, redis, listener.marks, self._clock)
         pressure.start()
         self._conflicts = conflicts = ConflictLog(engine, self._clock)
         self._events = Events(
             directory,
-            [ShardIntake(shard, redis, listener, engine, self._clock) for shard in shards],
+            [self._shard(shard, redis, listener) for shard in shards],
             self._clock,
             limiter,
             conflicts,
@@ -118,6 +125,18 @@ class Intake:
             [WalletReader(shard, redis, listener, engine) for shard in shards],
             self._clock,
             limiter,
+        )
+
+    def _shard(self, shard: int, redis: "Redis", listener: Listener) -> ShardIntake:
+        return ShardIntake(
+            shard,
+            AsyncRedisPort(redis),
+            self._databases[shard],
+            listener.marks[shard],
+            self._clock,
+            look_now=listener.look_now,
+            journal_answers=self._settings.journal_answers,
+            direct_after=2 * self._settings.direct_after_seconds,
         )
 
     async def stop(self) -> None:
@@ -132,6 +151,8 @@ class Intake:
             await self._redis.aclose()
         if self._limiter is not None:
             await self._limiter.close()
+        for database in self._databases:
+            await database.close()
         if self._engine is not None:
             await asyncio.to_thread(self._engine.dispose)
 

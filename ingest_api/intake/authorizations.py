@@ -97,6 +97,7 @@ class WalletReader:
         self._shard = shard
         self._redis = redis
         self._listener = listener
+        self._mark = listener.marks[shard]
         self._engine = engine
         self._gather: Gather[UUID, Funds | None] = Gather(self._read, _MOST_PER_CALL)
 
@@ -107,7 +108,7 @@ class WalletReader:
             UnavailableError: if neither store can be asked.
         """
         try:
-            found = (await self._gather.ask([wallet_id]))[0]
+            found = None if self._mark.is_direct else (await self._gather.ask([wallet_id]))[0]
         except (RedisError, OSError) as error:
             logger.warning("wallets not read", shard=self._shard, reason=repr(error))
         else:
@@ -116,7 +117,7 @@ class WalletReader:
         return await run_in_threadpool(self._from_postgres, wallet_id)
 
     async def _read(self, wallets: list[UUID]) -> Sequence[Funds | None]:
-        keys = ShardKeys(self._shard, self._listener.marks[self._shard].epoch)
+        keys = ShardKeys(self._shard, self._mark.epoch)
         names = [keys.epoch_key, *(keys.wallet(wallet) for wallet in wallets)]
         answer = await READ.call_async(self._redis, names, [keys.epoch])
         if answer[0] == FENCED:

@@ -18,17 +18,13 @@ from billing.access.actor import Actor
 from billing.access.service import authenticate
 from billing.clock import Clock
 from billing.db.unit_of_work import read_only
-from billing.errors import UnauthenticatedError
+from billing.errors import UnauthenticatedError, UnavailableError
 from billing.settings import Settings
 from billing.wallets.rate_card import AliasRange, BillableAccount, load_account, load_aliases
 
 _FRESH_SECONDS: Final = 30.0
 _MISSING_SECONDS: Final = 1.0
-_STALE_SECONDS: Final = 600.0
-"""How long what was read is used while PostgreSQL is away: authorisations go on from Redis."""
-
 _KEY_SECONDS: Final = 5.0
-_STALE_KEY_SECONDS: Final = 60.0
 
 _PATIENCE_SECONDS: Final = 1.0
 """How long a fresh reading is waited for when there is an older one."""
@@ -51,10 +47,14 @@ class Shelf(Generic[T]):
     Args:
         seconds: how long a thing is fresh.
         stale_seconds: how long it is used when it cannot be read again.
+        is_away: whether there is no use in trying.
     """
 
-    def __init__(self, engine: Engine, seconds: float, stale_seconds: float) -> None:
+    def __init__(
+        self, engine: Engine, seconds: float, stale_seconds: float, is_away: Callable[[], bool]
+    ) -> None:
         self._engine = engine
+        self._is_away = is_away
         self._seconds = seconds
         self._stale_seconds = stale_seconds
         self._kept: dict[Hashable, _Kept[T]] = {}
@@ -70,10 +70,15 @@ class Shelf(Generic[T]):
         """What is kept and fresh, or else read now, or else what was read before.
 
         Raises:
+            UnavailableError: if PostgreSQL is known to be away and nothing usable is kept.
             SQLAlchemyError: if it cannot be read and nothing usable is kept.
         """
         found = self._kept.get(key)
         if found is not None and found.fresh_until > monotonic():
+            return found.value
+        if self._is_away():
+            if found is None or found.usable_until < monotonic():
+                raise UnavailableError("Who that is cannot be looked up now.", code="try_again")
             return found.value
         task = self._loading.get(key) or self._begin(key, read)
         try:
@@ -86,10 +91,15 @@ class Shelf(Generic[T]):
             return found.value
 
     def forget(self, key: Hashable | None) -> None:
-        """Drop one thing, or all."""
+        """One thing changed, or anything may have.
+
+        What is known to have changed is dropped. The rest is read again before it is used, unless
+        it cannot be.
+        """
         self._changes += 1
         if key is None:
-            self._kept.clear()
+            for one in self._kept.values():
+                one.fresh_until = 0.0
         else:
             self._kept.pop(key, None)
 
@@ -126,11 +136,15 @@ class Directory:
     def __init__(self, engine: Engine, settings: Settings, clock: Clock) -> None:
         self._settings = settings
         self._clock = clock
-        self._actors: Shelf[Actor] = Shelf(engine, _KEY_SECONDS, _STALE_KEY_SECONDS)
-        self._accounts: Shelf[BillableAccount | None] = Shelf(
-            engine, _FRESH_SECONDS, _STALE_SECONDS
-        )
-        self._aliases: Shelf[tuple[AliasRange, ...]] = Shelf(engine, _FRESH_SECONDS, _STALE_SECONDS)
+        self.is_away: Callable[[], bool] = lambda: False
+        """Whether PostgreSQL is known to be away; what is in memory is used then, for a while."""
+        away, stale = self._is_postgres_away, settings.stale_seconds
+        self._actors: Shelf[Actor] = Shelf(engine, _KEY_SECONDS, stale, away)
+        self._accounts: Shelf[BillableAccount | None] = Shelf(engine, _FRESH_SECONDS, stale, away)
+        self._aliases: Shelf[tuple[AliasRange, ...]] = Shelf(engine, _FRESH_SECONDS, stale, away)
+
+    def _is_postgres_away(self) -> bool:
+        return self.is_away()
 
     def forget(self, subject: str | None) -> None:
         """An account (its id) or an alias (`alias:…`) changed; None: anything may have."""

@@ -6,6 +6,8 @@ from datetime import UTC, datetime
 from typing import Any, Final
 
 import msgspec
+import structlog
+from sqlalchemy.exc import SQLAlchemyError
 from starlette.datastructures import Headers
 
 from billing.access.actor import Actor
@@ -17,7 +19,15 @@ from billing.usage.event import EventCheck, Rejected, UsageEvent
 from billing.usage.row import encode_row
 from billing.wallets.journal import Admission
 from billing.wallets.rate_card import BillableAccount
-from ingest_api.intake.admission import MOST_PER_CALL, Named, Outcome, ShardIntake, Status
+from ingest_api.intake.admission import (
+    MOST_PER_CALL,
+    UNAVAILABLE,
+    Durability,
+    Named,
+    Outcome,
+    ShardIntake,
+    Status,
+)
 from ingest_api.intake.conflicts import ConflictLog
 from ingest_api.intake.directory import Directory
 from ingest_api.intake.formats import read_request
@@ -26,7 +36,10 @@ from ingest_api.intake.pressure import Pressure
 from ingest_api.limits.limiter import Limiter, What
 from ingest_api.metrics.api import EVENTS
 
+logger = structlog.get_logger(__name__)
+
 _OK: Final = 200
+_ACCEPTED: Final = 202
 _MULTI_STATUS: Final = 207
 _DURABLE: Final = frozenset({Status.ACCEPTED, Status.DUPLICATE})
 _REPLAY: Final = [(b"idempotent-replay", b"true")]
@@ -85,10 +98,12 @@ class Events:
         outcomes: list[Outcome | Rejected | None] = [None] * len(items)
         by_shard: dict[int, list[tuple[int, Named]]] = {}
         for index, item in enumerate(items):
-            found = item if isinstance(item, Rejected) else await self._name(actor, item)
+            found = item if isinstance(item, Rejected) else await self._name_if_known(actor, item)
             if isinstance(found, Rejected):
                 outcomes[index] = found
                 EVENTS.labels("rejected").inc()
+            elif isinstance(found, Outcome):
+                outcomes[index] = found
             else:
                 shard, named = found
                 by_shard.setdefault(shard, []).append((index, named))
@@ -111,6 +126,16 @@ class Events:
         taken = await self._pressure.take(shard, self._shards[shard], events)
         for (index, _), outcome in zip(named, taken, strict=True):
             outcomes[index] = outcome
+
+    async def _name_if_known(
+        self, actor: Actor, event: UsageEvent
+    ) -> tuple[int, Named] | Rejected | Outcome:
+        try:
+            return await self._name(actor, event)
+        except (UnavailableError, SQLAlchemyError, OSError) as error:
+            # the other events of the batch may be of accounts that are in memory
+            logger.warning("account not found", reason=str(error).partition("\n")[0])
+            return UNAVAILABLE
 
     async def _name(self, actor: Actor, event: UsageEvent) -> tuple[int, Named] | Rejected:
         """The event with its account found and its price worked out."""
@@ -161,7 +186,8 @@ def _single(item: Item, outcome: Outcome | Rejected) -> Answer:
         case Status.UNAVAILABLE:
             raise _try_again()
     replay = _REPLAY if outcome.status is Status.DUPLICATE else []
-    return Answer(_resource(item, outcome), headers=replay)
+    status = _OK if outcome.durability is Durability.LEDGER else _ACCEPTED
+    return Answer(_resource(item, outcome), status=status, headers=replay)
 
 
 def _in_conflict(items: Sequence[Item], outcomes: Sequence[Outcome | Rejected]) -> list[UsageEvent]:
@@ -189,8 +215,12 @@ def _batch(items: Sequence[Item], outcomes: Sequence[Outcome | Rejected]) -> Ans
     counts = dict.fromkeys(Status, 0)
     for one in outcomes:
         counts[Status.REJECTED if isinstance(one, Rejected) else one.status] += 1
+    in_journal = any(
+        isinstance(one, Outcome) and one.durability is Durability.JOURNAL for one in outcomes
+    )
     return Answer(
         [_resource(item, outcome) for item, outcome in zip(items, outcomes, strict=True)],
+        status=_ACCEPTED if in_journal else _OK,
         meta={"counts": {status.value: number for status, number in counts.items()}},
     )
 
@@ -201,9 +231,10 @@ def _cloud_batch(items: Sequence[Item], outcomes: Sequence[Outcome | Rejected]) 
     A sender that only looks at the status has to send the batch again as long as one event may
     not have been taken: those that were are then known.
     """
-    if all(isinstance(one, Outcome) and one.status in _DURABLE for one in outcomes):
-        return Answer(None, status=NO_CONTENT)
+    taken = all(isinstance(one, Outcome) and one.status in _DURABLE for one in outcomes)
     answer = _batch(items, outcomes)
+    if taken:
+        return Answer(None, status=NO_CONTENT) if answer.status == _OK else answer
     if any(isinstance(one, Outcome) and one.status is Status.UNAVAILABLE for one in outcomes):
         raise _try_again({"events": answer.data})
     return msgspec.structs.replace(answer, status=_MULTI_STATUS)
@@ -217,6 +248,7 @@ def _resource(item: Item, outcome: Outcome | Rejected) -> dict[str, Any]:
         attributes["status"] = outcome.status.value
         if outcome.accepted_at is not None:
             attributes["accepted_at"] = _utc(outcome.accepted_at)
+            attributes["durability"] = outcome.durability.value
         if outcome.code is not None:
             attributes["code"] = outcome.code
         if outcome.code in _REASONS:

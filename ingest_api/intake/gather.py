@@ -27,6 +27,7 @@ class Gather(Generic[Asked, Answered]):
         self._call = call
         self._most = most
         self._waiting: deque[tuple[Sequence[Asked], asyncio.Future[Sequence[Answered]]]] = deque()
+        self._out: list[tuple[Sequence[Asked], asyncio.Future[Sequence[Answered]]]] = []
         self._task: asyncio.Task[None] | None = None
 
     async def ask(self, questions: Sequence[Asked]) -> Sequence[Answered]:
@@ -41,6 +42,13 @@ class Gather(Generic[Asked, Answered]):
             self._task = asyncio.create_task(self._drain())
         return await future
 
+    def abandon(self, error: Exception) -> None:
+        """Let nobody wait any longer, neither for the call that is out nor for the next."""
+        for _, future in (*self._out, *self._waiting):
+            if not future.done():
+                future.set_exception(error)
+        self._waiting.clear()
+
     async def _drain(self) -> None:
         try:
             while self._waiting:
@@ -54,6 +62,7 @@ class Gather(Generic[Asked, Answered]):
         while self._waiting and size + len(self._waiting[0][0]) <= self._most:
             taken.append(self._waiting.popleft())
             size += len(taken[-1][0])
+        self._out = taken
         try:
             answers = await self._call([question for asked, _ in taken for question in asked])
         except Exception as error:  # noqa: BLE001 - it belongs to those who asked

@@ -12,6 +12,7 @@ from psycopg import AsyncConnection
 
 from billing.usage.apply import WATERMARK_CHANNEL
 from billing.usage.batch import Position
+from billing.usage.tables import ShardMode
 from ingest_api.intake.watermark import ShardMark
 
 logger = structlog.get_logger(__name__)
@@ -21,8 +22,10 @@ ACCOUNTS_CHANNEL: Final = "billing_accounts"
 _POLL_SECONDS: Final = 0.05
 _IDLE_POLL_SECONDS: Final = 1.0
 _RECONNECT_SECONDS: Final = 0.2
+_SILENT_SECONDS: Final = 1.0
+"""A server that does not answer for so long counts as away."""
 
-_STATES = "SELECT shard, epoch, cursor_ms, cursor_seq FROM usage.shard_state"
+_STATES = "SELECT shard, epoch, cursor_ms, cursor_seq, mode FROM usage.shard_state"
 
 
 class Listener:
@@ -30,14 +33,23 @@ class Listener:
 
     Args:
         forget: is told the account id (or `alias:…`) that changed, or None for all of them.
+        journal_after: seconds after which the marks are told that PostgreSQL is away.
     """
 
     def __init__(
-        self, database_url: str, shard_count: int, forget: Callable[[str | None], None]
+        self,
+        database_url: str,
+        shard_count: int,
+        forget: Callable[[str | None], None],
+        journal_after: float = 0.06,
     ) -> None:
         self._database_url = database_url
         self._forget = forget
+        self._journal_after = journal_after
         self.marks = [ShardMark() for _ in range(shard_count)]
+        self.is_away = False
+        """Whether PostgreSQL is known to be away."""
+        self._alarm: asyncio.TimerHandle | None = None
         self._task: asyncio.Task[None] | None = None
         self._wanted = asyncio.Event()
 
@@ -47,6 +59,7 @@ class Listener:
 
     async def stop(self) -> None:
         """Listen no more."""
+        self._call_later(None, self._lost)
         if self._task is not None:
             self._task.cancel()
             with contextlib.suppress(asyncio.CancelledError):
@@ -61,8 +74,32 @@ class Listener:
             try:
                 await self._listen()
             except (psycopg.Error, OSError) as error:
+                self._lost()
                 logger.warning("database away", reason=str(error).partition("\n")[0])
                 await asyncio.sleep(_RECONNECT_SECONDS)
+
+    def _lost(self) -> None:
+        if not self.is_away:
+            self.is_away = True
+            self._call_later(self._journal_after, self._give_up)
+
+    def _give_up(self) -> None:
+        for mark in self.marks:
+            mark.lost()
+
+    def _found(self) -> None:
+        self._call_later(None, self._lost)
+        self.is_away = False
+        for mark in self.marks:
+            mark.found()
+
+    def _call_later(self, seconds: float | None, call: Callable[[], None]) -> None:
+        """One alarm at a time; None: no alarm any more."""
+        if self._alarm is not None:
+            self._alarm.cancel()
+            self._alarm = None
+        if seconds is not None:
+            self._alarm = asyncio.get_running_loop().call_later(seconds, call)
 
     async def _listen(self) -> None:
         connection = await AsyncConnection.connect(
@@ -81,21 +118,25 @@ class Listener:
                 # while announcements come, a poll could only run ahead of them
                 if self._is_poll_due(monotonic() - heard_at):
                     self._wanted.clear()
+                    self._call_later(_SILENT_SECONDS, self._lost)
                     await self._poll(connection)
+                    self._found()
                     heard_at = monotonic()
                 async for notice in connection.notifies(timeout=_POLL_SECONDS, stop_after=1):
                     self._hear(notice.channel, notice.payload)
                     heard_at = monotonic()
 
     def _is_poll_due(self, since: float) -> bool:
+        if any(mark.epoch and mark.mode is None for mark in self.marks):
+            return True  # announcements do not say the mode
         awaited = self._wanted.is_set() or any(mark.is_awaited for mark in self.marks)
         return since >= (_POLL_SECONDS if awaited else _IDLE_POLL_SECONDS)
 
     async def _poll(self, connection: AsyncConnection[Any]) -> None:
         rows = await connection.execute(_STATES)
-        async for shard, epoch, ms, seq in rows:
+        async for shard, epoch, ms, seq, mode in rows:
             if shard < len(self.marks):
-                self.marks[shard].polled(epoch, Position(ms, seq))
+                self.marks[shard].polled(epoch, Position(ms, seq), ShardMode(mode))
 
     def _hear(self, channel: str, payload: str) -> None:
         if channel == ACCOUNTS_CHANNEL:

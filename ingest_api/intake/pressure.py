@@ -72,7 +72,8 @@ class Pressure:
         Raises:
             UnavailableError: if there is none; nothing was taken then.
         """
-        if shard in self._full and monotonic() - self._seen_at < _TRUSTED_SECONDS:
+        full = shard in self._full and not self._marks[shard].is_direct
+        if full and monotonic() - self._seen_at < _TRUSTED_SECONDS:
             metrics.REFUSED.labels("queue_full").inc(len(events))
             raise UnavailableError(
                 "The journal is full until what is in it was written. Send the events again.",
