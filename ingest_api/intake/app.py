@@ -75,6 +75,17 @@ class Intake:
         """Room for a body of so many bytes while its request is worked on."""
         return self._pressure.body(size) if self._pressure else nullcontext()
 
+    @property
+    def request_limits(self) -> RequestLimits:
+        """Who may ask how much, for other doors than the two routes.
+
+        Raises:
+            UnavailableError: before `start`.
+        """
+        if self._request_limits is None:
+            raise UnavailableError("The intake is starting.", code="try_again")
+        return self._request_limits
+
     async def let_in(self, scope: Scope) -> None:
         """Count a request to another route.
 
