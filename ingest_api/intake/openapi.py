@@ -6,6 +6,7 @@ from fastapi import FastAPI
 
 from ingest_api.intake.admission import Status
 from ingest_api.intake.authorizations import Reason
+from ingest_api.intake.openapi_cloudevents import CLOUD_EVENT, CONTENTS, PARAMETERS
 
 _ID: Final = {"type": "string", "pattern": "^[A-Za-z0-9_.:-]{1,128}$"}
 _NUMBER: Final = {
@@ -29,7 +30,10 @@ _EVENT: Final = {
     "additionalProperties": False,
     "required": ["source", "event_id", "event_type", "occurred_at"],
     "properties": {
-        "source": {**_ID, "description": "Who sends; ids are unique within it."},
+        "source": {
+            **CLOUD_EVENT["properties"]["source"],
+            "description": "Who sends; ids are unique within it.",
+        },
         "event_id": {**_ID, "description": "Sent again with the same body, it counts once."},
         "event_type": {"type": "string", "pattern": "^[a-z0-9][a-z0-9_.-]{0,63}$"},
         "occurred_at": {
@@ -132,8 +136,10 @@ def _operation(
                 "400": answer("Not valid: `fields` says what is wrong where", error),
                 "401": answer("No valid API key", error),
                 "403": answer("The key may not do this", error),
+                "408": answer("The body came too slowly", error),
                 "409": answer("The id was sent before with another body", error),
-                "413": answer("Too large", error),
+                "413": answer("Too large, also once decompressed", error),
+                "415": answer("Another format than those named here, or not gzip", error),
                 "429": answer("Too many: `Retry-After` says when to come back", error),
                 "503": answer("Not known yet: send the same again", error),
             },
@@ -141,25 +147,47 @@ def _operation(
     }
 
 
-PATHS: Final[dict[str, Any]] = {
-    "/api/v1/events": _operation(
-        "events",
-        "events_send",
-        "Send usage events",
-        'One event, a list, or `{"events": [...]}` with at most 1000 events and 1 MB. Answered '
-        "when the events are durable. A batch answers 200 with a status for each event.",
-        {
-            "oneOf": [
-                _EVENT,
-                {"type": "array", "items": _EVENT, "maxItems": 1000},
-                {
-                    "type": "object",
-                    "required": ["events"],
-                    "properties": {"events": {"type": "array", "items": _EVENT, "maxItems": 1000}},
-                },
-            ]
+def _with_cloud_events(operation: dict[str, Any]) -> dict[str, Any]:
+    """The same operation, taking CloudEvents in their three modes as well."""
+    post = operation["post"]
+    success = post["responses"]["200"]["content"]
+    post["parameters"] = PARAMETERS
+    post["requestBody"]["content"].update(CONTENTS)
+    post["responses"] |= {
+        "204": {"description": "CloudEvents: all of them are durable"},
+        "207": {
+            "description": "A batch of CloudEvents of which some were not taken",
+            "content": success,
         },
-        {"oneOf": [_OUTCOME, {"type": "array", "items": _OUTCOME}]},
+    }
+    return operation
+
+
+PATHS: Final[dict[str, Any]] = {
+    "/api/v1/events": _with_cloud_events(
+        _operation(
+            "events",
+            "events_send",
+            "Send usage events",
+            'One event, a list, or `{"events": [...]}` with at most 1000 events and 1 MB. Answered '
+            "when the events are durable. A batch answers 200 with a status for each event. "
+            "CloudEvents 1.0 come structured, as a batch, or binary (`ce-…` headers beside their "
+            "data): 204 when all are durable. The body may be compressed with gzip.",
+            {
+                "oneOf": [
+                    _EVENT,
+                    {"type": "array", "items": _EVENT, "maxItems": 1000},
+                    {
+                        "type": "object",
+                        "required": ["events"],
+                        "properties": {
+                            "events": {"type": "array", "items": _EVENT, "maxItems": 1000}
+                        },
+                    },
+                ]
+            },
+            {"oneOf": [_OUTCOME, {"type": "array", "items": _OUTCOME}]},
+        )
     ),
     "/api/v1/authorizations": _operation(
         "authorizations",
