@@ -83,7 +83,7 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--accounts", type=int, default=int(variable("BENCH_ACCOUNTS", "10000")))
     parser.add_argument("--shards", type=int, default=int(variable("BENCH_SHARDS", "1")))
     parser.add_argument("--cases", default=variable("BENCH_CASES", ",".join(CASES)))
-    parser.add_argument("--profile", default="", help="api, writer: run these under cProfile")
+    parser.add_argument("--profile", default="", help="api, writer: sample these while they run")
     parser.add_argument("--out", default=variable("BENCH_OUT", ".local/bench"))
     return parser.parse_args()
 

@@ -173,7 +173,7 @@ class Pool:
     async def close(self, seconds: float = _LAST_ANSWERS_SECONDS) -> None:
         """Wait for the last answers, a while, then let go."""
         give_up = perf_counter() + seconds
-        while self.in_flight and perf_counter() < give_up:  # noqa: ASYNC110 - callbacks count down
+        while self.in_flight and perf_counter() < give_up:  # noqa: ASYNC110 - callbacks end it
             await asyncio.sleep(0.01)
         self.figures.errors += self.in_flight
         self._closing = True

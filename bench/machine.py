@@ -32,11 +32,14 @@ class Usage:
 
 
 def usage_of(leader: int) -> Usage:
-    """Of a process and everything in its session, children that ended included."""
+    """Of a process, its session and its children; PostgreSQL's open sessions of their own."""
     seconds, rss = 0.0, 0.0
-    for pid in process.in_session(leader):
+    session = set(process.in_session(leader))
+    for pid in process.all_pids():
         try:
             fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+            if pid not in session and int(fields[1]) != leader:
+                continue
             status = Path(f"/proc/{pid}/status").read_text()
         except OSError:
             continue

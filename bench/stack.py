@@ -38,14 +38,14 @@ class Program:
     environment: dict[str, str]
     log: Path
     profile: bool = False
-    """Whether cProfile looks on; its file lies beside the log. Slows the process down."""
+    """Whether a sampler looks on; what it saw lies beside the log."""
     running: "Popen[bytes] | None" = None
 
     def start(self) -> None:
         """Run it with what our environment says otherwise."""
         argv = [sys.executable, "-m"]
         if self.profile:
-            argv += ["bench.profiled", str(self.log.absolute().with_suffix(".prof"))]
+            argv += ["bench.profiled", str(self.log.absolute().with_suffix(".samples"))]
         argv += self.arguments
         env = {**os.environ, **self.environment}
         self.running = process.spawn(Command(argv, self.log, env, cwd=ROOT))

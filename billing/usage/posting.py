@@ -1,6 +1,6 @@
 """The ledger side of a batch: one balanced transaction per wallet, wallets taken in id order."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -15,16 +15,14 @@ from billing.wallets.tables import LedgerAccount, LedgerKind
 _LOCK = """
 SELECT w.id, w.currency, w.balance_units, w.entry_seq, w.credit_line_units, w.low_balance_units,
     s.amount_units
-FROM billing.wallets w JOIN (
-    SELECT wallet_id, sum(amount_units)::bigint AS amount_units FROM pg_temp.incoming
-    WHERE verdict = 'new' AND wallet_id IS NOT NULL GROUP BY wallet_id
-) s ON s.wallet_id = w.id
+FROM unnest(%s::uuid[], %s::bigint[]) AS s (wallet_id, amount_units)
+JOIN billing.wallets w ON w.id = s.wallet_id
 ORDER BY w.id FOR UPDATE OF w
 """
 
-_WALLETS_MEANT = """
-SELECT count(DISTINCT wallet_id) FROM pg_temp.incoming
-WHERE verdict = 'new' AND wallet_id IS NOT NULL
+_STAGED = """
+SELECT wallet_id, sum(amount_units)::bigint FROM pg_temp.incoming
+WHERE verdict = 'new' AND wallet_id IS NOT NULL GROUP BY wallet_id
 """
 
 _TRANSACTIONS = """
@@ -71,18 +69,25 @@ class _Debit:
     status: str
 
 
-def post_debits(connection: Connection[Any], *, reference: str, now: datetime) -> None:
-    """Take what the new rows of `pg_temp.incoming` cost from their wallets.
+def staged_amounts(connection: Connection[Any]) -> dict[UUID, int]:
+    """What the new rows of `pg_temp.incoming` cost, by wallet."""
+    return dict(connection.execute(_STAGED).fetchall())
+
+
+def post_debits(
+    connection: Connection[Any], amounts: Mapping[UUID, int], *, reference: str, now: datetime
+) -> None:
+    """Take amounts from wallets.
 
     Args:
+        amounts: wallet units by wallet.
         reference: beginning of the natural key of each wallet's ledger transaction.
 
     Raises:
         UnknownWalletError: if a wallet does not exist.
     """
-    rows = connection.execute(_LOCK).fetchall()
-    meant = connection.execute(_WALLETS_MEANT).fetchone()
-    if meant is None or len(rows) != meant[0]:
+    rows = connection.execute(_LOCK, [list(amounts), list(amounts.values())]).fetchall()
+    if len(rows) != len(amounts):
         raise UnknownWalletError("the wallet does not exist")
     debits = list(_debits(rows))
     if not debits:
