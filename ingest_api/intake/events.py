@@ -232,6 +232,8 @@ def _cloud_batch(items: Sequence[Item], outcomes: Sequence[Outcome | Rejected]) 
     not have been taken: those that were are then known.
     """
     taken = all(isinstance(one, Outcome) and one.status in _DURABLE for one in outcomes)
+    if not items:
+        return Answer(None, status=NO_CONTENT)
     answer = _batch(items, outcomes)
     if taken:
         return Answer(None, status=NO_CONTENT) if answer.status == _OK else answer
