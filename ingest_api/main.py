@@ -3,8 +3,9 @@
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
-from fastapi import FastAPI
+from fastapi import FastAPI, WebSocket
 from fastapi.routing import APIRoute
+from starlette.routing import WebSocketRoute
 
 from billing.clock import Clock, SystemClock
 from billing.db.engine import open_engine
@@ -18,6 +19,7 @@ from ingest_api.gateway import Gateway
 from ingest_api.intake import revisions
 from ingest_api.intake.app import Intake
 from ingest_api.intake.openapi import describe_hot_routes
+from ingest_api.live.view import LIVE_PATH, LiveView
 from ingest_api.logs import configure_logs
 from ingest_api.metrics.serving import served_metrics
 from ingest_api.resources import ROUTERS
@@ -58,6 +60,7 @@ def create_app(settings: Settings, clock: Clock | None = None) -> FastAPI:
     # The gateway hands them their POST requests; here they refuse other methods. They ask for
     # their permissions themselves.
     app.router.routes.extend(intake.routes)
+    app.router.routes.append(WebSocketRoute(LIVE_PATH, _live))
     describe_hot_routes(app)
     return app
 
@@ -70,11 +73,19 @@ async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
     app.state.services = Services(engine, settings, app.state.clock)
     await app.state.intake.start()
     try:
+        limits = app.state.intake.request_limits
+        app.state.live = live = LiveView(settings, engine, limits, app.state.clock)
         with served_metrics(settings.metrics_host, settings.api_metrics_port):
             yield
+        await live.stop()
     finally:
         await app.state.intake.stop()
         engine.dispose()
+
+
+async def _live(socket: WebSocket) -> None:
+    live: LiveView = socket.app.state.live
+    await live.serve(socket)
 
 
 def _operation_id(route: APIRoute) -> str:

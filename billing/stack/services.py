@@ -199,6 +199,7 @@ def _api(around: Surroundings) -> list[Service]:
     port = around.ports["api"]
     arguments = ["-m", "uvicorn", "ingest_api.main:app", "--host", ports.LOOPBACK]
     arguments += ["--port", str(port), "--no-access-log", "--timeout-graceful-shutdown", "10"]
+    arguments += ["--ws-max-size", "65536"]
     arguments += ["--no-proxy-headers"]  # whom to believe is BILLING_TRUSTED_PROXIES
     return [_service("api", around, arguments, answers_http(port, "/health/live"))]
 

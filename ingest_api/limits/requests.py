@@ -20,8 +20,8 @@ class RequestLimits:
     """Counts the requests of keys, and of addresses that have none."""
 
     def __init__(self, limiter: Limiter, directory: Directory, settings: Settings) -> None:
-        self._limiter = limiter
-        self._directory = directory
+        self.limiter = limiter
+        self.directory = directory
         self._trusted = trusted_networks(settings.trusted_proxies)
 
     async def let_in(self, scope: Scope) -> None:
@@ -33,19 +33,19 @@ class RequestLimits:
         if scope["path"].startswith(_FREE):
             return
         try:
-            actor = await self._directory.actor(Headers(scope=scope).get("authorization"))
+            actor = await self.directory.actor(Headers(scope=scope).get("authorization"))
         except UnauthenticatedError:
-            await self._limiter.spend_stranger(client_address(scope, self._trusted))
+            await self.limiter.spend_stranger(client_address(scope, self._trusted))
         except (SQLAlchemyError, OSError):
             return  # the route cannot tell who is asking either
         else:
-            await self._limiter.spend(actor, What.REQUESTS, 1)
+            await self.limiter.spend(actor, What.REQUESTS, 1)
 
     async def count_stranger(self, scope: Scope, error: BillingError) -> BillingError:
         """The failure to answer with: that there were too many from there, or the given one."""
         if isinstance(error, UnauthenticatedError):
             try:
-                await self._limiter.spend_stranger(client_address(scope, self._trusted))
+                await self.limiter.spend_stranger(client_address(scope, self._trusted))
             except RateLimitedError as too_many:
                 return too_many
         return error

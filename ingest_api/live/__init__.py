@@ -1,0 +1,1 @@
+"""`WS /api/v1/live`: balances and usage as they change."""
