@@ -1,0 +1,284 @@
+"""A store goes away while events come: what is answered then, and that all of it counts once."""
+
+import os
+import threading
+import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from itertools import count
+from pathlib import Path
+from typing import Any
+from unittest import mock
+
+import httpx
+import pytest
+
+from billing.stack.process import wait_until
+from billing.wallets.keys import ShardKeys
+from tests.chaos.stack import Stack, kill_server, running_stack
+from tests.support.processes import api_program, wait_for_port
+
+SETTINGS = {"BILLING_DIRECT_AFTER_SECONDS": "0.5", "BILLING_JOURNAL_ANSWERS": "true"}
+PRICE = 120_000
+_names = count(1)
+
+
+@pytest.fixture(scope="module")
+def running(server_dir: Path) -> Iterator[Stack]:
+    folder = server_dir / "modes"
+    folder.mkdir()
+    folder.chmod(0o755)
+    with mock.patch.dict(os.environ, SETTINGS), running_stack(folder) as stack:
+        yield stack
+
+
+@pytest.fixture
+def stack(running: Stack) -> Iterator[Stack]:
+    with mock.patch.dict(os.environ, SETTINGS):
+        running.revive()
+        until(lambda: shard(running)[1] == "open")
+        with client_of(running) as client:
+            until(lambda: send(client, [event_for(running)]).status_code == 200)
+        yield running
+
+
+def until(condition: Callable[[], bool]) -> None:
+    assert wait_until(condition, 40)
+
+
+def client_of(stack: Stack, port: int | None = None) -> httpx.Client:
+    return httpx.Client(
+        base_url=f"http://127.0.0.1:{port or stack.port}",
+        headers={"Authorization": f"Bearer {stack.key}"},
+        timeout=30,
+    )
+
+
+def event_for(stack: Stack, sender: int = 0, **changes: Any) -> dict[str, Any]:
+    return {
+        "source": "modes",
+        "event_id": f"event-{next(_names)}",
+        "event_type": "otp.sms",
+        "occurred_at": datetime.now(UTC).isoformat(),
+        "account_id": str(stack.senders[sender].account.id),
+        "dimensions": {"country": "IN", "status": "sent"},
+        **changes,
+    }
+
+
+def send(client: httpx.Client, events: Any) -> httpx.Response:
+    return client.post("/api/v1/events", json=events)
+
+
+def said(response: httpx.Response) -> list[tuple[str, str | None]]:
+    data = response.json()["data"]
+    return [
+        (one["attributes"]["status"], one["attributes"].get("durability"))
+        for one in (data if isinstance(data, list) else [data])
+    ]
+
+
+def shard(stack: Stack) -> tuple[int, str]:
+    with stack.ask_postgres() as connection:
+        row = connection.execute(
+            "SELECT epoch, mode FROM usage.shard_state WHERE shard = 0"
+        ).fetchone()
+        assert row is not None
+        return row  # type: ignore[return-value]
+
+
+def stored(stack: Stack) -> list[str]:
+    with stack.ask_postgres() as connection:
+        rows = connection.execute("SELECT event_id FROM usage.raw_events ORDER BY event_id")
+        return [str(event_id) for (event_id,) in rows]
+
+
+def assert_balances_agree(stack: Stack) -> None:
+    """Redis and the ledger have the same balances, and they are what the events cost."""
+    epoch = shard(stack)[0]
+    with stack.ask_postgres() as connection, stack.ask_redis() as client:
+        for sender in stack.senders:
+            assert sender.wallet is not None
+            wallet = sender.wallet.id
+            row = connection.execute(
+                "SELECT balance_units, (SELECT count(*) FROM usage.raw_events e"
+                " WHERE e.account_id = w.account_id) FROM billing.wallets w WHERE id = %s",
+                [wallet],
+            ).fetchone()
+            assert row is not None
+            assert row[0] == -PRICE * int(str(row[1]))
+            name = ShardKeys(0, epoch).wallet(wallet)
+            until(lambda name=name, row=row: int(client.hget(name, "bal") or 0) == row[0])  # type: ignore[misc]
+
+
+class Senders:
+    """Clients that send until they are stopped, each event until it is answered."""
+
+    def __init__(self, stack: Stack, *more_ports: int) -> None:
+        self.stack = stack
+        self.ports = (stack.port, *more_ports)
+        self.stop = threading.Event()
+        self.answered: set[str] = set()
+
+    def run(self, number: int) -> None:
+        with client_of(self.stack, self.ports[number % len(self.ports)]) as client:
+            while not self.stop.is_set():
+                self.send_until_answered(client, event_for(self.stack, number % 5))
+
+    def send_until_answered(self, client: httpx.Client, event: dict[str, Any]) -> None:
+        deadline = time.monotonic() + 30
+        while True:
+            try:
+                response = send(client, event)
+            except httpx.HTTPError:
+                time.sleep(0.1)
+                continue
+            if response.status_code == 200:
+                assert said(response)[0][1] == "ledger"
+                self.answered.add(event["event_id"])
+                return
+            assert response.status_code in {202, 503}, response.text
+            assert time.monotonic() < deadline, "no answer"
+            time.sleep(0.02)
+
+    @contextmanager
+    def sending(self, clients: int = 4) -> Iterator["Senders"]:
+        with ThreadPoolExecutor(clients) as pool:
+            futures = [pool.submit(self.run, number) for number in range(clients)]
+            try:
+                yield self
+            finally:
+                self.stop.set()
+            for future in futures:
+                future.result()
+
+    def wait_for_more(self, number: int) -> None:
+        """Events go on being answered."""
+        goal = len(self.answered) + number
+        until(lambda: len(self.answered) >= goal)
+
+
+def test_without_postgresql_the_journal_answers_and_everything_gets_into_the_books(
+    stack: Stack,
+) -> None:
+    single, first, second = (event_for(stack) for _ in range(3))
+    stranger = event_for(stack, account_id="018f6d3e-0000-7000-8000-000000000000")
+    with client_of(stack) as client:
+        kill_server(stack.postgres)
+        answer = send(client, single)
+        until(lambda: send(client, single).status_code == 202)
+        answer = send(client, single)
+        assert said(answer) == [("duplicate", "journal")]
+        answer = send(client, [first, stranger, second])
+        assert answer.status_code == 202
+        assert said(answer) == [
+            ("accepted", "journal"),
+            ("unavailable", None),
+            ("accepted", "journal"),
+        ]
+        assert send(client, stranger).status_code == 503
+
+        stack.postgres.start()
+        until(lambda: send(client, [single, first, second]).status_code == 200)
+        assert said(send(client, [single, first, second])) == [("duplicate", "ledger")] * 3
+        assert send(client, stranger).status_code == 400
+    assert len(set(stored(stack))) == len(stored(stack))
+    assert_balances_agree(stack)
+
+
+def test_without_redis_events_go_into_postgresql_and_redis_is_made_anew_when_it_is_back(
+    stack: Stack,
+) -> None:
+    with Senders(stack).sending() as senders, client_of(stack) as client:
+        senders.wait_for_more(20)
+        kill_server(stack.redis)
+        until(lambda: shard(stack)[1] == "direct")
+        senders.wait_for_more(50)
+        ask = {
+            "account_id": str(stack.senders[0].account.id),
+            "event_type": "otp.sms",
+            "dimensions": {"country": "IN"},
+        }
+        response = client.post("/api/v1/authorizations", json=ask)
+        assert response.json()["data"]["attributes"]["balance"].startswith("-")
+        stack.redis.start()
+        until(lambda: shard(stack)[1] == "open")
+        senders.wait_for_more(50)
+    rows = stored(stack)
+    assert len(set(rows)) == len(rows)
+    assert senders.answered <= set(rows)
+    assert_balances_agree(stack)
+
+
+def test_several_processes_take_turns_in_direct_mode(stack: Stack) -> None:
+    urls = (stack.postgres.url, stack.redis.url)
+    more, port = api_program(*urls, stack.folder / "more.log", *stack.api.argv[1:3])
+    more.start()
+    try:
+        wait_for_port(port)
+        with Senders(stack, port).sending(6) as senders:
+            kill_server(stack.redis)
+            until(lambda: shard(stack)[1] == "direct")
+            senders.wait_for_more(100)
+            stack.redis.start()
+            senders.wait_for_more(50)
+    finally:
+        more.stop()
+    until(lambda: shard(stack)[1] == "open")
+    rows = stored(stack)
+    assert len(set(rows)) == len(rows)
+    assert senders.answered <= set(rows)
+    assert_balances_agree(stack)
+
+
+def test_the_api_goes_to_direct_mode_by_itself_when_no_writer_is_there(stack: Stack) -> None:
+    stack.writer.kill()
+    kill_server(stack.redis)
+    with client_of(stack) as client:
+        event = event_for(stack)
+        until(lambda: send(client, event).status_code == 200)
+    assert shard(stack)[1] == "direct"
+    stack.redis.start()
+    stack.writer.start()
+    until(lambda: shard(stack)[1] == "open")
+    assert_balances_agree(stack)
+
+
+def test_in_direct_mode_a_key_counts_once_and_a_second_body_is_refused(stack: Stack) -> None:
+    known, new = event_for(stack), event_for(stack)
+    with client_of(stack) as client:
+        assert send(client, known).status_code == 200
+        kill_server(stack.redis)
+        until(lambda: shard(stack)[1] == "direct")
+        other = {**known, "quantity": 2}
+        answer = send(client, [new, new, known, {**new, "quantity": 3}])
+        assert said(answer)[:3] == [
+            ("accepted", "ledger"),
+            ("duplicate", "ledger"),
+            ("duplicate", "ledger"),
+        ]
+        assert said(answer)[3][0] == "conflict"
+        assert send(client, other).status_code == 409
+    stack.redis.start()
+    until(lambda: shard(stack)[1] == "open")
+    assert_balances_agree(stack)
+
+
+def test_what_only_the_journal_had_is_applied_after_direct_mode(stack: Stack) -> None:
+    event = event_for(stack)
+    with client_of(stack) as client:
+        stack.writer.kill()
+        kill_server(stack.postgres)
+        until(lambda: send(client, event).status_code == 202)
+        kill_server(stack.redis)
+        stack.postgres.start()
+        stack.writer.start()
+        until(lambda: shard(stack)[1] == "direct")
+        assert event["event_id"] not in stored(stack)
+        stack.redis.start()
+        until(lambda: shard(stack)[1] == "open")
+        assert event["event_id"] in stored(stack)
+        assert said(send(client, event)) == [("duplicate", "ledger")]
+    assert_balances_agree(stack)
