@@ -17,6 +17,7 @@ from billing.periods import month_of
 from billing.subscriptions.periods import make_periods
 from invoicing.assemble import draft_invoices
 from orchestration.defs.usage import STAGING, USAGE, staging_views
+from orchestration.lib.archives import restore_invoice_month
 from orchestration.lib.database import Database
 from orchestration.lib.dbt_project import build, ensure_manifest, project
 from orchestration.lib.partitions import billing_months, month_of_key
@@ -96,8 +97,9 @@ def rating_runs(
 def rating_models(
     context: dg.AssetExecutionContext, dbt: DbtCliResource, database: Database
 ) -> Iterator[Any]:
-    """The lines of the month, as of the run's cut-offs."""
+    """The lines of the month, as of the run's cut-offs; archived events are brought back first."""
     month = month_of_key(context.partition_key)
+    restore_invoice_month(context, database, month)
     with database.reading() as session:
         run_id = rating_run_of(session, month, trigger_of(context))
     variables = {"invoice_month": month.isoformat(), "rating_run_id": str(run_id)}

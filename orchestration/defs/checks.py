@@ -10,10 +10,21 @@ _QUERIES = {
     "every_key_has_its_event": (
         "Events that were acknowledged but are not stored, or stored without a key.",
         """
-        SELECT count(*) FROM usage.event_key key
-        FULL JOIN (SELECT * FROM usage.raw_events WHERE revision = 1) event
-            ON event.shard = key.shard AND event.accept_seq = key.accept_seq
-        WHERE key.event_id IS NULL OR event.event_id IS NULL
+        WITH loose AS (
+            SELECT key.shard, (key.occurred_at AT TIME ZONE 'UTC')::date AS day,
+                count(*) FILTER (WHERE event.event_id IS NULL) AS missing,
+                count(*) FILTER (WHERE key.event_id IS NULL) AS without_key
+            FROM usage.event_key key
+            FULL JOIN (SELECT * FROM usage.raw_events WHERE revision = 1) event
+                ON event.shard = key.shard AND event.accept_seq = key.accept_seq
+            WHERE key.event_id IS NULL OR event.event_id IS NULL
+            GROUP BY 1, 2
+        )
+        -- of an archived day exactly those events are missing that are in its files
+        SELECT coalesce(sum(coalesce(without_key, 0)
+            + abs(coalesce(missing, 0) - coalesce(first_revisions, 0))), 0)
+        FROM loose
+        FULL JOIN (SELECT * FROM usage.archived_days WHERE dropped) archived USING (shard, day)
         """,
     ),
     "accept_seq_has_no_gap": (
@@ -22,6 +33,9 @@ _QUERIES = {
         SELECT count(*) FROM usage.shard_state state
         WHERE state.accept_seq <> (
             SELECT count(*) FROM usage.raw_events event WHERE event.shard = state.shard
+        ) + (
+            SELECT coalesce(sum(rows), 0) FROM usage.archived_days archived
+            WHERE archived.shard = state.shard AND archived.dropped
         )
         """,
     ),

@@ -6,6 +6,8 @@ from typing import Any
 import dagster as dg
 from dagster_dbt import DbtCliResource, dbt_assets
 
+from orchestration.lib.archives import restore_usage_days
+from orchestration.lib.database import Database
 from orchestration.lib.dbt_project import build, ensure_manifest, project
 from orchestration.lib.partitions import usage_days
 
@@ -27,11 +29,12 @@ def staging_views(context: dg.AssetExecutionContext, dbt: DbtCliResource) -> Ite
     partitions_def=usage_days,
     backfill_policy=dg.BackfillPolicy.single_run(),
 )
-def usage_models(context: dg.AssetExecutionContext, dbt: DbtCliResource) -> Iterator[Any]:
-    """Usage of the days of this run's partitions."""
+def usage_models(
+    context: dg.AssetExecutionContext, dbt: DbtCliResource, database: Database
+) -> Iterator[Any]:
+    """Usage of the days of this run's partitions; archived ones are brought back first."""
     days = context.partition_time_window
-    variables = {
-        "usage_day_from": days.start.date().isoformat(),
-        "usage_day_to": days.end.date().isoformat(),
-    }
+    first, end = days.start.date(), days.end.date()
+    restore_usage_days(context, database, first, end)
+    variables = {"usage_day_from": first.isoformat(), "usage_day_to": end.isoformat()}
     yield from build(context, dbt, variables)

@@ -18,17 +18,18 @@ class Database(dg.ConfigurableResource):  # type: ignore[type-arg]
     @contextmanager
     def writing(self) -> Iterator[Session]:
         """A session that commits when the block ends well."""
-        with self._engine() as engine, unit_of_work(engine) as session:
+        with self.engine() as engine, unit_of_work(engine) as session:
             yield session
 
     @contextmanager
     def reading(self) -> Iterator[Session]:
         """A session that cannot write."""
-        with self._engine() as engine, read_only(engine) as session:
+        with self.engine() as engine, read_only(engine) as session:
             yield session
 
     @contextmanager
-    def _engine(self) -> Iterator[Engine]:
+    def engine(self) -> Iterator[Engine]:
+        """The engine itself, for what has transactions of its own."""
         url = Settings.load().require_database_url()
         engine = open_engine(url, application="billing-pipeline", pool_size=1)
         try:

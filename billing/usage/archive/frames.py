@@ -52,7 +52,7 @@ COPY (
     ORDER BY shard, accept_seq LIMIT %(limit)s
 ) TO STDOUT (FORMAT csv, HEADER)
 """
-_IN: Final = f"COPY usage.raw_events ({', '.join(NAMES)}) FROM STDIN (FORMAT csv, HEADER)"
+_IN: Final = f"({', '.join(NAMES)}) FROM STDIN (FORMAT csv, HEADER)"
 
 
 Place = tuple[int, int]
@@ -90,15 +90,17 @@ def frames_of_day(
         after = last_of(frame)
 
 
-def store_frame(connection: Connection[Any], frame: "pl.DataFrame") -> int:
-    """Put events into the event table; returns how many rows it took."""
+def store_frame(
+    connection: Connection[Any], frame: "pl.DataFrame", table: str = "usage.raw_events"
+) -> int:
+    """Put events into the event table, or one like it; returns how many rows it took."""
     import polars as pl  # noqa: PLC0415 - half a second, which only archives need
 
     text = frame.with_columns(
         pl.col(name).dt.strftime("%Y-%m-%dT%H:%M:%S%.6f+00:00") for name in _INSTANTS
     )
     with connection.cursor() as cursor:
-        with cursor.copy(_IN) as copy:
+        with cursor.copy(f"COPY {table} {_IN}") as copy:
             copy.write(text.select(NAMES).write_csv().encode())
         return cursor.rowcount
 

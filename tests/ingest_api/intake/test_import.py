@@ -1,4 +1,4 @@
-"""`billing events import` against a running API: nothing lost, nothing doubled, every refusal told."""
+"""`billing events import` on a running API: nothing lost, nothing doubled."""
 
 import csv
 import os

@@ -1,3 +1,5 @@
+{{ config(pre_hook="{{ require_invoice_month_restored() }}") }}
+
 -- Usage of the invoice month's periods by local day, as of the rating run's cut-offs. It is counted
 -- from the events again, and not read from int_usage__daily, because that one moves on with every
 -- late event: a run that is repeated must read what it read the first time.

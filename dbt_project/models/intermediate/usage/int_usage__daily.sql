@@ -5,6 +5,7 @@
         meta={"window_column": "usage_day"},
         on_schema_change="fail",
         full_refresh=false,
+        pre_hook="{{ require_usage_window_restored() }}",
         indexes=[{"columns": ["usage_day", "account_id"]}],
     )
 }}
