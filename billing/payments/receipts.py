@@ -9,7 +9,7 @@ from decimal import Decimal
 from typing import Final, Literal
 from uuid import UUID
 
-from pydantic import Field
+from pydantic import Field, model_validator
 from sqlalchemy import select
 
 from billing.access.roles import Permission
@@ -41,6 +41,14 @@ class RecordReceipt(Request):
     wallet_id: UUID | None = None
     credits_minor: int | None = Field(default=None, gt=0, lt=2**53)
     note: str = Field(default="", max_length=500)
+
+    @model_validator(mode="after")
+    def _one_purpose(self) -> "RecordReceipt":
+        if (self.invoice_id is None) == (self.wallet_id is None):
+            raise ValueError("name either an invoice_id or a wallet_id")
+        if (self.wallet_id is None) != (self.credits_minor is None):
+            raise ValueError("credits_minor belongs to a wallet_id, and a wallet_id needs it")
+        return self
 
 
 class AllocatePayment(Request):
