@@ -23,8 +23,18 @@ class AccountStatus(StrEnum):
     """Whether an account may send."""
 
     ACTIVE = "active"
+    GRACE = "grace"
+    """The wallet is below its credit line; sending goes on for a while."""
     SUSPENDED = "suspended"
     CLOSED = "closed"
+
+
+class SuspensionCause(StrEnum):
+    """Why an account is suspended; none is known of those suspended long ago."""
+
+    HAND = "hand"
+    FUNDS = "funds"
+    """Ends by itself when money comes in."""
 
 
 class Customer(Base):
@@ -72,7 +82,17 @@ class Account(Base):
     """What usage, subscriptions and a wallet belong to."""
 
     __tablename__ = "accounts"
-    __table_args__ = (CheckConstraint("parent_account_id <> id", name="not_own_parent"),)
+    __table_args__ = (
+        CheckConstraint("parent_account_id <> id", name="not_own_parent"),
+        CheckConstraint("grace_hours >= 0", name="grace_hours_not_negative"),
+        CheckConstraint("grace_limit_minor >= 0", name="grace_limit_minor_not_negative"),
+        CheckConstraint("(status = 'grace') = (grace_ends_at IS NOT NULL)", name="grace_ends"),
+        Index(
+            "ix_accounts_not_active",
+            "status",
+            postgresql_where=text("status IN ('grace', 'suspended')"),
+        ),
+    )
 
     id: Mapped[UUID] = mapped_column(primary_key=True, default=new_id)
     customer_id: Mapped[UUID] = mapped_column(ForeignKey("billing.customers.id"), index=True)
@@ -83,6 +103,12 @@ class Account(Base):
     currency: Mapped[str] = mapped_column(ForeignKey("billing.currencies.code"))
     zone: Mapped[str]
     status: Mapped[AccountStatus] = mapped_column(choices(AccountStatus))
+    suspended_for: Mapped[SuspensionCause | None] = mapped_column(choices(SuspensionCause))
+    grace_hours: Mapped[int] = mapped_column(Integer, default=0)
+    """How long sending may go on when the money is used up."""
+    grace_limit_minor: Mapped[int] = mapped_column(default=0)
+    """How far below the credit line it may go meanwhile."""
+    grace_ends_at: Mapped[datetime | None]
     shard: Mapped[int] = mapped_column(Integer)
     payment_terms_days: Mapped[int] = mapped_column(Integer, default=15)
     created_at: Mapped[datetime]

@@ -4,8 +4,10 @@ import billing.access.tables
 import billing.catalog.tables
 import billing.customers.tables
 import billing.documents.tables
+import billing.entitlements.tables
 import billing.fx.tables
 import billing.invoices.tables
+import billing.outbox.tables
 import billing.payments.tables
 import billing.subscriptions.tables
 import billing.usage.archive.tables

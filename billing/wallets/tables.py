@@ -8,7 +8,7 @@ from datetime import datetime
 from enum import StrEnum
 from uuid import UUID
 
-from sqlalchemy import CheckConstraint, ForeignKey, Integer, UniqueConstraint
+from sqlalchemy import CheckConstraint, ForeignKey, Index, Integer, UniqueConstraint, text
 from sqlalchemy.orm import Mapped, mapped_column
 
 from billing.db.base import Base, choices
@@ -59,6 +59,7 @@ class Wallet(Base):
         UniqueConstraint("account_id", "currency"),
         CheckConstraint("abs(balance_units) < 9007199254740992", name="balance_below_2_53"),
         CheckConstraint("credit_line_units >= 0", name="credit_line_not_negative"),
+        Index("ix_wallets_suspended", "account_id", postgresql_where=text("status = 'suspended'")),
     )
 
     id: Mapped[UUID] = mapped_column(primary_key=True, default=new_id)
