@@ -1,0 +1,291 @@
+"""What PostgreSQL and our statements do, in memory: one instance is the whole data of a server."""
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field, replace
+from datetime import datetime
+from functools import lru_cache
+from typing import Any
+from uuid import UUID
+
+from billing.usage.batch import (
+    START,
+    Applied,
+    Batch,
+    Compensation,
+    CursorMovedError,
+    JournalEntry,
+    Position,
+)
+from billing.usage.event import microseconds
+from billing.usage.row import split_rows
+from billing.usage.row_reader import read_row
+from billing.usage.tables import ShardMode
+from billing.wallets.keys import ShardKeys
+from billing.wallets.ports import (
+    JournalPoint,
+    KnownEvent,
+    NotDirectError,
+    RecentKey,
+    ShardRow,
+    WalletRow,
+)
+
+Name = tuple[str, str]
+
+
+@dataclass
+class _Wallet:
+    balance: int = 0
+    adjustments: list[int] = field(default_factory=list)
+    references: set[str] = field(default_factory=set)
+    debits: int = 0
+    credit_line: int = 0
+    low: int = 0
+
+
+@dataclass
+class _Shard:
+    row: ShardRow
+    accept_seq: int = 0
+
+
+@lru_cache(maxsize=10_000)
+def _row(row: bytes) -> dict[str, Any]:
+    return read_row(row)
+
+
+class FakePostgres:
+    """One server's data.
+
+    Args:
+        now: the time.
+        announce: gets the notifications of what committed.
+    """
+
+    def __init__(self, now: Callable[[], datetime], announce: Callable[[str], None]) -> None:
+        self._now = now
+        self._announce = announce
+        self.shards: dict[int, _Shard] = {}
+        self.events: dict[Name, KnownEvent] = {}
+        self.order: list[Name] = []
+        """Names by `accept_seq`; an event that were accepted twice would be here twice."""
+        self.conflicts: set[tuple[Name, bytes]] = set()
+        self.held: dict[UUID, _Wallet] = {}
+        self._given: dict[tuple[int, int], dict[tuple[Position, int], Compensation]] = {}
+
+    def copy(self) -> "FakePostgres":
+        """The same data, apart from us: a backup."""
+        other = FakePostgres(self._now, self._announce)
+        other.shards = {number: replace(one) for number, one in self.shards.items()}
+        other.events, other.order = dict(self.events), list(self.order)
+        other.conflicts = set(self.conflicts)
+        other.held = {
+            wallet: replace(
+                one, adjustments=list(one.adjustments), references=set(one.references)
+            )
+            for wallet, one in self.held.items()
+        }
+        other._given = {epoch: dict(given) for epoch, given in self._given.items()}
+        return other
+
+    # what people and their payments do
+
+    def open_wallet(self, wallet: UUID) -> None:
+        """A new, empty wallet."""
+        self.held[wallet] = _Wallet()
+
+    def top_up(self, wallet: UUID, amount: int, reference: str) -> None:
+        """Pay in; a reference counts once."""
+        held = self.held[wallet]
+        if reference not in held.references:
+            held.references.add(reference)
+            held.adjustments.append(amount)
+            held.balance += amount
+
+    # billing.wallets.ports.WriterPostgres
+
+    def shard(self, shard: int) -> ShardRow:
+        """As the port says."""
+        return self.shards.setdefault(shard, _Shard(ShardRow(1, START, ShardMode.OPEN))).row
+
+    def apply(self, batch: Batch) -> Applied:
+        """As the port says."""
+        row = self.shard(batch.shard)
+        if (row.epoch, row.cursor) != (batch.epoch, batch.after):
+            raise CursorMovedError(f"shard {batch.shard} stands at {row}, not at {batch.after}")
+        applied = self._post(batch)
+        exceptional = ",".join(str(position) for position in sorted(applied.exceptional))
+        self._announce(
+            f"{batch.shard} {batch.epoch} {row.session} {batch.after} {applied.cursor} {exceptional}"
+        )
+        return applied
+
+    def _post(self, batch: Batch) -> Applied:
+        state = self.shards[batch.shard]
+        given: list[Compensation] = []
+        exceptional: set[Position] = set()
+        before = state.accept_seq
+        known_before = dict(self.events)
+        done: set[Name] = set()
+        for entry in batch.entries:
+            for place, raw in enumerate(split_rows(entry.rows)):
+                row = _row(raw)
+                verdict = self._judge(batch, entry, row, known_before, done)
+                done.add((row["source"], row["event_id"]))
+                if verdict == "new":
+                    self._take(batch, entry, row)
+                    continue
+                if verdict == "replay":
+                    continue
+                exceptional.add(entry.position)
+                if verdict == "conflict":
+                    self.conflicts.add(((row["source"], row["event_id"]), row["body_hash"]))
+                if row["wallet_id"] is not None and row["amount_units"]:
+                    compensation = Compensation(
+                        entry.position, place, row["wallet_id"], row["amount_units"]
+                    )
+                    given.append(compensation)
+                    self._given.setdefault((batch.shard, batch.epoch), {}).setdefault(
+                        (entry.position, place), compensation
+                    )
+        cursor = batch.entries[-1].position if batch.entries else batch.after
+        state.row = replace(state.row, cursor=cursor)
+        return Applied(
+            cursor,
+            state.accept_seq,
+            state.accept_seq - before,
+            tuple(given),
+            frozenset(exceptional),
+        )
+
+    def _judge(
+        self,
+        batch: Batch,
+        entry: JournalEntry,
+        row: dict[str, Any],
+        before: dict[Name, KnownEvent],
+        done: set[Name],
+    ) -> str:
+        name = (row["source"], row["event_id"])
+        found = before.get(name) or self.events.get(name)
+        if found is None:
+            return "new"
+        if found.body_hash != row["body_hash"]:
+            return "conflict"
+        here = (batch.shard, batch.epoch, entry.position)
+        if name not in done and (found.shard, found.epoch, found.position) == here:
+            return "replay"
+        return "again"
+
+    def _take(self, batch: Batch, entry: JournalEntry, row: dict[str, Any]) -> None:
+        name = (row["source"], row["event_id"])
+        self.events[name] = KnownEvent(
+            row["body_hash"], batch.shard, batch.epoch, entry.position, entry.received_at
+        )
+        self.order.append(name)
+        self.shards[batch.shard].accept_seq += 1
+        if row["wallet_id"] is not None:
+            held = self.held[row["wallet_id"]]
+            held.balance -= row["amount_units"]
+            held.debits += 1
+
+    def apply_direct(
+        self,
+        shard: int,
+        epoch: int,
+        entries: Sequence[JournalEntry],
+        drained_to: JournalPoint | None = None,
+    ) -> Applied:
+        """As the port says."""
+        row = self.shard(shard)
+        if (row.epoch, row.mode) != (epoch, ShardMode.DIRECT):
+            raise NotDirectError(f"shard {shard} is not in direct mode of epoch {epoch}: {row}")
+        first = max(
+            Position(microseconds(self._now()) // 1000, 0),
+            Position(row.cursor.ms, row.cursor.seq + 1),
+        )
+        placed = tuple(
+            replace(entry, position=Position(first.ms, first.seq + offset))
+            for offset, entry in enumerate(entries)
+        )
+        applied = self.apply(Batch(shard, epoch, row.cursor, placed))
+        if drained_to is not None:
+            state = self.shards[shard]
+            state.row = replace(state.row, undrained=drained_to)
+        return applied
+
+    def enter_direct(self, shard: int, *, leaving: int, epoch: int) -> None:
+        """As the port says."""
+        row = self.shard(shard)
+        if row.epoch != leaving or row.mode is ShardMode.DIRECT:
+            raise CursorMovedError(f"shard {shard} left epoch {leaving} already")
+        undrained = JournalPoint(row.epoch, row.cursor)
+        self._move(shard, ShardRow(epoch, START, ShardMode.DIRECT, undrained, row.session))
+
+    def leave_direct(self, shard: int, *, leaving: int, epoch: int) -> None:
+        """As the port says."""
+        row = self.shard(shard)
+        if row.epoch != leaving or row.mode is not ShardMode.DIRECT:
+            raise CursorMovedError(f"shard {shard} left epoch {leaving} already")
+        self._move(shard, ShardRow(epoch, START, ShardMode.REBUILDING, None, row.session))
+
+    def take_up(self, shard: int) -> None:
+        """As the port says."""
+        row = self.shard(shard)
+        self.shards[shard].row = replace(row, session=row.session + 1)
+
+    def open(self, shard: int, epoch: int) -> None:
+        """As the port says."""
+        row = self.shard(shard)
+        if row.epoch == epoch:
+            row = replace(row, mode=ShardMode.OPEN)
+        self.shards[shard].row = row
+        self._announce(f"{shard} {row.epoch} {row.session} {START} {START} ")
+
+    def _move(self, shard: int, row: ShardRow) -> None:
+        self.shards[shard].row = row
+        self._announce(f"{shard} {row.epoch} {row.session} {START} {START} ")
+
+    def wallets(self, shard: int, only: Sequence[UUID] | None = None) -> list[WalletRow]:
+        """As the port says; all wallets are of one shard."""
+        del shard
+        return [
+            WalletRow(wallet, one.balance, len(one.adjustments), one.credit_line, one.low)
+            for wallet, one in sorted(self.held.items())
+            if only is None or wallet in only
+        ]
+
+    def adjustments(self, wallet: UUID, after: int, most: int) -> list[tuple[int, int]]:
+        """As the port says."""
+        every = list(enumerate(self.held[wallet].adjustments, start=1))
+        return every[after : after + most]
+
+    def has_usage(self, wallet: UUID) -> bool:
+        """As the port says."""
+        return self.held[wallet].debits > 0
+
+    def compensations(self, keys: ShardKeys) -> list[Compensation]:
+        """As the port says."""
+        given = self._given.get((keys.shard, keys.epoch), {})
+        return [given[name] for name in sorted(given)]
+
+    def recent_keys(self, shard: int, since: datetime, most: int) -> Iterator[list[RecentKey]]:
+        """As the port says."""
+        del shard
+        newest = [
+            RecentKey(*name, self.events[name].body_hash, self.events[name].received_at)
+            for name in reversed(self.order[-most:])
+            if self.events[name].received_at >= since
+        ]
+        return iter([newest] if newest else [])
+
+    # billing.wallets.ports.IntakePostgres
+
+    def known(self, names: Sequence[Name]) -> dict[Name, KnownEvent]:
+        """As the port says."""
+        return {name: self.events[name] for name in names if name in self.events}
+
+    def set_aside(self, shard: int, epoch: int, positions: Sequence[Position]) -> set[Position]:
+        """As the port says; every row here can be written."""
+        del shard, epoch, positions
+        return set()

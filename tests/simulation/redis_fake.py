@@ -1,0 +1,246 @@
+"""What Redis and its scripts do, in memory: one instance is the whole data of a server."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from datetime import date, datetime, timedelta
+from uuid import UUID
+
+from billing.usage.batch import START, Compensation, JournalEntry, Position
+from billing.usage.event import EPOCH, microseconds
+from billing.usage.hash import key_digest
+from billing.wallets.journal import Admission, Admitted, utc_day
+from billing.wallets.keys import REBUILDING, ShardKeys, day_before
+from billing.wallets.ports import FencedError, RecentKey, WalletRow
+
+_LIMIT = 2**53
+
+
+@dataclass
+class _Wallet:
+    balance: int
+    applied: int
+    floor: int
+    low: int
+
+
+@dataclass
+class _Mark:
+    body_hash: bytes
+    received_at: datetime
+    position: Position
+
+
+@dataclass
+class _Epoch:
+    stream: list[JournalEntry] = field(default_factory=list)
+    last: Position = START
+    added: int = 0
+    wallets: dict[UUID, _Wallet] = field(default_factory=dict)
+    marks: dict[tuple[date, bytes], _Mark] = field(default_factory=dict)
+    compensated: set[tuple[Position, int]] = field(default_factory=set)
+
+
+class FakeRedis:
+    """One server's data; `copy` is what a backup or an append-only file holds at that moment."""
+
+    def __init__(self) -> None:
+        self._shown: dict[int, str] = {}
+        self._epochs: dict[tuple[int, int], _Epoch] = {}
+
+    def copy(self) -> "FakeRedis":
+        """The same data, apart from us."""
+        other = FakeRedis()
+        other._shown = dict(self._shown)
+        for key, one in self._epochs.items():
+            other._epochs[key] = _Epoch(
+                list(one.stream),
+                one.last,
+                one.added,
+                {wallet: _Wallet(**vars(held)) for wallet, held in one.wallets.items()},
+                dict(one.marks),
+                set(one.compensated),
+            )
+        return other
+
+    def forget_marks(self) -> None:
+        """The dedupe buckets are gone."""
+        for one in self._epochs.values():
+            one.marks.clear()
+
+    def balance(self, keys: ShardKeys, wallet: UUID) -> int | None:
+        """What a wallet holds; None if it is not there."""
+        held = self._epoch(keys).wallets.get(wallet)
+        return None if held is None else held.balance
+
+    def _epoch(self, keys: ShardKeys) -> _Epoch:
+        return self._epochs.setdefault((keys.shard, keys.epoch), _Epoch())
+
+    def _open(self, keys: ShardKeys) -> _Epoch:
+        if self._shown.get(keys.shard) != str(keys.epoch):
+            raise FencedError("Redis is fenced off")
+        return self._epoch(keys)
+
+    def epoch_text(self, shard: int) -> str:
+        """As the port says."""
+        return self._shown.get(shard, "")
+
+    def fence(self, shard: int, epoch: int) -> None:
+        """As the port says."""
+        self._shown[shard] = f"{REBUILDING}{epoch}"
+
+    def show(self, keys: ShardKeys) -> None:
+        """As the port says."""
+        if self._shown.get(keys.shard) != f"{REBUILDING}{keys.epoch}":
+            raise FencedError("Redis is fenced off")
+        self._shown[keys.shard] = str(keys.epoch)
+
+    def entries(
+        self, keys: ShardKeys, after: Position, *, count: int, block_ms: int | None = None
+    ) -> list[JournalEntry]:
+        """As the port says, without waiting."""
+        del block_ms
+        return [one for one in self._epoch(keys).stream if one.position > after][:count]
+
+    def has_entry(self, keys: ShardKeys, position: Position) -> bool:
+        """As the port says."""
+        return any(one.position == position for one in self._epoch(keys).stream)
+
+    def limits(self, keys: ShardKeys, wallets: Sequence[UUID]) -> list[tuple[int, int, int] | None]:
+        """As the port says."""
+        held = self._epoch(keys).wallets
+        return [
+            (held[one].applied, held[one].floor, held[one].low) if one in held else None
+            for one in wallets
+        ]
+
+    def load(self, keys: ShardKeys, row: WalletRow) -> None:
+        """As the port says."""
+        fields = row.fields
+        self._open(keys).wallets.setdefault(
+            row.id, _Wallet(fields["bal"], fields["aseq"], fields["floor"], fields["low"])
+        )
+
+    def adjust(self, keys: ShardKeys, row: WalletRow, pending: Sequence[tuple[int, int]]) -> int:
+        """As the port says."""
+        held = self._open(keys).wallets.get(row.id)
+        if held is None:
+            raise LookupError(f"wallet {row.id} is not there")
+        balance, applied = held.balance, held.applied
+        for seq, amount in pending:
+            if seq == applied + 1:
+                balance, applied = balance + amount, seq
+                if abs(balance) >= _LIMIT:
+                    raise OverflowError(f"wallet {row.id} would leave what a wallet can hold")
+        held.balance, held.applied = balance, applied
+        held.floor, held.low = row.fields["floor"], row.fields["low"]
+        return applied
+
+    def compensate(self, keys: ShardKeys, given: Sequence[Compensation]) -> None:
+        """As the port says."""
+        epoch = self._open(keys)
+        for one in given:
+            name = (one.position, one.place)
+            if name not in epoch.compensated and one.wallet_id in epoch.wallets:
+                epoch.wallets[one.wallet_id].balance += one.amount_units
+                epoch.compensated.add(name)
+
+    def write_wallets(self, keys: ShardKeys, rows: Sequence[WalletRow]) -> None:
+        """As the port says."""
+        for row in rows:
+            fields = row.fields
+            self._epoch(keys).wallets[row.id] = _Wallet(
+                fields["bal"], fields["aseq"], fields["floor"], fields["low"]
+            )
+
+    def write_marks(self, keys: ShardKeys, known: Sequence[RecentKey]) -> None:
+        """As the port says."""
+        if not known:
+            return
+        marks = self._open(keys).marks
+        for one in known:
+            name = (utc_day(one.received_at), key_digest(one.source, one.event_id))
+            marks.setdefault(name, _Mark(one.body_hash, one.received_at, START))
+
+    def trim(self, keys: ShardKeys, before: Position) -> None:
+        """As the port says."""
+        epoch = self._epoch(keys)
+        epoch.stream = [one for one in epoch.stream if one.position >= before]
+
+    def forget(self, keys: ShardKeys) -> None:
+        """As the port says; streams are kept."""
+        for (shard, number), one in self._epochs.items():
+            if shard == keys.shard and number < keys.epoch:
+                one.wallets, one.marks, one.compensated = {}, {}, set()
+
+    def admit(
+        self, keys: ShardKeys, admissions: Sequence[Admission], received_at: datetime
+    ) -> Admitted | None:
+        """Admit a batch of one shard; None if fenced."""
+        if self._shown.get(keys.shard) != str(keys.epoch):
+            return None
+        epoch = self._epoch(keys)
+        received_at = EPOCH + timedelta(microseconds=microseconds(received_at))
+        letters, marks, rows = [], [], []
+        seen: dict[bytes, bytes] = {}
+        spent: dict[UUID, int] = {}
+        for one in admissions:
+            letter = self._letter(epoch, one, received_at, seen, spent)
+            if letter == "d":
+                found = _mark(epoch, one.digest, received_at)
+                assert found is not None
+                marks.append((found.received_at, found.position))
+            elif letter == "a":
+                seen[one.digest] = one.body_hash
+                rows.append(one.row)
+                if one.wallet_id is not None:
+                    spent[one.wallet_id] = spent.get(one.wallet_id, 0) + one.amount_units
+            letters.append(letter)
+        position = None
+        if rows:
+            position = _next(epoch.last, received_at)
+            for wallet, amount in spent.items():
+                epoch.wallets[wallet].balance -= amount
+            epoch.stream.append(JournalEntry(position, received_at, len(rows), b"".join(rows)))
+            epoch.last, epoch.added = position, epoch.added + 1
+            for digest, body_hash in seen.items():
+                mark = _Mark(body_hash, received_at, position)
+                epoch.marks[utc_day(received_at), digest] = mark
+        return Admitted(position, "".join(letters), marks)
+
+    def _letter(
+        self,
+        epoch: _Epoch,
+        one: Admission,
+        received_at: datetime,
+        seen: dict[bytes, bytes],
+        spent: dict[UUID, int],
+    ) -> str:
+        mark = _mark(epoch, one.digest, received_at)
+        if mark is not None:
+            return "d" if mark.body_hash == one.body_hash else "c"
+        if one.digest in seen:
+            return "s" if seen[one.digest] == one.body_hash else "c"
+        if one.wallet_id is not None:
+            if one.wallet_id not in epoch.wallets:
+                return "u"
+            left = epoch.wallets[one.wallet_id].balance - spent.get(one.wallet_id, 0)
+            if spent.get(one.wallet_id, 0) + one.amount_units >= _LIMIT:
+                return "r"
+            if left - one.amount_units <= -_LIMIT:
+                return "r"
+        return "a"
+
+    def journal(self, keys: ShardKeys) -> tuple[int, Position]:
+        """How many entries were ever added to the stream, and the last one's place."""
+        epoch = self._epoch(keys)
+        return epoch.added, epoch.last
+
+
+def _mark(epoch: _Epoch, digest: bytes, received_at: datetime) -> _Mark | None:
+    today = utc_day(received_at)
+    return epoch.marks.get((today, digest)) or epoch.marks.get((day_before(today), digest))
+
+
+def _next(last: Position, now: datetime) -> Position:
+    """The id that XADD gives; the server's clock is the same as ours."""
+    return max(Position(microseconds(now) // 1000, 0), Position(last.ms, last.seq + 1))
