@@ -125,7 +125,7 @@ FROM pg_temp.incoming WHERE verdict = 'new' AND wallet_id IS NOT NULL ORDER BY o
 """
 
 _STATE = """
-SELECT epoch, cursor_ms, cursor_seq, accept_seq FROM usage.shard_state
+SELECT epoch, cursor_ms, cursor_seq, accept_seq, session FROM usage.shard_state
 WHERE shard = %s FOR UPDATE
 """
 
@@ -214,6 +214,7 @@ class _Work:
         self.now = now
         self.days = days
         self.accept_seq = 0
+        self.session = 0
         self.new = 0
         self.compensations: list[Compensation] = []
         self.exceptional: set[Position] = set()
@@ -223,7 +224,7 @@ class _Work:
         state = self.connection.execute(_STATE, [batch.shard]).fetchone()
         if state is None or tuple(state[:3]) != (batch.epoch, *batch.after):
             raise CursorMovedError(f"shard {batch.shard} stands at {state}, not at {batch.after}")
-        self.accept_seq = state[3]
+        self.accept_seq, self.session = state[3:]
         readable = [entry for entry in batch.entries if entry.broken is None and entry.count]
         for entry in batch.entries:
             if entry.broken is not None:
@@ -339,12 +340,10 @@ class _Work:
         exceptional = ",".join(str(position) for position in sorted(self.exceptional))
         if len(exceptional) > 7000:  # a notification holds 8,000 bytes
             exceptional = "*"
+        place = f"{batch.shard} {batch.epoch} {self.session}"
         self.connection.execute(
             "SELECT pg_notify(%s, %s)",
-            [
-                WATERMARK_CHANNEL,
-                f"{batch.shard} {batch.epoch} {batch.after} {cursor} {exceptional}",
-            ],
+            [WATERMARK_CHANNEL, f"{place} {batch.after} {cursor} {exceptional}"],
         )
 
 

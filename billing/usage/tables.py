@@ -51,6 +51,8 @@ class ShardState(Base):
     epoch: Mapped[int]
     cursor_ms: Mapped[int] = mapped_column(default=0)
     cursor_seq: Mapped[int] = mapped_column(default=0)
+    session: Mapped[int] = mapped_column(default=0)
+    """How often a writer took up the journal; it reads one without a break from one Redis."""
     accept_seq: Mapped[int] = mapped_column(default=0)
     mode: Mapped[ShardMode] = mapped_column(choices(ShardMode), default=ShardMode.OPEN)
     undrained_epoch: Mapped[int | None]

@@ -54,6 +54,8 @@ class ShardRow:
     mode: ShardMode
     undrained: JournalPoint | None = None
     """Only in direct mode: how far the journals of earlier epochs have been applied."""
+    session: int = 0
+    """How often a writer took up the journal."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -195,6 +197,13 @@ class WriterPostgres(Protocol):
         """Close direct mode for an epoch with a journal that nobody may use yet."""
         ...
 
+    def take_up(self, shard: int) -> None:
+        """Say that from now on entries come from a connection that was opened before this.
+
+        Entries admitted before it may be missing in that Redis, even if later ones are there.
+        """
+        ...
+
     def open(self, shard: int, epoch: int) -> None:
         """Let an epoch be used that Redis shows, and announce it."""
         ...
@@ -235,6 +244,12 @@ class IntakePostgres(Protocol):
 
     async def known(self, names: Sequence[tuple[str, str]]) -> dict[tuple[str, str], KnownEvent]:
         """What became of events, by source and id; those not there are not known."""
+        ...
+
+    async def set_aside(
+        self, shard: int, epoch: int, positions: Sequence[Position]
+    ) -> set[Position]:
+        """Those of these entries of which something was set aside."""
         ...
 
     async def apply_direct(self, shard: int, epoch: int, entry: JournalEntry) -> Applied:

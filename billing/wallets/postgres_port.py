@@ -11,7 +11,6 @@ from psycopg import Connection
 from billing.clock import Clock
 from billing.usage.apply import WATERMARK_CHANNEL, apply_batch, prepare_connection
 from billing.usage.batch import (
-    START,
     Applied,
     Batch,
     Compensation,
@@ -29,7 +28,7 @@ from billing.wallets.ports import JournalPoint, NotDirectError, RecentKey, Shard
 _KEYS_PER_PART: Final = 5_000
 
 _STATE = """
-SELECT epoch, cursor_ms, cursor_seq, mode, undrained_epoch, undrained_ms, undrained_seq
+SELECT epoch, cursor_ms, cursor_seq, mode, session, undrained_epoch, undrained_ms, undrained_seq
 FROM usage.shard_state WHERE shard = %s
 """
 _NEW_SHARD = """
@@ -45,6 +44,11 @@ _LEAVE_DIRECT = """
 UPDATE usage.shard_state SET mode = 'rebuilding', epoch = %(epoch)s, cursor_ms = 0,
     cursor_seq = 0, undrained_epoch = NULL, undrained_ms = NULL, undrained_seq = NULL
 WHERE shard = %(shard)s AND epoch = %(leaving)s AND mode = 'direct'
+"""
+_TAKE_UP = "UPDATE usage.shard_state SET session = session + 1 WHERE shard = %s"
+_ANNOUNCE = """
+SELECT pg_notify(%s, concat_ws(' ', shard, epoch, session, '0-0', '0-0', ''))
+FROM usage.shard_state WHERE shard = %s
 """
 _OPEN = "UPDATE usage.shard_state SET mode = 'open' WHERE shard = %s AND epoch = %s"
 _DRAINED = """
@@ -154,19 +158,21 @@ class PostgresPort:
         with self._connection.transaction():
             self._connection.execute(_OPEN, [shard, epoch])
             self._connection.execute(_SETTLE_DRIFTS, [self._clock.now(), shard])
-            self._announce(shard, epoch)
+            self._announce(shard)
 
     def _move(self, statement: str, shard: int, leaving: int, epoch: int) -> None:
         with self._connection.transaction():
             values = {"shard": shard, "leaving": leaving, "epoch": epoch}
             if self._connection.execute(statement, values).rowcount != 1:
                 raise CursorMovedError(f"shard {shard} left epoch {leaving} already")
-            self._announce(shard, epoch)
+            self._announce(shard)
 
-    def _announce(self, shard: int, epoch: int) -> None:
-        self._connection.execute(
-            "SELECT pg_notify(%s, %s)", [WATERMARK_CHANNEL, f"{shard} {epoch} {START} {START} "]
-        )
+    def _announce(self, shard: int) -> None:
+        self._connection.execute(_ANNOUNCE, [WATERMARK_CHANNEL, shard])
+
+    def take_up(self, shard: int) -> None:
+        """Say that entries come from a connection that was opened before this."""
+        self._connection.execute(_TAKE_UP, [shard])
 
     def wallets(self, shard: int, only: Sequence[UUID] | None = None) -> list[WalletRow]:
         """The shard's wallets, or some of them, of one instant."""
@@ -213,8 +219,8 @@ def _next(position: Position) -> Position:
 
 
 def _shard_row(row: tuple[Any, ...]) -> ShardRow:
-    epoch, ms, seq, mode, *undrained = row
+    epoch, ms, seq, mode, session, *undrained = row
     point = None
     if undrained[0] is not None:
         point = JournalPoint(undrained[0], Position(undrained[1], undrained[2]))
-    return ShardRow(epoch, Position(ms, seq), ShardMode(mode), point)
+    return ShardRow(epoch, Position(ms, seq), ShardMode(mode), point, session)

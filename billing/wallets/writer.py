@@ -31,6 +31,10 @@ class WriterCore:
     def begin(self) -> bool:
         """Stand at the cursor of an open shard, making Redis anew if it must be.
 
+        The connection from which entries will be read must be there already, and once it breaks
+        this must be called again: another Redis may have lost its last entries, and whoever
+        waits for one of them must not be answered by those that come after.
+
         Returns:
             whether it was made anew, so that `refill` is to follow.
 
@@ -45,7 +49,9 @@ class WriterCore:
             self.keys = rebuild(self._postgres, self._redis, self.keys.shard)
             self.cursor = START
             self._log.warning("rebuilt", epoch=self.keys.epoch)
+            self._postgres.take_up(self.keys.shard)
             return True
+        self._postgres.take_up(self.keys.shard)
         return False
 
     def _stand(self, row: ShardRow) -> None:

@@ -103,6 +103,8 @@ class _Letter:
     epoch: int
     received_at: datetime
     position: Position | None
+    session: int = 0
+    """Of the writer when it was admitted."""
     plain: bool = True
     """Of direct mode: whether the whole call was simply new."""
 
@@ -220,8 +222,16 @@ class ShardIntake:
     def _needs_check(self, letters: Sequence[_Letter], *, is_direct: bool) -> bool:
         if is_direct:
             return not all(one.plain for one in letters)
-        needs_check = self._mark.needs_check
-        return any(one.position is not None and needs_check(one.position) for one in letters)
+        return any(self._is_doubtful(one) for one in letters)
+
+    def _is_doubtful(self, one: _Letter) -> bool:
+        """Whether an entry at or below the cursor may be something else than simply new.
+
+        If the writer began anew since, Redis may have lost the entry and kept later ones.
+        """
+        if one.position is None:
+            return False
+        return one.session != self._mark.session or self._mark.needs_check(one.position)
 
     def _by_journal(self, letters: Sequence[_Letter], outcomes: Sequence[Outcome]) -> list[Outcome]:
         """PostgreSQL is away: what is not known to be there is in the journal."""
@@ -229,7 +239,7 @@ class ShardIntake:
         return [
             outcome
             if one.position is None
-            or (one.position <= mark.position and not mark.needs_check(one.position))
+            or (one.position <= mark.position and not self._is_doubtful(one))
             else Outcome(outcome.status, outcome.accepted_at, durability=Durability.JOURNAL)
             for outcome, one in zip(outcomes, letters, strict=True)
         ]
@@ -256,7 +266,7 @@ class ShardIntake:
         loop = asyncio.get_running_loop()
         give_up = loop.time() + ANSWER_SECONDS
         while True:
-            epoch = self._mark.epoch
+            epoch, session = self._mark.epoch, self._mark.session
             received_at = self._clock.now()
             admitted = None
             if epoch:
@@ -277,7 +287,8 @@ class ShardIntake:
                 first_at, position = next(marks)
                 if first_at == received_at:  # ours, from an attempt whose answer was lost
                     letter = "a"  # noqa: PLW2901
-            letters.append(_Letter(letter, epoch, first_at, position if letter in "ads" else None))
+            place = position if letter in "ads" else None
+            letters.append(_Letter(letter, epoch, first_at, place, session))
         return letters
 
     async def _admit_directly(self, admissions: list[Admission]) -> list[_Letter]:
@@ -297,12 +308,11 @@ class ShardIntake:
             else:
                 said.append("s" if before == one.body_hash else "c")
         entry = JournalEntry(START, received_at, len(rows), b"".join(rows))
-        failpoint("api.before_direct")
         applied = await self._postgres.apply_direct(self._shard, epoch, entry)
-        failpoint("api.after_direct")
         place, plain = applied.cursor, not applied.exceptional
         return [
-            _Letter(one, epoch, received_at, None if one == "c" else place, plain) for one in said
+            _Letter(one, epoch, received_at, None if one == "c" else place, plain=plain)
+            for one in said
         ]
 
     async def _check(
@@ -314,24 +324,32 @@ class ShardIntake:
     ) -> None:
         """Ask PostgreSQL what became of the events.
 
-        Redis may have forgotten an event that PostgreSQL knows, or the writer may have set an
-        entry aside.
+        Redis may have forgotten an event that PostgreSQL knows, or lost it before the writer
+        read it; or the writer may have set the entry aside.
         """
         indices = [index for index, one in enumerate(letters) if one.letter in "ads"]
         known = await self._postgres.known(
             [(events[index].source, events[index].event_id) for index in indices]
         )
+        missing: list[int] = []
         for index in indices:
             event, letter = events[index], letters[index]
             found = known.get((event.source, event.event_id))
             if found is None:
-                outcomes[index] = Outcome(Status.REJECTED, code="quarantined")
+                outcomes[index] = UNAVAILABLE
+                missing.append(index)
             elif found.body_hash != event.admission.body_hash:
                 outcomes[index] = Outcome(Status.CONFLICT, code="event_conflict")
             elif letter.letter == "a" and found[1:4] == (self._shard, epoch, letter.position):
                 outcomes[index] = Outcome(Status.ACCEPTED, found.received_at)
             else:
                 outcomes[index] = Outcome(Status.DUPLICATE, found.received_at)
+        if missing:
+            places = [place for index in missing if (place := letters[index].position) is not None]
+            aside = await self._postgres.set_aside(self._shard, epoch, places)
+            for index in missing:
+                if letters[index].position in aside:
+                    outcomes[index] = Outcome(Status.REJECTED, code="quarantined")
 
 
 def _outcome(one: _Letter) -> Outcome:

@@ -25,7 +25,7 @@ _RECONNECT_SECONDS: Final = 0.2
 _SILENT_SECONDS: Final = 1.0
 """A server that does not answer for so long counts as away."""
 
-_STATES = "SELECT shard, epoch, cursor_ms, cursor_seq, mode FROM usage.shard_state"
+_STATES = "SELECT shard, epoch, session, cursor_ms, cursor_seq, mode FROM usage.shard_state"
 
 
 class Listener:
@@ -134,19 +134,23 @@ class Listener:
 
     async def _poll(self, connection: AsyncConnection[Any]) -> None:
         rows = await connection.execute(_STATES)
-        async for shard, epoch, ms, seq, mode in rows:
+        async for shard, epoch, session, ms, seq, mode in rows:
             if shard < len(self.marks):
-                self.marks[shard].polled(epoch, Position(ms, seq), ShardMode(mode))
+                self.marks[shard].polled(epoch, session, Position(ms, seq), ShardMode(mode))
 
     def _hear(self, channel: str, payload: str) -> None:
         if channel == ACCOUNTS_CHANNEL:
             self._forget(payload)
             return
-        shard, epoch, after, position, named = payload.split(" ")
+        shard, epoch, session, after, position, named = payload.split(" ")
         exceptional = (
             None if named == "*" else {Position.parse(one) for one in named.split(",") if one}
         )
         if int(shard) < len(self.marks):
             self.marks[int(shard)].announced(
-                int(epoch), Position.parse(after), Position.parse(position), exceptional
+                int(epoch),
+                int(session),
+                Position.parse(after),
+                Position.parse(position),
+                exceptional,
             )

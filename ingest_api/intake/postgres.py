@@ -25,6 +25,14 @@ _KNOWN: Final = text(
     )
     """
 )
+_SET_ASIDE: Final = text(
+    """
+    SELECT DISTINCT stream_ms, stream_seq FROM usage.quarantine
+    WHERE shard = :shard AND epoch = :epoch AND (stream_ms, stream_seq) IN (
+        SELECT * FROM unnest(CAST(:ms AS bigint[]), CAST(:seq AS bigint[]))
+    )
+    """
+)
 _NO_WRITER: Final = "SELECT pg_try_advisory_xact_lock(hashtext('billing.writer'), %s)"
 
 
@@ -42,6 +50,12 @@ class IntakeDatabase:
     async def known(self, names: Sequence[tuple[str, str]]) -> dict[tuple[str, str], KnownEvent]:
         """What became of events, by source and id."""
         return await asyncio.to_thread(self._known, names)
+
+    async def set_aside(
+        self, shard: int, epoch: int, positions: Sequence[Position]
+    ) -> set[Position]:
+        """Those of these entries of which something was set aside."""
+        return await asyncio.to_thread(self._set_aside, shard, epoch, positions)
 
     async def apply_direct(self, shard: int, epoch: int, entry: JournalEntry) -> Applied:
         """Apply an entry in direct mode."""
@@ -77,6 +91,16 @@ class IntakeDatabase:
                 )
                 for row in rows
             }
+
+    def _set_aside(self, shard: int, epoch: int, positions: Sequence[Position]) -> set[Position]:
+        with self._engine.connect() as connection:
+            values = {
+                "shard": shard,
+                "epoch": epoch,
+                "ms": [one.ms for one in positions],
+                "seq": [one.seq for one in positions],
+            }
+            return {Position(*row) for row in connection.execute(_SET_ASIDE, values)}
 
     def _apply_direct(self, shard: int, epoch: int, entry: JournalEntry) -> Applied:
         try:

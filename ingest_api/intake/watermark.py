@@ -30,6 +30,8 @@ class ShardMark:
 
     def __init__(self) -> None:
         self.epoch = 0
+        self.session = 0
+        """Of the writer; entries admitted in another one may be lost, though later ones are not."""
         self.mode: ShardMode | None = None
         """Of this epoch; None as long as it was not read."""
         self.is_away = False
@@ -84,7 +86,12 @@ class ShardMark:
         return position != START and (position <= self._known_from or position in self._exceptional)
 
     def announced(
-        self, epoch: int, after: Position, position: Position, exceptional: set[Position] | None
+        self,
+        epoch: int,
+        session: int,
+        after: Position,
+        position: Position,
+        exceptional: set[Position] | None,
     ) -> None:
         """The writer committed the entries between two positions.
 
@@ -93,6 +100,7 @@ class ShardMark:
         """
         if epoch < self.epoch:
             return
+        self.session = session
         if epoch > self.epoch:
             self._begin(epoch)
             self._known_from = after
@@ -104,7 +112,7 @@ class ShardMark:
             self._known_from = max(self.position, position)
         self._move(position)
 
-    def polled(self, epoch: int, position: Position, mode: ShardMode) -> None:
+    def polled(self, epoch: int, session: int, position: Position, mode: ShardMode) -> None:
         """The shard's row says so."""
         if epoch > self.epoch:
             self._begin(epoch)
@@ -112,6 +120,7 @@ class ShardMark:
         elif epoch == self.epoch and position > self.position:
             self._known_from = position
         if epoch == self.epoch:
+            self.session = session
             self._move(position)
             turned = mode is ShardMode.DIRECT and not self.is_direct
             self.mode = mode

@@ -27,10 +27,16 @@ def open_postgres(url: str, application: str) -> Connection[Any]:
     )
 
 
-def open_redis(url: str) -> "Redis":
-    """A client that tells of a failure at once: what to repeat is decided here, not by it."""
+def open_redis(url: str, *, pinned: bool = False) -> "Redis":
+    """A client that tells of a failure at once: what to repeat is decided here, not by it.
+
+    Args:
+        pinned: connect now, and fail when this one connection breaks. A pool would make another
+            without a word if it broke while idle, and the server may have lost data meanwhile.
+    """
     return Redis.from_url(
         url,
+        single_connection_client=pinned,
         socket_timeout=REDIS_TIMEOUT_SECONDS,
         socket_connect_timeout=REDIS_TIMEOUT_SECONDS,
         retry=Retry(NoBackoff(), 0),

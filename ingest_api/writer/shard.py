@@ -12,7 +12,7 @@ from typing import Any, Final
 import psycopg
 import structlog
 from psycopg import Connection
-from redis import RedisError
+from redis import Redis, RedisError
 
 from billing.clock import Clock
 from billing.settings import Settings
@@ -112,12 +112,15 @@ class ShardWriter:
 
     def _serve(self, core: WriterCore) -> None:
         """Follow the stream of the current epoch."""
-        made_anew = core.begin()
+        with open_redis(self._redis_url, pinned=True) as own:
+            own.ping()
+            self._follow(core, own, made_anew=core.begin())
+
+    def _follow(self, core: WriterCore, own: "Redis", *, made_anew: bool) -> None:
         keys = core.keys
         self._redis_seen, self._pause = monotonic(), _FIRST_PAUSE
         self._log.info("following", epoch=keys.epoch, cursor=str(core.cursor))
         with ExitStack() as helpers:
-            own = helpers.enter_context(open_redis(self._redis_url))
             reader = helpers.enter_context(Reader(own, keys, core.cursor))
             relay = helpers.enter_context(Relay(self._settings, core, self._clock))
             if made_anew:

@@ -166,4 +166,4 @@ def test_the_watermark_is_announced_with_the_commit(books: Books, database_url: 
         books.apply(make_entry(2, books.row("a")))
         said = [notice.payload for notice in listener.notifies(timeout=5, stop_after=2)]
 
-    assert said == ["0 1 0-0 1-0 ", "0 1 1-0 2-0 2-0"]
+    assert said == ["0 1 0 0-0 1-0 ", "0 1 0 1-0 2-0 2-0"]
