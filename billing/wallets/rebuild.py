@@ -41,6 +41,7 @@ def rebuild(postgres: WriterPostgres, redis: WriterRedis, shard: int) -> ShardKe
     failpoint("rebuild.fenced")
     if row.mode is not ShardMode.DIRECT:
         row = enter_direct(postgres, row, shard, seen)
+    failpoint("rebuild.direct")
     _drain(postgres, redis, shard, row, seen)
     failpoint("rebuild.drained")
     keys = ShardKeys(shard, max(row.epoch, seen) + 1)

@@ -308,7 +308,9 @@ class ShardIntake:
             else:
                 said.append("s" if before == one.body_hash else "c")
         entry = JournalEntry(START, received_at, len(rows), b"".join(rows))
+        failpoint("api.before_direct")
         applied = await self._postgres.apply_direct(self._shard, epoch, entry)
+        failpoint("api.after_direct")
         place, plain = applied.cursor, not applied.exceptional
         return [
             _Letter(one, epoch, received_at, None if one == "c" else place, plain=plain)

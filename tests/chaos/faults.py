@@ -16,6 +16,7 @@ from tests.chaos.load import Load
 from tests.chaos.stack import Stack, died, kill_server, restart_with, second_writer
 
 _DEATH_SECONDS: Final = 30
+_PATIENCE_SECONDS: Final = 60
 
 
 @dataclass
@@ -25,6 +26,14 @@ class Scene:
     stack: Stack
     load: Load
     chance: random.Random
+
+    def wait_for_answers(self) -> None:
+        """Everything comes back by itself: a request made from now on is answered."""
+        now = time.monotonic()
+        while self.load.history.answered_since < now:
+            self.load.require_running()
+            assert time.monotonic() < now + _PATIENCE_SECONDS, "nothing was answered for a minute"
+            time.sleep(0.02)
 
     def pause(self, least: float, most: float) -> None:
         """Let the load go on for a while."""
@@ -62,6 +71,14 @@ def _kill_writer(scene: Scene) -> None:
 def _kill_redis(scene: Scene) -> None:
     kill_server(scene.stack.redis)
     scene.pause(0, 0.5)
+    scene.stack.redis.start()
+
+
+@_fault("Redis away for long")
+def _redis_away(scene: Scene) -> None:
+    """Long enough for PostgreSQL to take events in alone."""
+    kill_server(scene.stack.redis)
+    scene.pause(2, 3)
     scene.stack.redis.start()
 
 
@@ -194,7 +211,10 @@ def _fill_postgres(scene: Scene) -> None:
 
 @_fault("PostgreSQL restored from a backup")
 def _roll_back(scene: Scene) -> None:
-    """Whoever restores a backup sends the payments since then again, by their references."""
+    """Whoever restores a backup lets payments in when events are answered again.
+
+    Those since the backup are then sent again; references keep them single.
+    """
     postgres = scene.stack.postgres
     data, backup = postgres.place.data, postgres.place.data.with_name("backup")
     postgres.stop()
@@ -204,7 +224,9 @@ def _roll_back(scene: Scene) -> None:
     kill_server(postgres)
     shutil.rmtree(data)
     backup.rename(data)
-    postgres.start()
+    with scene.load.payments_held:
+        postgres.start()
+        scene.wait_for_answers()
     scene.load.pay_again()
 
 
@@ -297,6 +319,8 @@ FAILPOINTS: dict[str, Crash] = {
     "api.before_watermark": Crash("api"),
     "api.before_answer": Crash("api"),
     "api.amid_answer": Crash("api"),
+    "api.before_direct": Crash("api", 1, "Redis away for long"),
+    "api.after_direct": Crash("api", 1, "Redis away for long"),
     "writer.after_read": Crash("writer"),
     "writer.after_keys": Crash("writer"),
     "writer.after_ledger": Crash("writer"),
@@ -308,6 +332,7 @@ FAILPOINTS: dict[str, Crash] = {
     "mirror.after_compensate": Crash("writer", 1, "Redis forgets events"),
     "relay.before_trim": Crash("writer", 1),
     "rebuild.fenced": _REBUILD,
+    "rebuild.direct": _REBUILD,
     "rebuild.drained": _REBUILD,
     "rebuild.epoch_raised": _REBUILD,
     "rebuild.wallets_written": _REBUILD,

@@ -71,6 +71,8 @@ class Load:
         self.history = history
         self._pool = ThreadPoolExecutor(CLIENTS + 1)
         self._running: list[Future[None]] = []
+        self.payments_held = threading.Lock()
+        """Whoever holds it keeps payments out."""
 
     def __enter__(self) -> Self:
         self._running = [self._pool.submit(self._send, number) for number in range(CLIENTS)]
@@ -174,7 +176,7 @@ class Load:
         deadline = time.monotonic() + PATIENCE_SECONDS
         while True:
             with suppress(Exception):  # the database may be in any state
-                with unit_of_work(self._stack.engine) as session:
+                with self.payments_held, unit_of_work(self._stack.engine) as session:
                     top_up(Context(session, SYSTEM, SystemClock()), request)
                 return
             assert time.monotonic() < deadline, "no payment for too long"

@@ -11,7 +11,6 @@ from tests.chaos.faults import FAILPOINTS, FAULTS, Fault, Scene, crash_at
 from tests.chaos.load import History, Load
 from tests.chaos.stack import running_stack
 
-_PATIENCE_SECONDS = 60
 _PREFIX = "killed at "
 
 
@@ -83,12 +82,12 @@ def run_chaos(folder: Path, faults: int, seed: int, *, say: bool = False) -> Rep
     with running_stack(folder) as stack:
         with Load(stack, history) as load:
             scene = Scene(stack, load, chance)
-            _wait_for_answers(load)
+            scene.wait_for_answers()
             history.take_stall()
             for number, kind in enumerate(plan(faults, seed), start=1):
                 scene.pause(0, 0.3)
                 _fault(kind)(scene)
-                _wait_for_answers(load)
+                scene.wait_for_answers()
                 stall = history.take_stall()
                 report.faults[kind].append(stall)
                 if say:
@@ -98,12 +97,3 @@ def run_chaos(folder: Path, faults: int, seed: int, *, say: bool = False) -> Rep
         report.verdict = check(stack, history)
     report.seconds = time.monotonic() - began
     return report
-
-
-def _wait_for_answers(load: Load) -> None:
-    """Everything comes back by itself: a request made from now on is answered."""
-    now = time.monotonic()
-    while load.history.answered_since < now:
-        load.require_running()
-        assert time.monotonic() < now + _PATIENCE_SECONDS, "nothing was answered for a minute"
-        time.sleep(0.02)

@@ -29,6 +29,7 @@ from tests.support.factories.usage import Sender, make_plan, make_sender
 from tests.support.processes import Program, api_program, wait_for_port, writer_program
 
 SENDERS = 5
+SOON = {"DIRECT_AFTER_SECONDS": "1"}
 HOT_ROUTES = ("--factory", "ingest_api.intake.app:create_intake_app")
 
 
@@ -129,6 +130,7 @@ def running_stack(folder: Path, **redis_settings: str) -> Iterator[Stack]:
         writer = writer_program(*urls, folder / "writer.log")
         api, port = api_program(*urls, folder / "api.log", *HOT_ROUTES)
         for program in (writer, api):
+            program.environment = {**program.environment, **SOON}
             program.start()
             ending.callback(program.stop)
         wait_for_port(port)
