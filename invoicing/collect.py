@@ -43,6 +43,7 @@ from invoicing.gateways.protocol import (
 )
 from invoicing.gateways.registry import Gateways
 from invoicing.gateways.settings import GatewaySettings
+from invoicing.vouchers import issue_missing_vouchers
 
 T = TypeVar("T")
 
@@ -193,6 +194,7 @@ class Collector:
         with unit_of_work(self.engine) as session:
             asked = ApplyEvent(gateway=gateway, event_id=notice.event_id)
             apply_event(Context(session, SYSTEM, self.clock), asked)
+        issue_missing_vouchers(self.engine, self.clock)
         return is_new
 
     def _begin(self, session: Session, payment_id: UUID, operation: str, key: str) -> UUID:

@@ -1,4 +1,4 @@
-"""The PDF of an invoice: rendered once from the snapshot when issued, on demand while a draft."""
+"""PDFs: rendered once from the snapshot when issued, on demand while a draft."""
 
 import hashlib
 from uuid import UUID
@@ -8,6 +8,7 @@ from sqlalchemy.orm import Session
 
 from billing.clock import Clock
 from billing.customers.tables import Customer
+from billing.documents.tables import Document, DocumentFile
 from billing.invoices.repository import load_invoice, registration
 from billing.invoices.tables import Invoice, InvoiceDocument, InvoiceStatus
 from billing.invoices.taxing import decide_invoice_tax, tax_profile_on
@@ -44,6 +45,25 @@ def invoice_pdf(session: Session, invoice_id: UUID, clock: Clock) -> bytes:
         .on_conflict_do_nothing()
     )
     return session.get_one(InvoiceDocument, invoice_id).content
+
+
+def document_pdf(session: Session, paper: Document, clock: Clock) -> bytes:
+    """The PDF of a note or voucher: drawn from its snapshot once, then as stored."""
+    stored = session.get(DocumentFile, paper.id)
+    if stored is not None:
+        return stored.content
+    content = render_pdf(document.InvoiceDocument.from_dict(paper.snapshot))
+    session.execute(
+        insert(DocumentFile)
+        .values(
+            document_id=paper.id,
+            sha256=hashlib.sha256(content).hexdigest(),
+            content=content,
+            rendered_at=clock.now(),
+        )
+        .on_conflict_do_nothing()
+    )
+    return session.get_one(DocumentFile, paper.id).content
 
 
 def _draft_document(session: Session, invoice: Invoice) -> document.InvoiceDocument:

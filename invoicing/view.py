@@ -53,8 +53,8 @@ def document_of(
     return doc.InvoiceDocument(
         status=doc.DocumentStatus.DRAFT if is_draft else doc.DocumentStatus.ISSUED,
         brand=doc.Brand(name=supplier.trade_name, logo_text=supplier.trade_name),
-        supplier=_supplier(supplier, decision),
-        recipient=_recipient(profile, customer),
+        supplier=supplier_part(supplier, decision),
+        recipient=recipient_part(profile, customer),
         supply=decision.supply,
         number=invoice.number,
         issue_date=invoice.issue_date,
@@ -81,7 +81,8 @@ def document_of(
     )
 
 
-def _supplier(row: SupplierRegistration, decision: TaxDecision) -> doc.Supplier:
+def supplier_part(row: SupplierRegistration, decision: TaxDecision) -> doc.Supplier:
+    """Our registration as a document names it."""
     return doc.Supplier(
         legal_name=row.legal_name,
         trade_name=row.trade_name,
@@ -92,7 +93,8 @@ def _supplier(row: SupplierRegistration, decision: TaxDecision) -> doc.Supplier:
     )
 
 
-def _recipient(profile: TaxProfile, customer: Customer) -> doc.Recipient:
+def recipient_part(profile: TaxProfile, customer: Customer) -> doc.Recipient:
+    """A customer as a document names them."""
     return doc.Recipient(
         kind=_RECIPIENT_KINDS.get(profile.tax_kind, doc.RecipientKind.GSTIN),
         legal_name=profile.legal_name,

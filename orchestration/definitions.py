@@ -12,15 +12,16 @@ from orchestration.defs.automation import (
 from orchestration.defs.billing_month import ASSETS
 from orchestration.defs.checks import CHECKS
 from orchestration.defs.usage import usage_models
+from orchestration.defs.vouchers import issue_vouchers, issue_vouchers_hourly, vouchers
 from orchestration.lib.database import Database
 from orchestration.lib.dbt_env import PROJECT_DIR
 from orchestration.lib.dbt_project import dbt_executable
 
 defs = dg.Definitions(
-    assets=[usage_models, *ASSETS],
+    assets=[usage_models, *ASSETS, vouchers],
     asset_checks=CHECKS,
-    jobs=JOBS,
-    schedules=[close_last_month, refresh_history_daily],
+    jobs=[*JOBS, issue_vouchers],
+    schedules=[close_last_month, refresh_history_daily, issue_vouchers_hourly],
     sensors=[touched_usage_days],
     resources={
         "dbt": DbtCliResource(

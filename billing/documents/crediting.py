@@ -4,7 +4,7 @@ A note carries the heads and rates of the invoice (CGST Rules r.53), and all not
 take back more than the invoice said, per line and per head.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from decimal import Decimal
 

@@ -69,7 +69,10 @@ def usage_range(first: date, last: date) -> dict[str, str]:
 
 
 @dg.schedule(
-    job=close_month, cron_schedule=f"0 4 {GRACE_DAYS + 1} * *", execution_timezone=DEFAULT_ZONE
+    job=close_month,
+    cron_schedule=f"0 4 {GRACE_DAYS + 1} * *",
+    execution_timezone=DEFAULT_ZONE,
+    default_status=dg.DefaultScheduleStatus.RUNNING,
 )
 def close_last_month(context: dg.ScheduleEvaluationContext) -> dg.RunRequest:
     """Close the month that ended, once its grace is over."""
@@ -78,7 +81,12 @@ def close_last_month(context: dg.ScheduleEvaluationContext) -> dg.RunRequest:
     return dg.RunRequest(run_key=month.isoformat(), partition_key=month.isoformat())
 
 
-@dg.schedule(job=refresh_history, cron_schedule="30 0 * * *", execution_timezone=DEFAULT_ZONE)
+@dg.schedule(
+    job=refresh_history,
+    cron_schedule="30 0 * * *",
+    execution_timezone=DEFAULT_ZONE,
+    default_status=dg.DefaultScheduleStatus.RUNNING,
+)
 def refresh_history_daily(_: dg.ScheduleEvaluationContext) -> dg.RunRequest:
     """Once a day, after midnight."""
     return dg.RunRequest()

@@ -1,0 +1,370 @@
+"""Credit notes: what an issued invoice said too much is taken back by a document of its own.
+
+The note repeats the invoice's particulars, heads and rates (CGST Act s.34(1), Rules r.53). After
+the time limit of s.34(2) it is a financial note: the value goes back, the tax does not.
+"""
+
+from collections.abc import Mapping
+from datetime import date
+from decimal import Decimal
+from uuid import UUID
+
+from pydantic import Field
+from sqlalchemy import select
+from sqlalchemy.orm import Session
+
+from billing.access.roles import Permission
+from billing.commands import Context, Request, command
+from billing.customers.tables import Account, BillingMode
+from billing.documents.crediting import CreditedLine, LineLeft, TaxPart, credit, left_of
+from billing.documents.repository import notes_of
+from billing.documents.tables import SERIES, Document, DocumentKind, DocumentLine
+from billing.errors import FieldError, InvalidError, PreconditionError, not_found
+from billing.invoices.numbering import next_number
+from billing.invoices.repository import load_invoice
+from billing.invoices.settlement import SettlementSource, outstanding_minor, settle
+from billing.invoices.tables import Invoice, InvoiceLine, InvoiceStatus
+from billing.money import minor_to_units, split
+from billing.periods import DEFAULT_ZONE, local_day
+from billing.tax.compute import inr_minor
+from billing.tax.einvoice import DocumentType
+from billing.tax.fiscal import credit_note_safe_issue_day
+from billing.tax.model import TaxHead
+from billing.wallets.ledger import Posting, post_adjustment
+from billing.wallets.tables import LedgerAccount, LedgerKind, Wallet
+from invoicing import document as doc
+from invoicing.words import amount_in_words
+
+_ISSUED = frozenset({InvoiceStatus.DUE, InvoiceStatus.PAID})
+
+
+class CreditLine(Request):
+    """How much of a line to take back, exclusive of tax, in minor units."""
+
+    line_ref: str
+    amount_minor: int = Field(gt=0)
+
+
+class IssueCreditNote(Request):
+    """What to take back of an invoice; everything that is left if no lines are named."""
+
+    invoice_id: UUID
+    reason: str = Field(min_length=3, max_length=500)
+    lines: tuple[CreditLine, ...] | None = Field(default=None, min_length=1)
+
+
+class ApplyCreditNote(Request):
+    """Set what is left of a note against another invoice of the customer."""
+
+    document_id: UUID
+    invoice_id: UUID
+    amount_minor: int = Field(gt=0)
+
+
+@command("credit_note.issue", Permission.INVOICES_APPROVE)
+def issue_credit_note(ctx: Context, request: IssueCreditNote) -> Document:
+    """Issue a credit note and give its amount back: first against what is still due on the
+    invoice, then into the wallet of a prepaid account; the rest waits for another invoice.
+
+    Raises:
+        PreconditionError: if the invoice is not issued.
+        InvalidError: if a line is unknown, or less of it is left.
+    """
+    invoice = load_invoice(ctx.session, request.invoice_id, lock=True)
+    ctx.actor.require_customer(invoice.customer_id)
+    if invoice.status not in _ISSUED or invoice.issue_date is None:
+        raise PreconditionError(
+            f"This invoice is {invoice.status.value}; credit notes take back issued ones. "
+            "A draft is corrected by changing what it is made from.",
+            code="not_issued",
+        )
+    today = local_day(ctx.clock.now(), DEFAULT_ZONE)
+    in_time = today <= credit_note_safe_issue_day(invoice.issue_date)
+    kind = DocumentKind.CREDIT_NOTE if in_time else DocumentKind.FINANCIAL_CREDIT_NOTE
+    rows = {line.line_ref: line for line in invoice.lines}
+    credited = [
+        credit(left, amount_minor, with_tax=in_time)
+        for left, amount_minor in _wanted(_left(ctx.session, invoice), request)
+    ]
+    note = _issue(ctx, invoice, rows, credited, kind, today, request.reason)
+    _give_back(ctx, invoice, note)
+    return note
+
+
+@command("credit_note.apply", Permission.PAYMENTS_WRITE)
+def apply_credit_note(ctx: Context, request: ApplyCreditNote) -> Document:
+    """Set what is left of a note against another invoice of the same customer.
+
+    Raises:
+        PreconditionError: if less is left, or the invoice is another customer's or in another
+            currency.
+    """
+    note = ctx.session.get(
+        Document, request.document_id, with_for_update=True, populate_existing=True
+    )
+    if note is None:
+        raise not_found("document", request.document_id)
+    ctx.actor.require_customer(note.customer_id)
+    invoice = load_invoice(ctx.session, request.invoice_id, lock=True)
+    if (invoice.customer_id, invoice.currency) != (note.customer_id, note.currency):
+        raise PreconditionError(
+            "A note settles invoices of its own customer in its own currency only.",
+            code="other_party",
+        )
+    if note.invoice_id is None or request.amount_minor > note.unapplied_minor:
+        raise PreconditionError(
+            f"Of {note.number} there is {note.unapplied_minor if note.invoice_id else 0} left.",
+            code="more_than_left",
+        )
+    _settle(ctx, invoice, note, request.amount_minor)
+    return note
+
+
+def _left(session: Session, invoice: Invoice) -> list[LineLeft]:
+    taken: dict[UUID, list[tuple[int, list[TaxPart]]]] = {}
+    for note in notes_of(session, invoice.id):
+        for line in note.lines:
+            if line.invoice_line_id is not None:
+                parts = [_part(tax) for tax in line.taxes]
+                taken.setdefault(line.invoice_line_id, []).append((line.taxable_minor, parts))
+    return [
+        left_of(
+            line.line_ref,
+            line.amount_minor,
+            [TaxPart(tax.head, tax.rate, tax.tax_minor) for tax in line.taxes],
+            taken.get(line.id, []),
+        )
+        for line in invoice.lines
+    ]
+
+
+def _wanted(left: list[LineLeft], request: IssueCreditNote) -> list[tuple[LineLeft, int]]:
+    if request.lines is None:
+        whole = [(line, line.taxable_minor) for line in left if line.taxable_minor]
+        if not whole:
+            raise PreconditionError(
+                "Everything on this invoice was taken back already.", code="nothing_left"
+            )
+        return whole
+    by_ref = {line.line_ref: line for line in left}
+    amounts: dict[str, int] = {}
+    for asked in request.lines:
+        if asked.line_ref not in by_ref:
+            raise InvalidError(
+                f"There is no line {asked.line_ref} on this invoice.",
+                fields=[FieldError("lines", f"{asked.line_ref} is not on this invoice")],
+            )
+        amounts[asked.line_ref] = amounts.get(asked.line_ref, 0) + asked.amount_minor
+    return [(by_ref[line_ref], amount) for line_ref, amount in amounts.items()]
+
+
+def _issue(
+    ctx: Context,
+    invoice: Invoice,
+    rows: Mapping[str, InvoiceLine],
+    credited: list[CreditedLine],
+    kind: DocumentKind,
+    today: date,
+    reason: str,
+) -> Document:
+    number = next_number(
+        ctx.session, gstin=invoice.supplier_gstin, series=SERIES[kind], issue_date=today
+    )
+    paper = _paper(invoice, credited, kind, number, today, reason)
+    note = Document(
+        kind=kind,
+        number=number,
+        issue_date=today,
+        supplier_gstin=invoice.supplier_gstin,
+        customer_id=invoice.customer_id,
+        account_id=invoice.account_id,
+        currency=invoice.currency,
+        taxable_minor=paper.taxable_minor,
+        tax_minor=paper.tax_minor,
+        total_minor=paper.total_minor,
+        reason=reason,
+        invoice_id=invoice.id,
+        applied_minor=0,
+        snapshot=paper.to_dict(),
+        snapshot_hash=paper.snapshot_hash,
+        issued_by=ctx.actor.name,
+        issued_at=ctx.clock.now(),
+        lines=[
+            DocumentLine(
+                ordinal=ordinal,
+                invoice_line_id=rows[line.line_ref].id,
+                description=rows[line.line_ref].description,
+                sac=rows[line.line_ref].sac,
+                taxable_minor=line.taxable_minor,
+                taxes=[
+                    {"head": tax.head.value, "rate": str(tax.rate), "tax_minor": tax.tax_minor}
+                    for tax in line.taxes
+                ],
+            )
+            for ordinal, line in enumerate(credited, start=1)
+        ],
+    )
+    ctx.session.add(note)
+    ctx.session.flush()
+    return note
+
+
+def _paper(
+    invoice: Invoice,
+    credited: list[CreditedLine],
+    kind: DocumentKind,
+    number: str,
+    today: date,
+    reason: str,
+) -> doc.InvoiceDocument:
+    """The invoice's own particulars with the lines of the note."""
+    original = doc.InvoiceDocument.from_dict(invoice.snapshot or {})
+    printed = {line.line_ref: line for line in original.lines}
+    lines = tuple(
+        _printed(printed[line.line_ref], ordinal, line)
+        for ordinal, line in enumerate(credited, start=1)
+    )
+    taxable_minor = sum(line.taxable_minor for line in lines)
+    tax_minor = sum(line.tax_minor for line in credited)
+    with_tax = kind is DocumentKind.CREDIT_NOTE
+    fields = original.model_dump() | {
+        "document_type": DocumentType.CREDIT_NOTE,
+        "status": doc.DocumentStatus.ISSUED,
+        "title": "Credit Note" if with_tax else "Financial Credit Note (without GST)",
+        "number": number,
+        "issue_date": today,
+        "due_date": None,
+        "references": (
+            doc.DocumentReference(
+                number=invoice.number or "", issue_date=invoice.issue_date or today
+            ),
+        ),
+        "lines": lines,
+        "head_totals": _head_totals(credited),
+        "taxable_minor": taxable_minor,
+        "tax_minor": tax_minor,
+        "round_off_minor": 0,
+        "total_minor": taxable_minor + tax_minor,
+        "amount_in_words": amount_in_words(taxable_minor + tax_minor, invoice.currency),
+        "fx": _fx(original, credited),
+        "settlements": (),
+        "bank": None,
+        "notes": (f"Reason: {reason}",),
+        "signature_note": "This is a computer-generated credit note; no signature is required.",
+    }
+    return doc.InvoiceDocument.model_validate(fields)
+
+
+def _printed(line: doc.DocumentLine, ordinal: int, taken: CreditedLine) -> doc.DocumentLine:
+    whole = taken.taxable_minor == line.taxable_minor
+    return doc.DocumentLine(
+        ordinal=ordinal,
+        line_ref=line.line_ref,
+        description=line.description,
+        sac=line.sac,
+        period_start=line.period_start,
+        period_end=line.period_end,
+        quantity=line.quantity if whole else Decimal(1),
+        unit=line.unit if whole else "adjustment",
+        unit_price=line.unit_price if whole else None,
+        price_note="" if whole and line.unit_price is not None else "as invoiced",
+        taxable_minor=taken.taxable_minor,
+        taxes=tuple(
+            doc.TaxOnLine(head=tax.head, rate=_plain(tax.rate), tax_minor=tax.tax_minor)
+            for tax in taken.taxes
+        ),
+        total_minor=taken.taxable_minor + taken.tax_minor,
+    )
+
+
+def _head_totals(credited: list[CreditedLine]) -> tuple[doc.HeadTotal, ...]:
+    sums: dict[tuple[TaxHead, Decimal], tuple[int, int]] = {}
+    for line in credited:
+        for tax in line.taxes:
+            key = (tax.head, _plain(tax.rate))
+            taxable, amount = sums.get(key, (0, 0))
+            sums[key] = (taxable + line.taxable_minor, amount + tax.tax_minor)
+    return tuple(
+        doc.HeadTotal(head=head, rate=rate, taxable_minor=taxable, tax_minor=amount)
+        for (head, rate), (taxable, amount) in sorted(sums.items())
+    )
+
+
+def _fx(original: doc.InvoiceDocument, credited: list[CreditedLine]) -> doc.Fx | None:
+    """In rupees at the invoice's own rate, so that what was declared is what is taken back."""
+    if original.fx is None:
+        return None
+    rate = original.fx.inr_per_unit
+    taxable = sum(inr_minor(line.taxable_minor, original.currency, rate) for line in credited)
+    tax = sum(
+        inr_minor(part.tax_minor, original.currency, rate)
+        for line in credited
+        for part in line.taxes
+    )
+    return doc.Fx(
+        inr_per_unit=rate,
+        source=original.fx.source,
+        rate_date=original.fx.rate_date,
+        taxable_inr_minor=taxable,
+        tax_inr_minor=tax,
+        total_inr_minor=taxable + tax,
+    )
+
+
+def _give_back(ctx: Context, invoice: Invoice, note: Document) -> None:
+    due = min(outstanding_minor(invoice), note.total_minor)
+    if due:
+        _settle(ctx, invoice, note, due)
+    account = ctx.session.get_one(Account, invoice.account_id)
+    if account.billing_mode is BillingMode.PREPAID and note.unapplied_minor:
+        _into_wallet(ctx, account, note)
+
+
+def _settle(ctx: Context, invoice: Invoice, note: Document, amount_minor: int) -> None:
+    settle(
+        ctx.session,
+        invoice,
+        SettlementSource.CREDIT_NOTE,
+        amount_minor,
+        ctx.clock.now(),
+        details={"credit_note": note.number},
+    )
+    note.applied_minor += amount_minor
+
+
+def _into_wallet(ctx: Context, account: Account, note: Document) -> None:
+    """Credits come back exclusive of tax; their tax waits for the next invoice again."""
+    wallet = ctx.session.scalars(
+        select(Wallet).filter_by(account_id=account.id, currency=note.currency)
+    ).one()
+    back_minor = note.unapplied_minor
+    credits_minor, tax_minor = split(back_minor, [note.taxable_minor, note.tax_minor])
+    credit_units = minor_to_units(credits_minor, note.currency)
+    tax_units = minor_to_units(tax_minor, note.currency)
+    tax = [
+        Posting(LedgerAccount.TAX_ON_ADVANCES, tax_units),
+        Posting(LedgerAccount.OUTPUT_TAX, -tax_units),
+    ]
+    post_adjustment(
+        ctx.session,
+        wallet,
+        amount_units=credit_units,
+        kind=LedgerKind.CREDIT_NOTE,
+        counter_account=LedgerAccount.REVENUE,
+        reference=f"credit_note:{note.id}",
+        note=note.number,
+        actor=ctx.actor.name,
+        now=ctx.clock.now(),
+        further=tax if tax_units else (),
+    )
+    note.applied_minor += back_minor
+
+
+def _part(stored: Mapping[str, object]) -> TaxPart:
+    return TaxPart(
+        TaxHead(str(stored["head"])), Decimal(str(stored["rate"])), int(str(stored["tax_minor"]))
+    )
+
+
+def _plain(number: Decimal) -> Decimal:
+    return Decimal(f"{number.normalize():f}")

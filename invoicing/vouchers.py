@@ -1,0 +1,354 @@
+"""Receipt and refund vouchers: an advance is taxed when it comes, and papered both ways.
+
+Every posting that brings an advance into a wallet, or takes it out again, gets one voucher (CGST
+Act s.31(3)(d) and (e), Rules r.50 and r.51). The posting is the natural key, so a voucher that was
+missed is issued by asking again. A promotion is no consideration and has none.
+"""
+
+from dataclasses import dataclass
+from datetime import date, timedelta
+from decimal import Decimal
+from uuid import UUID
+
+import structlog
+from sqlalchemy import Engine, select
+from sqlalchemy.exc import IntegrityError
+from sqlalchemy.orm import Session
+
+from billing.access.actor import SYSTEM
+from billing.access.roles import Permission
+from billing.clock import Clock
+from billing.commands import Context, Request, command
+from billing.customers.tables import Account, Customer, TaxProfile
+from billing.db.unit_of_work import read_only, unit_of_work
+from billing.documents.tables import SERIES, Document, DocumentKind, DocumentLine
+from billing.errors import BillingError, PreconditionError, not_found
+from billing.fx.service import rate_on
+from billing.invoices.numbering import next_number
+from billing.invoices.repository import default_registration
+from billing.invoices.tables import SupplierRegistration
+from billing.invoices.taxing import decide_invoice_tax, tax_profile_on
+from billing.money import currency
+from billing.payments.advances import ADVANCE_SAC
+from billing.periods import DEFAULT_ZONE, local_day
+from billing.tax.compute import inr_minor
+from billing.tax.einvoice import DocumentType
+from billing.tax.model import DecisionStatus, TaxDecision, TaxHead
+from billing.wallets.tables import (
+    LedgerAccount,
+    LedgerEntry,
+    LedgerKind,
+    LedgerTransaction,
+    Wallet,
+)
+from invoicing import document as doc
+from invoicing.view import recipient_part, supplier_part
+from invoicing.words import amount_in_words
+
+logger = structlog.get_logger(__name__)
+
+_KINDS = {
+    LedgerKind.TOP_UP: DocumentKind.RECEIPT_VOUCHER,
+    LedgerKind.REFUND: DocumentKind.REFUND_VOUCHER,
+}
+_TYPES = {
+    DocumentKind.RECEIPT_VOUCHER: DocumentType.RECEIPT_VOUCHER,
+    DocumentKind.REFUND_VOUCHER: DocumentType.REFUND_VOUCHER,
+}
+_MOVED = {
+    DocumentKind.RECEIPT_VOUCHER: "Received",
+    DocumentKind.REFUND_VOUCHER: "Refunded",
+}
+_TITLES = {
+    DocumentKind.RECEIPT_VOUCHER: "Receipt Voucher",
+    DocumentKind.REFUND_VOUCHER: "Refund Voucher",
+}
+
+
+class IssueVoucher(Request):
+    """The posting that moved an advance."""
+
+    ledger_transaction_id: UUID
+
+
+@command("voucher.issue", Permission.INVOICES_WRITE)
+def issue_voucher(ctx: Context, request: IssueVoucher) -> Document:
+    """Issue the voucher of a posting; a posting that has one gives that one.
+
+    Raises:
+        PreconditionError: if the posting is no advance, or its tax cannot be decided.
+    """
+    session = ctx.session
+    earlier = session.scalars(
+        select(Document).filter_by(ledger_transaction_id=request.ledger_transaction_id)
+    ).one_or_none()
+    if earlier is not None:
+        return earlier
+    posting = session.get(LedgerTransaction, request.ledger_transaction_id)
+    if posting is None:
+        raise not_found("ledger transaction", request.ledger_transaction_id)
+    if posting.kind not in _KINDS:
+        raise PreconditionError(
+            f"A {posting.kind.value} posting is no advance and has no voucher.", code="no_advance"
+        )
+    return _issue(ctx, posting, _KINDS[posting.kind])
+
+
+def postings_without_voucher(session: Session, limit: int = 500) -> list[UUID]:
+    """Advances that were received or refunded and are not papered yet, oldest first."""
+    papered = select(Document.ledger_transaction_id).where(
+        Document.ledger_transaction_id == LedgerTransaction.id
+    )
+    return list(
+        session.scalars(
+            select(LedgerTransaction.id)
+            .where(LedgerTransaction.kind.in_(_KINDS), ~papered.exists())
+            .order_by(LedgerTransaction.id)
+            .limit(limit)
+        )
+    )
+
+
+def issue_missing_vouchers(engine: Engine, clock: Clock) -> tuple[int, int]:
+    """Paper every advance that is not; how many were issued, and how many could not be.
+
+    One that cannot be (no tax profile, no exchange rate) is reported and tried again next time.
+    """
+    with read_only(engine) as session:
+        missing = postings_without_voucher(session)
+    issued = failed = 0
+    for posting_id in missing:
+        try:
+            with unit_of_work(engine) as session:
+                context = Context(session, SYSTEM, clock)
+                issue_voucher(context, IssueVoucher(ledger_transaction_id=posting_id))
+            issued += 1
+        except BillingError as error:
+            failed += 1
+            logger.warning("no voucher", posting=str(posting_id), reason=error.message)
+        except IntegrityError:
+            continue  # another process papered it at the same moment
+    return issued, failed
+
+
+@dataclass(frozen=True, slots=True)
+class _Advance:
+    """All that a voucher is made of; amounts are positive minor units."""
+
+    kind: DocumentKind
+    posting: LedgerTransaction
+    account: Account
+    customer: Customer
+    supplier: SupplierRegistration
+    profile: TaxProfile
+    decision: TaxDecision
+    day: date
+    taxable_minor: int
+    tax_minor: int
+
+    @property
+    def total_minor(self) -> int:
+        return self.taxable_minor + self.tax_minor
+
+    @property
+    def description(self) -> str:
+        what = "Advance" if self.kind is DocumentKind.RECEIPT_VOUCHER else "Refund of an advance"
+        return f"{what} for authentication services (wallet credits)"
+
+
+def _issue(ctx: Context, posting: LedgerTransaction, kind: DocumentKind) -> Document:
+    advance = _advance(ctx, posting, kind)
+    number = next_number(
+        ctx.session,
+        gstin=advance.supplier.gstin,
+        series=SERIES[kind],
+        issue_date=advance.day,
+    )
+    paper = _paper(ctx.session, advance, number)
+    voucher = Document(
+        kind=kind,
+        number=number,
+        issue_date=advance.day,
+        supplier_gstin=advance.supplier.gstin,
+        customer_id=advance.account.customer_id,
+        account_id=advance.account.id,
+        currency=posting.currency,
+        taxable_minor=advance.taxable_minor,
+        tax_minor=advance.tax_minor,
+        total_minor=advance.total_minor,
+        reason=advance.description,
+        ledger_transaction_id=posting.id,
+        applied_minor=0,
+        snapshot=paper.to_dict(),
+        snapshot_hash=paper.snapshot_hash,
+        issued_by=ctx.actor.name,
+        issued_at=ctx.clock.now(),
+        lines=[
+            DocumentLine(
+                ordinal=1,
+                description=advance.description,
+                sac=ADVANCE_SAC,
+                taxable_minor=advance.taxable_minor,
+                taxes=[tax.model_dump(mode="json") for tax in paper.lines[0].taxes],
+            )
+        ],
+    )
+    ctx.session.add(voucher)
+    ctx.session.flush()
+    return voucher
+
+
+def _advance(ctx: Context, posting: LedgerTransaction, kind: DocumentKind) -> _Advance:
+    session = ctx.session
+    wallet, taxable_minor, tax_minor = _amounts(session, posting)
+    account = session.get_one(Account, wallet.account_id)
+    today = local_day(ctx.clock.now(), DEFAULT_ZONE)
+    supplier = default_registration(session)
+    if supplier is None:
+        raise PreconditionError(
+            "None of our registrations is the default; register one first.", code="no_supplier"
+        )
+    profile = tax_profile_on(session, account.customer_id, today)
+    decision = decide_invoice_tax(
+        supplier, profile, sacs={ADVANCE_SAC}, currency=posting.currency, tax_date=today
+    )
+    if decision.status is DecisionStatus.REJECT:
+        raise PreconditionError(decision.notes or "Tax cannot be decided.", code="tax_rejected")
+    return _Advance(
+        kind=kind,
+        posting=posting,
+        account=account,
+        customer=session.get_one(Customer, account.customer_id),
+        supplier=supplier,
+        profile=profile,
+        decision=decision.leading,
+        day=today,
+        taxable_minor=taxable_minor,
+        tax_minor=tax_minor,
+    )
+
+
+def _paper(session: Session, advance: _Advance, number: str) -> doc.InvoiceDocument:
+    line = _line(advance)
+    currency_code = advance.posting.currency
+    return doc.InvoiceDocument(
+        document_type=_TYPES[advance.kind],
+        status=doc.DocumentStatus.ISSUED,
+        title=_TITLES[advance.kind],
+        brand=doc.Brand(name=advance.supplier.trade_name, logo_text=advance.supplier.trade_name),
+        supplier=supplier_part(advance.supplier, advance.decision),
+        recipient=recipient_part(advance.profile, advance.customer),
+        supply=advance.decision.supply,
+        number=number,
+        issue_date=advance.day,
+        period_start=advance.day,
+        period_end=advance.day + timedelta(days=1),
+        account_name=advance.account.name,
+        references=_references(session, advance.posting, advance.kind),
+        place_of_supply_code=advance.decision.pos_code or "",
+        place_of_supply_name=advance.decision.pos_name or "",
+        currency=currency_code,
+        lines=(line,),
+        head_totals=tuple(
+            doc.HeadTotal(
+                head=tax.head,
+                rate=tax.rate,
+                taxable_minor=advance.taxable_minor,
+                tax_minor=tax.tax_minor,
+            )
+            for tax in sorted(line.taxes, key=lambda one: one.head)
+        ),
+        taxable_minor=advance.taxable_minor,
+        tax_minor=advance.tax_minor,
+        total_minor=advance.total_minor,
+        amount_in_words=amount_in_words(advance.total_minor, currency_code),
+        fx=_fx(session, advance),
+        settlements=(doc.Settlement(label=_MOVED[advance.kind], amount_minor=advance.total_minor),),
+        wording=advance.decision.wording,
+        signature_note="This is a computer-generated voucher; no signature is required.",
+    )
+
+
+def _line(advance: _Advance) -> doc.DocumentLine:
+    return doc.DocumentLine(
+        ordinal=1,
+        description=advance.description,
+        sac=ADVANCE_SAC,
+        quantity=Decimal(1),
+        unit="advance",
+        price_note="advance",
+        taxable_minor=advance.taxable_minor,
+        taxes=_taxes(advance.decision, advance.tax_minor),
+        total_minor=advance.total_minor,
+    )
+
+
+def _amounts(session: Session, posting: LedgerTransaction) -> tuple[Wallet, int, int]:
+    """The wallet, and what it gained or gave back: credits and tax, positive, in minor units."""
+    scale = currency(posting.currency).units_per_minor
+    sums = {LedgerAccount.WALLET: 0, LedgerAccount.TAX_ON_ADVANCES: 0}
+    wallet_id = None
+    for entry in session.scalars(select(LedgerEntry).filter_by(transaction_id=posting.id)):
+        wallet_id = entry.wallet_id
+        if entry.account in sums:
+            sums[entry.account] += entry.amount_units
+    taxable_minor, tax_minor = (abs(units) // scale for units in sums.values())
+    return session.get_one(Wallet, wallet_id), taxable_minor, tax_minor
+
+
+def _taxes(decision: TaxDecision, tax_minor: int) -> tuple[doc.TaxOnLine, ...]:
+    """The tax that was collected, by the heads of the decision; equal heads share it equally."""
+    if not tax_minor:
+        return ()
+    heads = [head for head in decision.heads if head.rate]
+    if not heads:
+        return (doc.TaxOnLine(head=TaxHead.IGST, rate=Decimal(18), tax_minor=tax_minor),)
+    parts = [tax_minor // len(heads)] * len(heads)
+    parts[0] += tax_minor - sum(parts)
+    return tuple(
+        doc.TaxOnLine(head=head.head, rate=head.rate, tax_minor=part)
+        for head, part in zip(heads, parts, strict=True)
+    )
+
+
+def _references(
+    session: Session, posting: LedgerTransaction, kind: DocumentKind
+) -> tuple[doc.DocumentReference, ...]:
+    """A refund names the voucher of the payment it takes back, where it is known."""
+    if kind is DocumentKind.RECEIPT_VOUCHER:
+        return ()
+    payment = posting.reference.rpartition(":")[0]
+    rows = session.scalars(
+        select(Document)
+        .join(LedgerTransaction, LedgerTransaction.id == Document.ledger_transaction_id)
+        .where(
+            LedgerTransaction.reference.startswith(f"{payment}:"),
+            Document.kind == DocumentKind.RECEIPT_VOUCHER,
+        )
+        .order_by(Document.id)
+    )
+    return tuple(
+        doc.DocumentReference(number=row.number, issue_date=row.issue_date) for row in rows
+    )
+
+
+def _fx(session: Session, advance: _Advance) -> doc.Fx | None:
+    code = advance.posting.currency
+    if code == "INR":
+        return None
+    rate = rate_on(session, code, advance.day)
+    if rate is None:
+        raise PreconditionError(
+            f"No {code} exchange rate on or before {advance.day} is on record; record one.",
+            code="no_fx_rate",
+        )
+    taxable = inr_minor(advance.taxable_minor, code, rate.inr_per_unit)
+    tax = inr_minor(advance.tax_minor, code, rate.inr_per_unit)
+    return doc.Fx(
+        inr_per_unit=Decimal(f"{rate.inr_per_unit.normalize():f}"),
+        source=rate.source,
+        rate_date=rate.rate_date,
+        taxable_inr_minor=taxable,
+        tax_inr_minor=tax,
+        total_inr_minor=taxable + tax,
+    )
