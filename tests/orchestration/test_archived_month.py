@@ -47,7 +47,7 @@ def test_an_archived_month_is_brought_back_by_the_pipeline_and_rated_whole(
     with engine.connect() as connection:
         assert connection.scalar(text("SELECT count(*) FROM usage.raw_events")) == 0
     with pytest.raises(AssertionError, match="are archived"):
-        dbt.build(database_url, ["+int_usage__daily"])
+        dbt.build(database_url, ["path:models/staging", "int_usage__daily"])
 
     close_month(instance, JUNE)
 
