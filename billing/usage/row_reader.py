@@ -2,7 +2,7 @@
 
 import struct
 from collections.abc import Callable
-from datetime import timedelta
+from datetime import date, timedelta
 from typing import Any, Final
 from uuid import UUID
 
@@ -17,6 +17,8 @@ _numeric: Final = NumericBinaryLoader(0)
 _READERS: Final[dict[str, Callable[[bytes], Any]]] = {
     "uuid": lambda value: UUID(bytes=value),
     "bigint": lambda value: struct.unpack(">q", value)[0],
+    "integer": lambda value: struct.unpack(">i", value)[0],
+    "date": lambda value: date(2000, 1, 1) + timedelta(days=struct.unpack(">i", value)[0]),
     "text": lambda value: value.decode(),
     "bytea": bytes,
     "timestamptz": lambda value: (
