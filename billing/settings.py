@@ -37,6 +37,10 @@ class Settings(BaseSettings):
     """Whether an event that only Redis has may be answered (202) while PostgreSQL is away."""
     journal_after_ms: int = Field(default=60, ge=0)
     """How long such an answer waits for PostgreSQL, once that is known to be away."""
+    hold_seconds: int = Field(default=300, ge=1, le=86_400)
+    """How long a hold binds money, if the request does not say so."""
+    hold_remember_seconds: int = Field(default=300, ge=1, le=86_400)
+    """How long a hold is known after it was captured, released or has expired."""
     journal_keep_minutes: int = Field(default=10, ge=1)
     """How long applied entries stay in the journal, for PostgreSQL restored to a backup."""
     stale_seconds: float = Field(default=600.0, ge=0)
@@ -69,6 +73,8 @@ class Settings(BaseSettings):
     writer_metrics_port: int | None = None
     trusted_proxies: str = ""
     """Networks, with commas between, whose `X-Forwarded-For` is believed."""
+    revision_days: int = Field(default=35, ge=0, le=3660)
+    """How long after it happened an event can be amended or voided without a permission."""
     zone: str = "Asia/Kolkata"
     secret_pepper: SecretStr = SecretStr("local-development-pepper")
     """Keys the HMAC under which API keys are stored; set it in production."""

@@ -4,9 +4,9 @@ These begin in PostgreSQL, under the lock of the shard's row, so that a revision
 the order of acceptance. Redis hears of the difference as of any other adjustment.
 """
 
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from decimal import Decimal
-from typing import Any, Self
+from typing import Any, Final, Self
 
 from pydantic import Field, model_validator
 from sqlalchemy.orm import Session
@@ -16,6 +16,7 @@ from billing.commands import Context, Request, command
 from billing.customers.tables import Account
 from billing.errors import FieldError, InvalidError
 from billing.usage.event import (
+    OLDEST,
     EventCheck,
     checked_dimensions,
     checked_number,
@@ -28,6 +29,9 @@ from billing.usage.writing import insert_raw_event
 from billing.wallets.ledger import post_adjustment
 from billing.wallets.rate_card import load_account
 from billing.wallets.tables import LedgerAccount, LedgerKind, Wallet
+
+REVISION_DAYS: Final = OLDEST.days
+"""As long as an event may be late, its delivery receipt may be."""
 
 
 class ReviseEvent(Request):
@@ -51,18 +55,25 @@ class ReviseEvent(Request):
         return self
 
 
-@command("event.revise", Permission.USAGE_AMEND)
-def revise_event(ctx: Context, request: ReviseEvent) -> Account:
+@command("event.revise", Permission.USAGE_AMEND, unhashed=["window_days"])
+def revise_event(
+    ctx: Context, request: ReviseEvent, *, window_days: int = REVISION_DAYS
+) -> Account:
     """Amend or void an event, and return its account; saying what is already so changes nothing.
+
+    Args:
+        window_days: how long after it happened an event can be revised; later only by those who
+            may send events of the past.
 
     Raises:
         NotFoundError: if there is no such event.
-        InvalidError: if a field is wrong.
+        InvalidError: if a field is wrong, or it comes after the window (code `too_late`).
     """
     session = ctx.session
     key = get_event(session, ctx.actor, request.source, request.event_id).key
     shard = session.get_one(ShardState, key.shard, with_for_update=True, populate_existing=True)
     history = get_event(session, ctx.actor, request.source, request.event_id)
+    _require_in_window(ctx, history.latest, window_days)
     values = _values(ctx, request, history.latest)
     if all(getattr(history.latest, name) == value for name, value in values.items()):
         return history.account
@@ -70,6 +81,18 @@ def revise_event(ctx: Context, request: ReviseEvent) -> Account:
     _write(ctx, history, shard.accept_seq, values)
     _debit(ctx, history, shard.accept_seq, values)
     return history.account
+
+
+def _require_in_window(ctx: Context, latest: EventRevision, window_days: int) -> None:
+    closes = latest.occurred_at + timedelta(days=window_days)
+    if ctx.clock.now() > closes and not ctx.actor.may(Permission.USAGE_BACKFILL):
+        raise InvalidError(
+            f"Events can be revised for {window_days} days after they happened; this one could be "
+            f"until {closes:%Y-%m-%d %H:%M} UTC. Ask somebody who may change the past.",
+            code="too_late",
+            fields=[FieldError("occurred_at", "lies too far back to be revised")],
+            details={"window_days": window_days, "closed_at": closes.isoformat()},
+        )
 
 
 def _values(ctx: Context, request: ReviseEvent, latest: EventRevision) -> dict[str, Any]:
@@ -100,8 +123,8 @@ def _checked_time(ctx: Context, occurred_at: datetime, wrong: list[FieldError]) 
     if occurred_at.tzinfo is None:
         wrong.append(FieldError("occurred_at", "needs an offset, such as +05:30"))
         return occurred_at
-    # the event was taken in time; its revision may come whenever the truth does
-    EventCheck(ctx.clock.now(), backfill=True).occurred_us(occurred_at, wrong)
+    backfill = ctx.actor.may(Permission.USAGE_BACKFILL)
+    EventCheck(ctx.clock.now(), backfill=backfill).occurred_us(occurred_at, wrong)
     return occurred_at.astimezone(UTC)
 
 

@@ -1,7 +1,9 @@
 """Amending and voiding events over the API."""
 
 from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
 from typing import Any
+from urllib.parse import quote
 
 import redis
 
@@ -122,6 +124,62 @@ def test_a_wrong_revision_is_refused(api: Api) -> None:
         assert revise(api, event, body).status_code == 400, body
     assert revise(api, {"source": "core", "event_id": "none"}, {"void": True}).status_code == 404
     assert api.balance(sender) == -IN
+
+
+def test_the_window_for_revisions_closes_unless_one_may_change_the_past(api: Api) -> None:
+    sender = api.sender()
+    old = api.event(sender, occurred_at=(datetime.now(UTC) - timedelta(days=36)).isoformat())
+    assert api.send(old, headers=api.as_admin).status_code == 200
+    path = f"/api/v1/events/core/{old['event_id']}/revisions"
+    late = api.client.post(path, json={"void": True})  # with the sender's own key
+
+    assert (late.status_code, late.json()["error"]["code"]) == (400, "too_late")
+    assert late.json()["error"]["details"]["window_days"] == 35
+    assert api.balance(sender) == -IN
+    assert revise(api, old, {"void": True}).status_code == 200
+    assert api.balance(sender) == 0
+
+
+def test_no_revision_moves_an_event_where_it_could_not_have_been_sent(api: Api) -> None:
+    event = sent(api, api.sender())
+    path = f"/api/v1/events/core/{event['event_id']}/revisions"
+    past = (datetime.now(UTC) - timedelta(days=36)).isoformat()
+    answer = api.client.post(path, json={"occurred_at": past})
+
+    assert answer.status_code == 400
+    assert answer.json()["error"]["fields"][0]["field"] == "occurred_at"
+
+
+def test_an_event_is_found_by_a_source_that_is_a_uri(api: Api) -> None:
+    sender = api.sender()
+    for source in ("https://core.example/otp?a=1#b", "/otp/core"):
+        event = api.event(sender, source=source)
+        assert api.send(event).status_code == 200
+        path = f"/api/v1/events/{quote(source, safe='')}/{event['event_id']}"
+        answer = api.client.get(path, headers=api.as_admin)
+        assert answer.status_code == 200, answer.text
+        assert answer.json()["data"]["attributes"]["source"] == source
+        revised = api.client.post(f"{path}/revisions", json={"quantity": 2})
+        assert revised.status_code == 200, revised.text
+
+
+def test_an_event_is_followed_to_its_price_its_debits_and_what_was_refused(api: Api) -> None:
+    sender = api.sender()
+    event = sent(api, sender)
+    assert api.send({**event, "quantity": 7}).status_code == 409
+    revise(api, event, {"dimensions": {"country": "US", "status": "delivered"}})
+    answer = api.client.get(f"/api/v1/events/core/{event['event_id']}", headers=api.as_admin)
+
+    attributes = answer.json()["data"]["attributes"]
+    references = [one["ledger_reference"] for one in attributes["revisions"]]
+    assert references[0].startswith("usage:0:")
+    assert references[1].startswith("amendment:0:")
+    assert [one["payload"]["quantity"] for one in attributes["conflicts"]] == ["7"]
+    booked = api.one(
+        "SELECT amount_units FROM billing.ledger_entries WHERE transaction_id = %s AND line_no = 1",
+        attributes["revisions"][0]["ledger_transaction_id"],
+    )
+    assert booked == -IN
 
 
 def test_an_event_can_be_looked_up(api: Api) -> None:

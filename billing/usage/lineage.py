@@ -1,0 +1,201 @@
+"""Where an event went: its rates, its debits in the ledger, the invoice lines that count it."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from decimal import Decimal
+from typing import Any, Final
+from uuid import UUID
+
+from sqlalchemy import or_, select, text
+from sqlalchemy.orm import Session, selectinload
+
+from billing.access.actor import Actor
+from billing.catalog.tables import Aggregation, BillableItem, Charge, Rate, RateTier
+from billing.invoices.tables import Invoice, InvoiceLine, InvoiceStatus, RatingRunCutoff
+from billing.periods import local_day
+from billing.rating.line import line_ref
+from billing.rating.match import DIMENSIONS, counts, match_rate
+from billing.subscriptions.tables import BillingPeriod, Subscription, SubscriptionSegment
+from billing.usage.repository import EventHistory
+from billing.usage.tables import EventConflict, QuarantinedEntry
+
+_LEDGER = text(
+    """
+    SELECT t.id, t.reference FROM billing.ledger_transactions t
+    WHERE t.reference = 'amendment:' || :shard || ':' || :accept_seq
+    UNION ALL (
+        SELECT t.id, t.reference
+        FROM billing.ledger_entries e JOIN billing.ledger_transactions t ON t.id = e.transaction_id
+        WHERE e.wallet_id = :wallet_id AND e.line_no = 1 AND t.recorded_at = :recorded_at
+            AND t.reference LIKE 'usage:' || :shard || ':%'
+            AND CAST(split_part(t.reference, ':', 3) AS bigint) <= :accept_seq
+        ORDER BY CAST(split_part(t.reference, ':', 3) AS bigint) DESC LIMIT 1
+    )
+    LIMIT 1
+    """
+)
+"""A revision's own transaction, or that of the batch: its reference names the batch's first event,
+and all rows of a batch are written at one instant."""
+
+_MOST: Final = 100
+
+
+@dataclass(frozen=True, slots=True)
+class LedgerReference:
+    """The ledger transaction that a revision is part of."""
+
+    accept_seq: int
+    transaction_id: UUID
+    reference: str
+
+
+@dataclass(frozen=True, slots=True)
+class CountedLine:
+    """An invoice line that counts the event."""
+
+    invoice_id: UUID
+    number: str | None
+    status: InvoiceStatus
+    amount_minor: int
+    """Of the whole line, exclusive of tax."""
+
+
+@dataclass(frozen=True, slots=True)
+class RatedAs:
+    """A charge that counts the event, as it is said to be now, and the line it belongs to."""
+
+    charge_code: str
+    plan_version_id: UUID
+    rate_id: UUID | None
+    """None: no rate matches, and the invoice waits for one."""
+    price_model: str
+    currency: str
+    tiers: Sequence[dict[str, Any]]
+    quantity: Decimal
+    """Units that the charge counts."""
+    line_ref: str | None
+    invoice_lines: Sequence[CountedLine]
+
+
+@dataclass(frozen=True, slots=True)
+class Lineage:
+    """Everything that came of an event."""
+
+    rated: Sequence[RatedAs]
+    ledger: dict[int, LedgerReference]
+    """By the `accept_seq` of a revision."""
+    conflicts: Sequence[EventConflict]
+    quarantined: Sequence[QuarantinedEntry]
+
+
+def lineage_of(session: Session, actor: Actor, history: EventHistory) -> Lineage:
+    """Follow an event to its end; the actor was let see it (`get_event`)."""
+    named = {"source": history.key.source, "event_id": history.key.event_id}
+    conflicts = select(EventConflict).filter_by(**named).order_by(EventConflict.id).limit(_MOST)
+    aside = select(QuarantinedEntry).filter_by(**named).order_by(QuarantinedEntry.id).limit(_MOST)
+    return Lineage(
+        rated=[] if history.latest.voided else _rated(session, actor, history),
+        ledger=_ledger(session, history),
+        conflicts=session.scalars(conflicts).all(),
+        quarantined=session.scalars(aside).all(),
+    )
+
+
+def _ledger(session: Session, history: EventHistory) -> dict[int, LedgerReference]:
+    found = {}
+    for one in history.revisions:
+        if one.wallet_id is None:
+            continue
+        row = session.execute(
+            _LEDGER,
+            {
+                "shard": str(history.key.shard),
+                "accept_seq": one.accept_seq,
+                "wallet_id": one.wallet_id,
+                "recorded_at": one.recorded_at,
+            },
+        ).one_or_none()
+        if row is not None:
+            found[one.accept_seq] = LedgerReference(one.accept_seq, row.id, row.reference)
+    return found
+
+
+def _rated(session: Session, actor: Actor, history: EventHistory) -> list[RatedAs]:
+    latest, account = history.latest, history.account
+    day = local_day(latest.occurred_at, account.zone)
+    rows = session.execute(
+        select(BillingPeriod, SubscriptionSegment, Charge, BillableItem)
+        .join(Subscription, Subscription.id == BillingPeriod.subscription_id)
+        .join(SubscriptionSegment, SubscriptionSegment.subscription_id == Subscription.id)
+        .join(Charge, Charge.plan_version_id == SubscriptionSegment.plan_version_id)
+        .join(BillableItem, BillableItem.id == Charge.item_id)
+        .where(
+            BillingPeriod.account_id == account.id,
+            BillingPeriod.starts_at <= latest.occurred_at,
+            BillingPeriod.ends_at > latest.occurred_at,
+            SubscriptionSegment.starts_on <= day,
+            or_(SubscriptionSegment.ends_on.is_(None), SubscriptionSegment.ends_on > day),
+            BillableItem.event_type == latest.event_type,
+        )
+        .options(selectinload(Charge.rates).selectinload(Rate.tiers))
+        .order_by(BillingPeriod.starts_on, Charge.ordinal)
+    )
+    dimensions = {name: latest.dimensions.get(name) for name in DIMENSIONS}
+    rated = []
+    for period, segment, charge, item in rows:
+        if not counts(item.event_filter, dimensions):
+            continue
+        rates = [rate for rate in charge.rates if rate.currency == account.currency]
+        rate = match_rate(rates, dimensions)
+        reference = rate and line_ref(
+            period.subscription_id,
+            period.starts_on,
+            max(period.starts_on, segment.starts_on),
+            charge.code,
+            rate.ordinal,
+        )
+        rated.append(
+            RatedAs(
+                charge_code=charge.code,
+                plan_version_id=charge.plan_version_id,
+                rate_id=rate.id if rate else None,
+                price_model=charge.price_model.value,
+                currency=account.currency,
+                tiers=[_tier(one) for one in rate.tiers] if rate else [],
+                quantity=(latest.quantity if item.aggregation is Aggregation.SUM else Decimal(1)),
+                line_ref=reference,
+                invoice_lines=_lines(session, actor, history, reference) if reference else [],
+            )
+        )
+    return rated
+
+
+def _tier(tier: RateTier) -> dict[str, Any]:
+    return {
+        "up_to": None if tier.up_to is None else format(tier.up_to.normalize(), "f"),
+        "unit_price": format(tier.unit_price.normalize(), "f"),
+        "flat_amount": format(tier.flat_amount.normalize(), "f"),
+    }
+
+
+def _lines(
+    session: Session, actor: Actor, history: EventHistory, reference: str
+) -> list[CountedLine]:
+    """Lines of that name whose rating run had read the revision that counts now."""
+    query = (
+        select(Invoice, InvoiceLine)
+        .join(InvoiceLine, InvoiceLine.invoice_id == Invoice.id)
+        .join(RatingRunCutoff, RatingRunCutoff.rating_run_id == Invoice.rating_run_id)
+        .where(
+            InvoiceLine.line_ref == reference,
+            RatingRunCutoff.shard == history.key.shard,
+            RatingRunCutoff.accept_seq >= history.latest.accept_seq,
+        )
+        .order_by(Invoice.id)
+    )
+    if actor.customer_id is not None:
+        query = query.where(Invoice.status != InvoiceStatus.DRAFT)
+    return [
+        CountedLine(invoice.id, invoice.number, invoice.status, line.amount_minor)
+        for invoice, line in session.execute(query)
+    ]
