@@ -9,6 +9,7 @@ from starlette.routing import WebSocketRoute
 
 from billing.clock import Clock, SystemClock
 from billing.db.engine import open_engine
+from billing.logs import configure_logs
 from billing.settings import Settings
 from ingest_api import health
 from ingest_api.auth import require_declared_permissions
@@ -16,11 +17,10 @@ from ingest_api.documentation import DESCRIPTION, install_documentation
 from ingest_api.envelope import API_VERSION
 from ingest_api.errors import RESPONSES, install_error_handlers
 from ingest_api.gateway import Gateway
-from ingest_api.intake import revisions
+from ingest_api.intake import authorization_routes, revisions
 from ingest_api.intake.app import Intake
 from ingest_api.intake.openapi import describe_hot_routes
 from ingest_api.live.view import LIVE_PATH, LiveView
-from ingest_api.logs import configure_logs
 from ingest_api.metrics.serving import served_metrics
 from ingest_api.resources import ROUTERS
 from ingest_api.services import Services
@@ -56,6 +56,7 @@ def create_app(settings: Settings, clock: Clock | None = None) -> FastAPI:
     for router in ROUTERS:
         app.include_router(router, prefix=PREFIX)
     app.include_router(revisions.router, prefix=PREFIX)
+    app.include_router(authorization_routes.router, prefix=PREFIX)
     require_declared_permissions(app)
     # The gateway hands them their POST requests; here they refuse other methods. They ask for
     # their permissions themselves.

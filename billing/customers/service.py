@@ -18,6 +18,7 @@ from billing.customers.tables import (
     AccountStatus,
     BillingMode,
     Customer,
+    SuspensionCause,
     TaxProfile,
 )
 from billing.customers.tax_profiles import AddTaxProfile, number_and_state
@@ -159,6 +160,14 @@ def set_account_status(ctx: Context, request: SetAccountStatus) -> Account:
     account = load_account(ctx.session, request.account_id, lock=True)
     if account.status is AccountStatus.CLOSED and request.status is not AccountStatus.CLOSED:
         raise PreconditionError("A closed account cannot be opened again.", code="account_closed")
+    if request.status is AccountStatus.ACTIVE and account.suspended_for is SuspensionCause.FUNDS:
+        raise PreconditionError(
+            "The account is suspended for lack of funds: top it up or raise its credit line.",
+            code="no_funds",
+        )
+    by_hand = request.status is AccountStatus.SUSPENDED
+    account.suspended_for = SuspensionCause.HAND if by_hand else None
+    account.grace_ends_at = None
     account.status = request.status
     account.updated_at = ctx.clock.now()
     return account

@@ -12,6 +12,9 @@ from uuid import UUID
 DEDUPE_SECONDS: Final = 49 * 3600
 """A bucket is looked into for the rest of its day and the day after."""
 
+COUNTER_SECONDS: Final = 100 * 24 * 3600
+"""A counter is kept this long after it last moved; then its period takes no events any more."""
+
 REBUILDING: Final = "rebuilding:"
 
 
@@ -42,9 +45,33 @@ class ShardKeys:
         """A hash of the debits that were given back."""
         return f"{self.prefix}comp"
 
+    @property
+    def open_holds(self) -> str:
+        """A sorted set of the holds that bind something, by when they expire."""
+        return f"{self.prefix}x"
+
+    @property
+    def holds(self) -> str:
+        """Beginning of the keys of holds; the hold's name follows."""
+        return f"{self.prefix}h:"
+
+    @property
+    def quotas(self) -> str:
+        """Beginning of the keys of quotas; the quota's name follows."""
+        return f"{self.prefix}q:"
+
+    @property
+    def wallets(self) -> str:
+        """Beginning of the keys of wallets."""
+        return f"{self.prefix}w:"
+
+    def counters(self, wallet_id: UUID, counted_on: date) -> str:
+        """A hash: rate (16 bytes) to the millionths of a unit counted since that local day."""
+        return f"{self.prefix}c:{wallet_id.hex}:{counted_on:%Y%m%d}"
+
     def wallet(self, wallet_id: UUID) -> str:
-        """A hash: bal, aseq, floor, low."""
-        return f"{self.prefix}w:{wallet_id.hex}"
+        """A hash: bal, aseq, floor, low, held."""
+        return f"{self.wallets}{wallet_id.hex}"
 
     def buckets(self, day: date) -> str:
         """Beginning of the dedupe buckets of a UTC day; the first two bytes of a digest follow."""

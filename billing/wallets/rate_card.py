@@ -18,7 +18,8 @@ from sqlalchemy import select
 from sqlalchemy.orm import Session, selectinload
 
 from billing.catalog.tables import Aggregation, BillableItem, Charge, ItemKind, PriceModel, Rate
-from billing.customers.tables import Account, AccountAlias, AccountStatus, BillingMode
+from billing.customers.standing import Standing, standing_of
+from billing.customers.tables import Account, AccountAlias, BillingMode
 from billing.money import to_units
 from billing.periods import local_midnight
 from billing.rating.match import DIMENSIONS, counts, match_rate
@@ -98,7 +99,7 @@ class BillableAccount:
     zone: str
     currency: str
     billing_mode: BillingMode
-    status: AccountStatus
+    standing: Standing
     shard: int
     wallet_id: UUID | None
     """Only of prepaid accounts."""
@@ -180,7 +181,7 @@ def load_account(session: Session, account_id: UUID) -> BillableAccount | None:
         zone=account.zone,
         currency=account.currency,
         billing_mode=account.billing_mode,
-        status=account.status,
+        standing=standing_of(account),
         shard=account.shard,
         wallet_id=wallet_id,
         eras=_eras(session, account),

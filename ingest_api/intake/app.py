@@ -17,20 +17,21 @@ from starlette.types import Scope
 from billing.clock import Clock, SystemClock
 from billing.db.engine import open_engine
 from billing.errors import BillingError, UnavailableError
+from billing.logs import configure_logs
 from billing.settings import Settings
 from billing.wallets.redis_port import AsyncRedisPort
 from ingest_api.intake import http
 from ingest_api.intake.admission import ShardIntake
-from ingest_api.intake.authorizations import Authorizations, WalletReader
+from ingest_api.intake.authorizations import Authorizations, starting
 from ingest_api.intake.conflicts import ConflictLog
 from ingest_api.intake.directory import Directory
 from ingest_api.intake.events import Events
+from ingest_api.intake.holds import HoldDesk
 from ingest_api.intake.listener import Listener
 from ingest_api.intake.postgres import IntakeDatabase
 from ingest_api.intake.pressure import Pressure
 from ingest_api.limits.limiter import Limiter
 from ingest_api.limits.requests import RequestLimits
-from ingest_api.logs import configure_logs
 from ingest_api.metrics.api import LIMITED
 
 EVENTS_PATH: Final = "/api/v1/events"
@@ -86,6 +87,17 @@ class Intake:
             raise UnavailableError("The intake is starting.", code="try_again")
         return self._request_limits
 
+    @property
+    def authorizations(self) -> Authorizations:
+        """Who answers authorisations.
+
+        Raises:
+            UnavailableError: before `start`.
+        """
+        if self._authorizations is None:
+            raise starting()
+        return self._authorizations
+
     async def let_in(self, scope: Scope) -> None:
         """Count a request to another route.
 
@@ -133,9 +145,15 @@ class Intake:
         )
         self._authorizations = Authorizations(
             directory,
-            [WalletReader(shard, redis, listener, engine) for shard in shards],
+            [
+                HoldDesk(
+                    shard, redis, listener, engine, self._clock, settings.hold_remember_seconds
+                )
+                for shard in shards
+            ],
             self._clock,
             limiter,
+            settings.hold_seconds,
         )
 
     def _shard(self, shard: int, redis: "Redis", listener: Listener) -> ShardIntake:
@@ -173,9 +191,7 @@ class Intake:
         return await self._events.handle(headers, body)
 
     async def _on_authorization(self, headers: Headers, body: bytes) -> http.Answer:
-        if self._authorizations is None:
-            raise UnavailableError("The intake is starting.", code="try_again")
-        return await self._authorizations.handle(headers, body)
+        return await self.authorizations.handle(headers, body)
 
 
 def create_intake_app(settings: Settings | None = None, clock: Clock | None = None) -> Starlette:

@@ -4,6 +4,7 @@ from typing import Any, Final
 
 from fastapi import FastAPI
 
+from billing.wallets.holds import HoldState
 from ingest_api.intake.admission import Status
 from ingest_api.intake.authorizations import Reason
 from ingest_api.intake.openapi_cloudevents import CLOUD_EVENT, CONTENTS, PARAMETERS
@@ -85,8 +86,31 @@ _AUTHORIZATION: Final = {
         **_ACCOUNT,
         "dimensions": _DIMENSIONS,
         "quantity": {**_NUMBER, "default": 1},
+        "hold": {
+            "type": "boolean",
+            "default": True,
+            "description": "Whether a yes holds the money. False: only a question.",
+        },
+        "authorization_id": {
+            "type": "string",
+            "pattern": "^[A-Za-z0-9_.-]{1,64}$",
+            "description": "Your own id, unique within the account: sent again with the same "
+            "body it gives the same answer. Without it the `Idempotency-Key` is taken, or one "
+            "is made.",
+        },
+        "ttl_seconds": {
+            "type": "integer",
+            "minimum": 1,
+            "maximum": 86400,
+            "description": "How long the hold lasts; five minutes, if nothing is said.",
+        },
     },
-    "example": {"alias": "acme", "event_type": "otp.sms", "dimensions": {"country": "IN"}},
+    "example": {
+        "alias": "acme",
+        "event_type": "otp.sms",
+        "dimensions": {"country": "IN"},
+        "authorization_id": "018f6d3e-sms-1",
+    },
 }
 
 _DECISION: Final = {
@@ -101,7 +125,14 @@ _DECISION: Final = {
                 "reason": {"enum": [reason.value for reason in Reason]},
                 "price": {"type": ["string", "null"]},
                 "balance": {"type": ["string", "null"]},
+                "available": {
+                    "type": ["string", "null"],
+                    "description": "What may still be authorised: the balance and the credit "
+                    "line, less what is held.",
+                },
                 "currency": {"type": ["string", "null"]},
+                "state": {"enum": [*(state.value for state in HoldState), None]},
+                "expires_at": {"type": ["string", "null"], "format": "date-time"},
             },
         },
     },
@@ -193,7 +224,9 @@ PATHS: Final[dict[str, Any]] = {
         "authorizations",
         "authorizations_ask",
         "May this be sent?",
-        "Whether the account may send this now, and what it would cost. A no is an answer of 200.",
+        "Whether the account may send this now, and what it would cost. A no is an answer of 200 "
+        "and says why. A yes holds the price: an event whose `authorization_id` is the id of the "
+        "answer captures it; else it is released, or expires.",
         _AUTHORIZATION,
         _DECISION,
     ),

@@ -49,6 +49,7 @@ def ask(client: httpx.Client, stack: Stack) -> dict[str, Any]:
         "account_id": str(stack.senders[0].account.id),
         "event_type": "otp.sms",
         "dimensions": {"country": "IN"},
+        "hold": False,
     }
     answer = client.post("/api/v1/authorizations", json=body)
     return answer.json()["data"]["attributes"] if answer.status_code == 200 else {}

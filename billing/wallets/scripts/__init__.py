@@ -20,11 +20,14 @@ class Script:
     """A script by its name."""
 
     name: str
+    shared: tuple[str, ...] = ()
+    """Files that go before it, with functions that several scripts use."""
 
     @cached_property
     def text(self) -> str:
         """Its source."""
-        return (_FOLDER / f"{self.name}.lua").read_text()
+        names = (*self.shared, self.name)
+        return "\n".join((_FOLDER / f"{name}.lua").read_text() for name in names)
 
     @cached_property
     def sha(self) -> str:
@@ -48,10 +51,12 @@ class Script:
             return await redis.evalsha(self.sha, len(keys), *keys, *args)
 
 
-ADMIT: Final = Script("admit")
+ADMIT: Final = Script("admit", shared=("price",))
 ADJUST: Final = Script("adjust")
 COMPENSATE: Final = Script("compensate")
+HOLDS: Final = Script("holds")
 LOAD: Final = Script("load")
 READ: Final = Script("read")
+AUDIT: Final = Script("audit")
 REMEMBER: Final = Script("remember")
 SHOW: Final = Script("show")

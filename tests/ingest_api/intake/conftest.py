@@ -75,6 +75,7 @@ class Api:
             "account_id": str(sender.account.id),
             "event_type": "otp.sms",
             "dimensions": {"country": "IN"},
+            "hold": False,
             **changes,
         }
         response = self.client.post("/api/v1/authorizations", json=body)

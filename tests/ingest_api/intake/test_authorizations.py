@@ -36,7 +36,10 @@ def test_an_empty_wallet_says_no_and_yes_again_after_a_top_up(api: Api, until: U
         "reason": "insufficient_balance",
         "price": "0.12",
         "balance": "0",
+        "available": "0",
         "currency": "INR",
+        "state": None,
+        "expires_at": None,
     }
 
     pay(api, sender, 1, "first")

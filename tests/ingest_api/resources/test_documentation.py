@@ -68,6 +68,7 @@ def test_every_operation_but_health_and_signed_messages_asks_for_a_key(described
 NAMED_OTHERWISE = {
     "/api/v1/events",
     "/api/v1/authorizations",
+    "/api/v1/authorizations/{authorization_id}/release",
     "/api/v1/webhooks/{gateway}",
     "/api/v1/payments/{payment_id}/look-up",
 }

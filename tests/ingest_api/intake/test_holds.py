@@ -1,0 +1,142 @@
+"""Money that is held between asking and sending, through HTTP."""
+
+import asyncio
+from collections.abc import Callable
+from itertools import count
+from typing import Any
+
+import httpx
+
+from billing.access.roles import Role
+from tests.ingest_api.intake.conftest import Api
+from tests.ingest_api.intake.test_authorizations import pay
+from tests.support.factories.usage import Sender
+
+Until = Callable[[Callable[[], bool]], None]
+_names = count(1)
+
+PATH = "/api/v1/authorizations"
+
+
+def name() -> str:
+    return f"send-{next(_names)}"
+
+
+def body(sender: Sender, **changes: Any) -> dict[str, Any]:
+    return {
+        "account_id": str(sender.account.id),
+        "event_type": "otp.sms",
+        "dimensions": {"country": "IN"},
+        **changes,
+    }
+
+
+def hold(api: Api, sender: Sender, **changes: Any) -> dict[str, Any]:
+    """The whole answer's data."""
+    response = api.client.post(PATH, json=body(sender, **changes))
+    assert response.status_code == 200, response.text
+    data: dict[str, Any] = response.json()["data"]
+    return data
+
+
+def funded(api: Api, until: Until, rupees: int) -> Sender:
+    sender = api.sender()
+    pay(api, sender, rupees, f"hold-{next(_names)}")
+    until(lambda: api.ask(sender)["authorised"])
+    return sender
+
+
+def available(api: Api, sender: Sender) -> str:
+    return str(api.ask(sender)["available"])
+
+
+def test_a_yes_holds_its_price_until_it_is_released(api: Api, until: Until) -> None:
+    sender = funded(api, until, 1)
+
+    given = hold(api, sender)
+    assert given["attributes"]["authorised"]
+    assert given["attributes"]["state"] == "open"
+    assert given["attributes"]["available"] == "0.88"
+    assert given["attributes"]["balance"] == "1"
+    assert available(api, sender) == "0.88"
+
+    shown = api.client.get(f"{PATH}/{given['id']}").json()["data"]
+    assert (shown["attributes"]["state"], shown["attributes"]["price"]) == ("open", "0.12")
+
+    for _ in range(2):  # it is let go once, and saying so again changes nothing
+        released = api.client.post(f"{PATH}/{given['id']}/release")
+        assert released.json()["data"]["attributes"]["state"] == "released"
+        assert available(api, sender) == "1"
+
+
+def test_of_200_at_once_with_funds_for_100_exactly_100_are_authorised(
+    api: Api, until: Until
+) -> None:
+    sender = funded(api, until, 12)
+    key = api.client.headers["Authorization"]
+
+    async def ask_all() -> list[httpx.Response]:
+        async with httpx.AsyncClient(
+            base_url=str(api.client.base_url),
+            headers={"Authorization": key},
+            timeout=30,
+            limits=httpx.Limits(max_connections=50),
+        ) as client:
+            return await asyncio.gather(*(client.post(PATH, json=body(sender)) for _ in range(200)))
+
+    reasons = [one.json()["data"]["attributes"]["reason"] for one in asyncio.run(ask_all())]
+    assert reasons.count("ok") == 100
+    assert reasons.count("insufficient_balance") == 100
+
+
+def test_the_same_id_gives_the_same_answer_and_another_body_is_a_conflict(
+    api: Api, until: Until
+) -> None:
+    sender, mine = funded(api, until, 1), name()
+    first = hold(api, sender, authorization_id=mine)
+    assert hold(api, sender, authorization_id=mine) == first
+    assert available(api, sender) == "0.88"
+
+    other = api.client.post(PATH, json=body(sender, authorization_id=mine, quantity=2))
+    assert (other.status_code, other.json()["error"]["code"]) == (409, "authorization_conflict")
+
+    header = {"Idempotency-Key": f"any text: {mine}"}
+    answers = [api.client.post(PATH, json=body(sender), headers=header) for _ in range(2)]
+    assert answers[0].json()["data"] == answers[1].json()["data"]
+    assert available(api, sender) == "0.76"
+
+
+def test_a_hold_that_is_not_used_expires(api: Api, until: Until) -> None:
+    sender = funded(api, until, 1)
+    given = hold(api, sender, ttl_seconds=1)
+
+    until(lambda: available(api, sender) == "1")
+    shown = api.client.get(f"{PATH}/{given['id']}").json()["data"]["attributes"]
+    assert shown["state"] == "expired"
+    assert api.client.post(f"{PATH}/{given['id']}/release").json()["data"]["attributes"] == shown
+
+
+def test_a_hold_of_an_account_without_a_wallet_is_known_too(api: Api) -> None:
+    sender = api.sender(prepaid=False)
+    given = hold(api, sender)
+    assert given["attributes"]["reason"] == "ok"
+    released = api.client.post(f"{PATH}/{given['id']}/release")
+    assert released.json()["data"]["attributes"]["state"] == "released"
+
+
+def test_what_is_wrong_with_an_id_or_a_time_is_said(api: Api) -> None:
+    sender = api.sender()
+    for wrong in ({"authorization_id": "a:b"}, {"ttl_seconds": 0}, {"ttl_seconds": 86_401}):
+        refused = api.client.post(PATH, json=body(sender, **wrong))
+        assert refused.status_code == 400
+        assert refused.json()["error"]["fields"][0]["field"] == next(iter(wrong))
+    assert api.client.get(f"{PATH}/{sender.account.id}:none").status_code == 404
+    assert api.client.post(f"{PATH}/{sender.account.id}:none/release").status_code == 404
+
+
+def test_holds_need_the_permission_to_send(api: Api) -> None:
+    sender = api.sender()
+    support = api.key(Role.SUPPORT)
+    path = f"{PATH}/{sender.account.id}:some"
+    assert api.client.get(path, headers=support).status_code == 403
+    assert api.client.post(f"{path}/release", headers=support).status_code == 403
