@@ -5,11 +5,13 @@ Run it with `streamlit run console/app.py`.
 
 import streamlit as st
 
+from billing.logs import configure_logs
 from console.access import current_actor
 from console.components.boundary import guarded
 from console.components.theme import ASSETS, apply_style
 from console.navigation import frame, pages_of, sign_in_page
 
+configure_logs()
 st.set_page_config(
     page_title="OTPless Billing",
     page_icon=ASSETS / "icon.svg",

@@ -3,6 +3,7 @@
 import dagster as dg
 from dagster_dbt import DbtCliResource
 
+from billing.logs import configure_logs
 from orchestration.defs.automation import (
     JOBS,
     close_last_month,
@@ -16,6 +17,8 @@ from orchestration.defs.vouchers import issue_vouchers, issue_vouchers_hourly, v
 from orchestration.lib.database import Database
 from orchestration.lib.dbt_env import PROJECT_DIR
 from orchestration.lib.dbt_project import dbt_executable
+
+configure_logs()
 
 defs = dg.Definitions(
     assets=[usage_models, *ASSETS, vouchers],

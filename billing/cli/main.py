@@ -13,6 +13,7 @@ from typer.core import TyperGroup
 import billing.cli
 from billing.cli.output import complain
 from billing.errors import BillingError
+from billing.logs import configure_logs
 
 
 class _Door(TyperGroup):
@@ -20,6 +21,7 @@ class _Door(TyperGroup):
 
     def invoke(self, ctx: Any) -> Any:
         """Run the command that was named."""
+        configure_logs()
         try:
             return super().invoke(ctx)
         except BillingError as error:

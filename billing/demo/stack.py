@@ -8,7 +8,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final
+from typing import Final, NoReturn
 
 import httpx
 
@@ -52,11 +52,31 @@ def running_stack(settings: Settings) -> Iterator[RunningStack]:
     if state is not None:
         yield _described(settings, state)
         return
-    child, log = _start(settings)
+    with _interrupted_by_sigterm():
+        child, log = _start(settings)
+        try:
+            yield _described(settings, _wait_until_ready(settings, child, log), child)
+        finally:
+            _stop(child)
+
+
+@contextmanager
+def _interrupted_by_sigterm() -> Iterator[None]:
+    """Let SIGTERM and a hang-up end us as Ctrl-C does, so that the stack is stopped."""
+
+    def interrupt(number: int, _: object) -> NoReturn:
+        signal.signal(number, signal.SIG_IGN)  # stopping is under way
+        raise KeyboardInterrupt
+
+    numbers = [signal.SIGTERM]
+    if signal.getsignal(signal.SIGHUP) != signal.SIG_IGN:  # under nohup it stays ignored
+        numbers.append(signal.SIGHUP)
+    before = {number: signal.signal(number, interrupt) for number in numbers}
     try:
-        yield _described(settings, _wait_until_ready(settings, child, log), child)
+        yield
     finally:
-        _stop(child)
+        for number, handler in before.items():
+            signal.signal(number, handler)
 
 
 def _answering(settings: Settings) -> StackState | None:

@@ -10,11 +10,13 @@ import structlog
 
 from billing.clock import SystemClock
 from billing.errors import BillingError
+from billing.logs import configure_logs
 from billing.settings import Settings
-from ingest_api.logs import configure_logs
+from ingest_api.collector import calm_collector
 from ingest_api.metrics.serving import served_metrics
 from ingest_api.metrics.stores import StoresCollector
 from ingest_api.writer.shard import ShardWriter
+from ingest_api.writer.states import StateKeeper
 
 logger = structlog.get_logger(__name__)
 
@@ -40,13 +42,17 @@ def main() -> int:
         logger.error("cannot start", reason=error.message)  # noqa: TRY400 - the sentence says it all
         return 1
     collector = StoresCollector(settings, SystemClock())
-    with served_metrics(settings.metrics_host, settings.writer_metrics_port, collector):
+    with (
+        served_metrics(settings.metrics_host, settings.writer_metrics_port, collector),
+        StateKeeper(settings, SystemClock()),
+    ):
         _run(writers)
     return 0
 
 
 def _run(writers: Sequence[ShardWriter]) -> None:
     threads = [threading.Thread(target=one.run, name=f"shard-{one.shard}") for one in writers]
+    calm_collector()
     for thread in threads:
         thread.start()
     for thread in threads:

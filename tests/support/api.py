@@ -19,8 +19,8 @@ from billing.commands import Context
 from billing.customers.service import CreateCustomer, create_customer
 from billing.db.engine import open_engine
 from billing.db.unit_of_work import unit_of_work
+from billing.logs import configure_logs
 from billing.settings import Settings
-from ingest_api.logs import configure_logs
 from ingest_api.main import app
 from ingest_api.services import Services
 

@@ -123,7 +123,7 @@ class Plant:
             yield Talk(socket)
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="package")
 def plant(
     postgres_server: str,
     template_database: str,
