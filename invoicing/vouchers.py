@@ -55,10 +55,6 @@ _TYPES = {
     DocumentKind.RECEIPT_VOUCHER: DocumentType.RECEIPT_VOUCHER,
     DocumentKind.REFUND_VOUCHER: DocumentType.REFUND_VOUCHER,
 }
-_MOVED = {
-    DocumentKind.RECEIPT_VOUCHER: "Received",
-    DocumentKind.REFUND_VOUCHER: "Refunded",
-}
 _TITLES = {
     DocumentKind.RECEIPT_VOUCHER: "Receipt Voucher",
     DocumentKind.REFUND_VOUCHER: "Refund Voucher",
@@ -263,7 +259,6 @@ def _paper(session: Session, advance: _Advance, number: str) -> doc.InvoiceDocum
         total_minor=advance.total_minor,
         amount_in_words=amount_in_words(advance.total_minor, currency_code),
         fx=_fx(session, advance),
-        settlements=(doc.Settlement(label=_MOVED[advance.kind], amount_minor=advance.total_minor),),
         wording=advance.decision.wording,
         signature_note="This is a computer-generated voucher; no signature is required.",
     )
