@@ -10,7 +10,6 @@ from starlette.routing import WebSocketRoute
 from billing.clock import Clock, SystemClock
 from billing.db.engine import open_engine
 from billing.logs import configure_logs
-from billing.logs import configure_logs
 from billing.settings import Settings
 from ingest_api import health
 from ingest_api.auth import require_declared_permissions

@@ -18,7 +18,6 @@ from billing.clock import Clock, SystemClock
 from billing.db.engine import open_engine
 from billing.errors import BillingError, UnavailableError
 from billing.logs import configure_logs
-from billing.logs import configure_logs
 from billing.settings import Settings
 from billing.wallets.redis_port import AsyncRedisPort
 from ingest_api.intake import http
