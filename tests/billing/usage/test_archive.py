@@ -1,6 +1,9 @@
 """A month of events in files: the same events, wherever they are and whatever is killed when."""
 
 import json
+import signal
+import subprocess
+import sys
 from collections.abc import Iterator
 from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
@@ -31,6 +34,7 @@ from billing.errors import (
     UnavailableError,
 )
 from billing.invoices.tables import Invoice, InvoiceStatus, RatingRun, RatingRunCutoff, ReviewState
+from billing.stack.process import wait_until
 from billing.usage.apply import apply_batch, prepare_connection
 from billing.usage.archive.service import Archivist
 from billing.usage.archive.tables import ArchiveState, EventArchive
@@ -216,6 +220,51 @@ def _kill_at(fatal: int) -> Any:
             raise Killed
 
     return progress
+
+
+_KILLS_ITSELF = """
+import os, signal, sys
+from datetime import date
+from billing.access.actor import SYSTEM
+from billing.clock import SystemClock
+from billing.db.engine import open_engine
+from billing.usage.archive.service import Archivist
+
+url, folder, fatal, left = sys.argv[1], sys.argv[2], sys.argv[3], int(sys.argv[4])
+
+def progress(step, _):
+    global left
+    left -= step == fatal
+    if not left:
+        os.kill(os.getpid(), signal.SIGKILL)
+
+Archivist(open_engine(url, application="killed"), SYSTEM, SystemClock(), progress).archive(
+    date(2026, 6, 1), folder
+)
+"""
+
+
+@pytest.mark.parametrize(("step", "times"), [("write", 2), ("drop", 3)])
+def test_a_killed_process_leaves_no_lock_behind(
+    engine: Engine,
+    database_url: str,
+    june: list[StoredEvent],
+    tmp_path: Path,
+    step: str,
+    times: int,
+) -> None:
+    before = rows(engine)
+    argv = [sys.executable, "-c", _KILLS_ITSELF, database_url, str(tmp_path), step, str(times)]
+
+    assert subprocess.run(argv, check=False).returncode == -signal.SIGKILL
+    assert _everywhere(engine) == before
+    gone = "SELECT count(*) FROM pg_stat_activity WHERE application_name = 'killed'"
+    assert wait_until(lambda: one(engine, gone) == 0, 20)
+
+    archivist(engine).archive(JUNE, str(tmp_path))
+    assert len(rows(engine)) == 1
+    archivist(engine).restore(JUNE)
+    assert rows(engine) == before
 
 
 def _everywhere(engine: Engine) -> list[str]:
