@@ -16,6 +16,8 @@ Meters usage, rates it under price plans, keeps prepaid wallets, and issues GST 
 * Amounts are decimal strings, or integers whose name says the unit (`*_minor`, `*_units`).
 * Days are local days of the account's zone, ranges are half-open, instants are UTC.
 * Send `Idempotency-Key` with every command; sending it again does nothing twice.
+* Too much is answered 429; `Retry-After` says when to come back.
+* `WS /api/v1/live` tells balances and usage as they change.
 * Lists give `meta.page.next`; pass it as `after` for the following page.
 """
 

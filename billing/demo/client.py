@@ -9,7 +9,7 @@ import httpx
 
 _ATTEMPTS: Final = 8
 _PAGE: Final = 100
-_TRY_AGAIN: Final = frozenset({502, 503, 504})
+_TRY_AGAIN: Final = frozenset({429, 502, 503, 504})
 
 
 class DemoError(Exception):
