@@ -93,13 +93,13 @@ class Gateway:
         declared = headers.get("content-length", "0")
         if "transfer-encoding" in headers or not declared.isdecimal():
             return self._max_body_bytes
-        return min(int(declared), self._max_body_bytes)
+        return min(int(declared[:20]), self._max_body_bytes)
 
     async def _read(self, scope: Scope, receive: Receive) -> list[Message]:
         """The messages that carry the body."""
         too_large = TooLargeError(f"A request body may have {self._max_body_bytes} bytes.")
         declared = Headers(scope=scope).get("content-length", "0")
-        if not declared.isdecimal() or int(declared) > self._max_body_bytes:
+        if not declared.isdecimal() or int(declared[:20]) > self._max_body_bytes:
             raise too_large
         messages: list[Message] = []
         size = 0

@@ -14,6 +14,8 @@ BODY_SECONDS: Final = 10.0
 ENCODINGS: Final = "gzip, identity"
 
 _GZIP: Final = 16 + zlib.MAX_WBITS
+_LENGTH_DIGITS: Final = 20
+"""Python refuses to read numbers of thousands of digits; so many say enough."""
 _MOST_MEMBERS: Final = 16
 """A gzip file may consist of several; each one begun copies what is left."""
 
@@ -69,7 +71,7 @@ def gunzip(compressed: bytes, most: int) -> bytes:
 
 async def _read(headers: Headers, receive: Receive, seconds: float) -> bytes:
     declared = headers.get("content-length", "0")
-    if not (declared.isascii() and declared.isdecimal()) or int(declared[:20]) > MAX_BYTES:
+    if not (declared.isascii() and declared.isdecimal()) or int(declared[:_LENGTH_DIGITS]) > MAX_BYTES:
         raise _too_large()
     parts: list[bytes] = []
     size = 0
@@ -99,4 +101,4 @@ def expected_bytes(headers: Headers) -> int:
     declared = headers.get("content-length", "")
     if not declared.isdecimal() or headers.get("content-encoding"):
         return MAX_BYTES
-    return min(int(declared), MAX_BYTES)
+    return min(int(declared[:_LENGTH_DIGITS]), MAX_BYTES)

@@ -138,7 +138,7 @@ class Hub:
 
     def _number_of(self, cursor: str | None) -> int | None:
         name, _, number = (cursor or "").partition("-")
-        return int(number) if name == self._name and number.isdecimal() else None
+        return int(number[:20]) if name == self._name and number.isdecimal() else None
 
     async def _read_always(self) -> None:
         while True:
