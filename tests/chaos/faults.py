@@ -351,6 +351,8 @@ def crash_at(name: str) -> Fault:
         program = scene.stack.program(crash.program)
         restart_with(program, f"{name}=kill@{scene.chance.randint(1, crash.most)}", scene.chance)
         if crash.bring_about is not None:
+            if crash.program == "api":
+                scene.wait_for_answers()
             FAULTS[crash.bring_about](scene)
         assert died(program, _DEATH_SECONDS), f"{name} was never reached"
         program.start()

@@ -29,7 +29,7 @@ from tests.support.factories.usage import Sender, make_plan, make_sender
 from tests.support.processes import Program, api_program, wait_for_port, writer_program
 
 SENDERS = 5
-SOON = {"DIRECT_AFTER_SECONDS": "1"}
+SOON = {"BILLING_DIRECT_AFTER_SECONDS": "1"}
 HOT_ROUTES = ("--factory", "ingest_api.intake.app:create_intake_app")
 
 

@@ -26,7 +26,7 @@ _IDLE_POLL_SECONDS = 1.0
 
 
 class _Redis:
-    """As `AsyncRedisPort`: every call is tried twice, since the first may find a dead connection."""
+    """As `AsyncRedisPort`: a call is tried twice, since the first may find a dead connection."""
 
     def __init__(self, link: Link[Any]) -> None:
         self._link = link
@@ -71,9 +71,7 @@ class _Postgres:
     async def enter_direct_unwatched(self, shard: int, epoch: int) -> None:
         """Go to direct mode if no writer is there to do it."""
         if not self._world.has_active_writer:
-            await self._ask(
-                lambda state: state.enter_direct(shard, leaving=epoch, epoch=epoch + 1)
-            )
+            await self._ask(lambda state: state.enter_direct(shard, leaving=epoch, epoch=epoch + 1))
 
 
 class Api:
@@ -141,7 +139,7 @@ class Api:
                 self._mark.polled(row.epoch, row.session, row.cursor, row.mode)
                 self._mark.found()
                 last = world.loop.time()
-            await asyncio.sleep(world.chance.uniform(0.0005, 0.02))
+            await asyncio.sleep(world.chance.uniform(0.001, 0.05))
             while heard:
                 self._announce(heard.popleft())
                 last = world.loop.time()

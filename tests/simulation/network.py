@@ -4,7 +4,7 @@ import asyncio
 import random
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, Generic, Protocol, TypeVar
+from typing import Any, Generic, TypeVar
 
 import psycopg
 import redis
@@ -17,10 +17,6 @@ REFUSED: dict[str, Callable[[str], Exception]] = {
     "redis": redis.ConnectionError,
     "postgres": psycopg.OperationalError,
 }
-
-
-class _Copied(Protocol):
-    def copy(self) -> Any: ...
 
 
 @dataclass
@@ -99,7 +95,8 @@ class Link(Generic[State]):
         if self._chance.random() < self._weather.loss:
             raise self._broken("the request is lost")
         answer = question(self.server.state)
-        await self._travel()
+        if self._chance.random() < 0.5:
+            await self._travel()
         if incarnation != self.server.incarnation or self._chance.random() < self._weather.loss:
             raise self._broken("the answer is lost")
         return answer

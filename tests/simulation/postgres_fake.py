@@ -80,9 +80,7 @@ class FakePostgres:
         other.events, other.order = dict(self.events), list(self.order)
         other.conflicts = set(self.conflicts)
         other.held = {
-            wallet: replace(
-                one, adjustments=list(one.adjustments), references=set(one.references)
-            )
+            wallet: replace(one, adjustments=list(one.adjustments), references=set(one.references))
             for wallet, one in self.held.items()
         }
         other._given = {epoch: dict(given) for epoch, given in self._given.items()}
@@ -115,9 +113,8 @@ class FakePostgres:
             raise CursorMovedError(f"shard {batch.shard} stands at {row}, not at {batch.after}")
         applied = self._post(batch)
         exceptional = ",".join(str(position) for position in sorted(applied.exceptional))
-        self._announce(
-            f"{batch.shard} {batch.epoch} {row.session} {batch.after} {applied.cursor} {exceptional}"
-        )
+        place = f"{batch.shard} {batch.epoch} {row.session}"
+        self._announce(f"{place} {batch.after} {applied.cursor} {exceptional}")
         return applied
 
     def _post(self, batch: Batch) -> Applied:

@@ -62,6 +62,10 @@ class FakeRedis:
             )
         return other
 
+    def place(self, last: Position, now: datetime) -> Position:
+        """The id that XADD gives; the server's clock is the same as ours."""
+        return max(Position(microseconds(now) // 1000, 0), Position(last.ms, last.seq + 1))
+
     def forget_marks(self) -> None:
         """The dedupe buckets are gone."""
         for one in self._epochs.values():
@@ -90,7 +94,7 @@ class FakeRedis:
 
     def show(self, keys: ShardKeys) -> None:
         """As the port says."""
-        if self._shown.get(keys.shard) != f"{REBUILDING}{keys.epoch}":
+        if self._shown.get(keys.shard) not in {f"{REBUILDING}{keys.epoch}", str(keys.epoch)}:
             raise FencedError("Redis is fenced off")
         self._shown[keys.shard] = str(keys.epoch)
 
@@ -159,7 +163,7 @@ class FakeRedis:
         marks = self._open(keys).marks
         for one in known:
             name = (utc_day(one.received_at), key_digest(one.source, one.event_id))
-            marks.setdefault(name, _Mark(one.body_hash, one.received_at, START))
+            marks[name] = _Mark(one.body_hash, one.received_at, START)
 
     def trim(self, keys: ShardKeys, before: Position) -> None:
         """As the port says."""
@@ -197,7 +201,7 @@ class FakeRedis:
             letters.append(letter)
         position = None
         if rows:
-            position = _next(epoch.last, received_at)
+            position = self.place(epoch.last, received_at)
             for wallet, amount in spent.items():
                 epoch.wallets[wallet].balance -= amount
             epoch.stream.append(JournalEntry(position, received_at, len(rows), b"".join(rows)))
@@ -239,8 +243,3 @@ class FakeRedis:
 def _mark(epoch: _Epoch, digest: bytes, received_at: datetime) -> _Mark | None:
     today = utc_day(received_at)
     return epoch.marks.get((today, digest)) or epoch.marks.get((day_before(today), digest))
-
-
-def _next(last: Position, now: datetime) -> Position:
-    """The id that XADD gives; the server's clock is the same as ours."""
-    return max(Position(microseconds(now) // 1000, 0), Position(last.ms, last.seq + 1))

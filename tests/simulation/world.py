@@ -33,7 +33,6 @@ _SETTLE_SECONDS = 20.0
 _SNAPSHOTS = 12
 
 
-
 @dataclass
 class History:
     """What clients sent and what they were told."""
@@ -302,7 +301,7 @@ class World:
         await self._pause(1)
         self._is_restoring = True
         self.postgres.come_up(backup)
-        while self._missing() or self._is_redis_ahead():
+        while self._missing() or self._is_redis_ahead():  # noqa: ASYNC110 - nobody tells
             await asyncio.sleep(0.1)
         self._is_restoring = False
         self.pay_again()
@@ -312,8 +311,7 @@ class World:
         rows = self.postgres.state.wallets(0)
         found = self.redis.state.limits(keys, [row.id for row in rows])
         return any(
-            one is None or one[0] > row.adjustment_seq
-            for row, one in zip(rows, found, strict=True)
+            one is None or one[0] > row.adjustment_seq for row, one in zip(rows, found, strict=True)
         )
 
     def _may_redis_lose(self) -> bool:
@@ -391,5 +389,3 @@ def _named(name: str, wallet: UUID, amount: int) -> Named:
     assert isinstance(event, UsageEvent)
     row = encode_row(row_head(wallet, wallet), uuid_field(None), amount, event)
     return Named("sim", name, Admission(event.digest, event.body_hash, wallet, amount, row))
-
-

@@ -1,10 +1,10 @@
-"""The writer's process without threads and drivers: what `ingest_api.writer` does around its core."""
+"""The writer's process without threads and drivers: what `ingest_api.writer` does beside it."""
 
 import asyncio
 import contextlib
 from collections.abc import Awaitable
 from datetime import timedelta
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Self
 
 import psycopg
 import redis
@@ -16,7 +16,7 @@ from billing.wallets.mirror import sync_wallets
 from billing.wallets.ports import RebuildNeededError
 from billing.wallets.rebuild import refill
 from billing.wallets.writer import WriterCore
-from tests.simulation.network import Link, Waiting
+from tests.simulation.network import Awaited, Link, Waiting
 
 if TYPE_CHECKING:
     from tests.simulation.world import World
@@ -83,7 +83,7 @@ class Writer:
             while True:
                 running.require()
                 with contextlib.suppress(TimeoutError):
-                    async with asyncio.timeout(0.1):
+                    async with asyncio.timeout(0.4):
                         entries = await found.get()
                     await greenlet_spawn(core.apply, entries)
 
@@ -92,15 +92,15 @@ class Writer:
     ) -> None:
         """Read ahead of the one who applies."""
         world = self._world
-        keys, after = core.keys, core.cursor
+        redis_, keys, after = Awaited(link), core.keys, core.cursor
         while True:
             count = world.chance.choice([1, 3, 64])
-            entries = await link.ask(lambda state: state.entries(keys, after, count=count))
+            entries = await redis_.entries(keys, after, count=count)
             self._redis_seen = world.loop.time()
             if entries:
                 after = entries[-1].position
                 await found.put(entries)
-            elif await link.ask(lambda state: state.epoch_text(0)) != str(keys.epoch):
+            elif await redis_.epoch_text(0) != str(keys.epoch):
                 raise RebuildNeededError("the epoch is gone")
             else:
                 await asyncio.sleep(world.chance.uniform(0, _READ_SECONDS))
@@ -135,7 +135,7 @@ class _Helpers:
         self._work = work
         self._tasks: list[asyncio.Future[None]] = []
 
-    async def __aenter__(self) -> "_Helpers":
+    async def __aenter__(self) -> Self:
         self._tasks = [asyncio.ensure_future(one) for one in self._work]
         return self
 
@@ -149,5 +149,3 @@ class _Helpers:
         for task in self._tasks:
             if task.done() and (error := task.exception()) is not None:
                 raise error
-
-
