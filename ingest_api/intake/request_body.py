@@ -71,7 +71,7 @@ def gunzip(compressed: bytes, most: int) -> bytes:
 
 async def _read(headers: Headers, receive: Receive, seconds: float) -> bytes:
     declared = headers.get("content-length", "0")
-    if not (declared.isascii() and declared.isdecimal()) or int(declared[:_LENGTH_DIGITS]) > MAX_BYTES:
+    if not declared.isdecimal() or int(declared[:_LENGTH_DIGITS]) > MAX_BYTES:
         raise _too_large()
     parts: list[bytes] = []
     size = 0
