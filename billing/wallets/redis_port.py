@@ -12,6 +12,7 @@ from redis.exceptions import RedisError
 from billing.failpoints import failpoint
 from billing.usage.batch import Compensation, JournalEntry, Position
 from billing.usage.hash import key_digest
+from billing.wallets.holds import hold_call
 from billing.wallets.journal import (
     Admission,
     Admitted,
@@ -23,7 +24,7 @@ from billing.wallets.journal import (
 )
 from billing.wallets.keys import DEDUPE_SECONDS, REBUILDING, ShardKeys
 from billing.wallets.ports import FencedError, RecentKey, WalletRow
-from billing.wallets.scripts import ADJUST, ADMIT, COMPENSATE, FENCED, LOAD, REMEMBER, SHOW
+from billing.wallets.scripts import ADJUST, ADMIT, COMPENSATE, FENCED, HOLDS, LOAD, REMEMBER, SHOW
 
 _KEEP_OLD_STREAM: Final = timedelta(hours=24)
 _CHUNK: Final = 1_000
@@ -137,9 +138,20 @@ class RedisPort:
             args = [keys.epoch, keys.buckets(day), DEDUPE_SECONDS, length, b"".join(some)]
             _not_fenced(REMEMBER.call(self._redis, [keys.epoch_key], args))
 
+    def expire_holds(self, keys: ShardKeys, now: datetime, remember_seconds: int) -> None:
+        """Let go of the holds whose time is over."""
+        _not_fenced(HOLDS.call(self._redis, *hold_call(keys, (), now, remember_seconds)))
+
     def trim(self, keys: ShardKeys, before: Position) -> None:
         """Drop the entries below a position."""
         self._redis.xtrim(keys.stream, minid=str(before))
+
+    def keep_streams(self, keys: ShardKeys, since: int) -> None:
+        """Let the streams of these earlier epochs stay longer."""
+        with self._redis.pipeline(transaction=False) as pipe:
+            for epoch in range(since, keys.epoch):
+                pipe.expire(ShardKeys(keys.shard, epoch).stream, _KEEP_OLD_STREAM)
+            pipe.execute()
 
     def forget(self, keys: ShardKeys) -> None:
         """Drop what the epochs before this one left; their streams stay a while.

@@ -5,6 +5,7 @@ from typing import Annotated
 from uuid import UUID
 
 from fastapi import APIRouter, Body, Path, Query
+from pydantic import Field
 
 from billing.access.actor import Actor
 from billing.access.roles import Permission
@@ -20,7 +21,14 @@ from billing.customers.service import (
     end_alias,
     set_account_status,
 )
-from billing.customers.tables import Account, AccountAlias, AccountStatus, BillingMode
+from billing.customers.tables import (
+    Account,
+    AccountAlias,
+    AccountStatus,
+    BillingMode,
+    SuspensionCause,
+)
+from billing.wallets.account_states import SetGrace, set_grace
 from ingest_api.auth import needs
 from ingest_api.dependencies import Commands, Envelope, Paging, ReadSession, build
 from ingest_api.envelope import Answer, Attributes, ListAnswer, Resource, refer
@@ -40,6 +48,10 @@ class AccountAttributes(Attributes):
     currency: str
     zone: str
     status: AccountStatus
+    suspended_for: SuspensionCause | None
+    grace_hours: int
+    grace_limit_minor: int
+    grace_ends_at: datetime | None
     shard: int
     payment_terms_days: int
     created_at: datetime
@@ -52,6 +64,15 @@ class AliasAttributes(Attributes):
     alias: str
     valid_from: date
     valid_to: date | None
+
+
+class Grace(Request):
+    """What may still be sent when the money is used up."""
+
+    grace_hours: int = Field(ge=0, le=2160, description="0: the account is suspended at once.")
+    grace_limit_minor: int = Field(
+        default=0, ge=0, lt=2**40, description="How far below the credit line, in minor units."
+    )
 
 
 class NewAlias(Request):
@@ -152,6 +173,19 @@ def reactivate(
 def close(ctx: Commands, _: Writer, reply: Envelope, account_id: UUID) -> Answer[AccountAttributes]:
     """Close an account for good; what it owes and has stays on record."""
     return _set_status(ctx, reply, account_id, AccountStatus.CLOSED)
+
+
+@router.post("/{account_id}/grace", summary="Set an account's grace")
+def set_grace_period(
+    ctx: Commands,
+    _: Writer,
+    reply: Envelope,
+    account_id: UUID,
+    body: Annotated[Grace, Body(examples=[{"grace_hours": 72, "grace_limit_minor": 500000}])],
+) -> Answer[AccountAttributes]:
+    """Say how long, and how far below its credit line, an account may send without money."""
+    request = build(SetGrace, account_id=account_id, **body.model_dump())
+    return reply.one(account_resource(set_grace(ctx, request)))
 
 
 @router.get("/{account_id}/aliases", summary="List an account's aliases")
