@@ -41,6 +41,7 @@ class PriceModel(StrEnum):
     FLAT = "flat"
     PER_UNIT = "per_unit"
     GRADUATED = "graduated"
+    PACKAGE = "package"
 
 
 class BillableItem(Base):
@@ -115,6 +116,11 @@ class Charge(Base):
     __table_args__ = (
         UniqueConstraint("plan_version_id", "code"),
         CheckConstraint("free_units >= 0 AND free_units <> 'NaN'", name="free_units_not_negative"),
+        CheckConstraint(
+            "CASE WHEN price_model = 'package' THEN coalesce(package_size > 0, false) "
+            "AND package_size <> 'NaN' ELSE package_size IS NULL END",
+            name="packages_have_a_size",
+        ),
     )
 
     id: Mapped[UUID] = mapped_column(primary_key=True, default=new_id)
@@ -128,6 +134,8 @@ class Charge(Base):
     """For flat charges: whether a part of a period bills a part of the price, by days."""
     free_units: Mapped[Decimal] = mapped_column(default=Decimal(0))
     """Units per period and rate that cost nothing."""
+    package_size: Mapped[Decimal | None]
+    """Units that are sold together, begun packages whole; the unit price is that of a package."""
     match_dimensions: Mapped[list[str]]
     """The event dimensions its rates may name, such as `["country", "channel"]`."""
 

@@ -12,6 +12,7 @@ from billing.periods import Period
 FLAT: Final = "flat"
 PER_UNIT: Final = "per_unit"
 GRADUATED: Final = "graduated"
+PACKAGE: Final = "package"
 COUNT: Final = "count"
 SUM: Final = "sum"
 
@@ -46,7 +47,7 @@ class Charge:
     sac: str
     unit: str
     price_model: str
-    """`FLAT`, `PER_UNIT` or `GRADUATED`."""
+    """`FLAT`, `PER_UNIT`, `GRADUATED` or `PACKAGE`."""
     rates: tuple[Rate, ...]
     event_type: str | None = None
     event_filter: Mapping[str, Sequence[str]] = field(default_factory=dict)
@@ -54,13 +55,17 @@ class Charge:
     """`COUNT` bills events, `SUM` their quantities."""
     prorated: bool = False
     free_units: Decimal = Decimal(0)
+    package_size: Decimal | None = None
+    """Units in a package; the first tier's unit price is then the price of a package."""
     id: UUID | None = None
 
     def __post_init__(self) -> None:
-        if self.price_model not in {FLAT, PER_UNIT, GRADUATED}:
+        if self.price_model not in {FLAT, PER_UNIT, GRADUATED, PACKAGE}:
             raise ValueError(f"unknown price model {self.price_model}")
         if self.aggregation not in {COUNT, SUM}:
             raise ValueError(f"unknown aggregation {self.aggregation}")
+        if (self.price_model == PACKAGE) != bool(self.package_size and self.package_size > 0):
+            raise ValueError("a package price, and only it, has a package size above zero")
 
 
 @dataclass(frozen=True, slots=True)

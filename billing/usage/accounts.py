@@ -6,7 +6,8 @@ from zoneinfo import ZoneInfo
 from sqlalchemy.orm import Session
 
 from billing.usage.event import UsageEvent
-from billing.wallets.rate_card import BillableAccount, load_account, load_aliases
+from billing.wallets.aliases import load_aliases
+from billing.wallets.rate_card import BillableAccount, load_account
 
 
 def account_of(session: Session, event: UsageEvent) -> BillableAccount | None:

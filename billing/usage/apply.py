@@ -35,6 +35,7 @@ from billing.usage.batch import (
     KeyRaceError,
     Position,
 )
+from billing.usage.counters import Advance, advance_counters, staged_advances
 from billing.usage.days import KnownDays
 from billing.usage.direct import NotDirectError, copy_new, cut
 from billing.usage.posting import UnknownWalletError, post_debits, staged_amounts
@@ -58,10 +59,12 @@ CREATE TEMP TABLE IF NOT EXISTS incoming (
 
 # A batch looks up few rows of large tables, always by their keys. The planner cannot know: the
 # temporary tables have no statistics, and a plan made while the large ones were empty is kept.
+# `billing.set_based` asks for the ledger's rules by statement instead of by row.
 _BY_KEYS = """
 SET enable_seqscan = off;
 SET enable_hashjoin = off;
-SET enable_mergejoin = off
+SET enable_mergejoin = off;
+SET billing.set_based = on
 """
 
 _JUDGE = f"""
@@ -119,8 +122,10 @@ FROM pg_temp.incoming WHERE verdict = 'new' ORDER BY ordinal
 """
 
 _DEBITS = """
-INSERT INTO usage.usage_debits (shard, accept_seq, wallet_id, amount_units, rate_id, occurred_at)
-SELECT %(shard)s, accept_seq, wallet_id, amount_units, rate_id, occurred_at
+INSERT INTO usage.usage_debits (shard, accept_seq, wallet_id, amount_units, rate_id, card_version,
+    counted_on, counted_micros, occurred_at)
+SELECT %(shard)s, accept_seq, wallet_id, amount_units, rate_id, card_version, counted_on,
+    counted_micros, occurred_at
 FROM pg_temp.incoming WHERE verdict = 'new' AND wallet_id IS NOT NULL ORDER BY ordinal
 """
 
@@ -255,7 +260,7 @@ class _Work:
         pieces = cut(self.batch, entries, self.accept_seq + 1, self.now)
         self.days.ensure(self.connection, pieces.utc_days)
         copy_new(self.connection, pieces)
-        self.finish_new(pieces.events, pieces.amounts)
+        self.finish_new(pieces.events, pieces.amounts, pieces.advances)
 
     def post(self, entries: Sequence[JournalEntry]) -> None:
         """Post entries; if the data of one row is at fault, halve until that row stands alone."""
@@ -316,9 +321,16 @@ class _Work:
         failpoint("writer.after_keys")
         connection.execute(_RAW, scope)
         debits = connection.execute(_DEBITS, scope).rowcount
-        self.finish_new(new, staged_amounts(connection) if debits else {})
+        if debits:
+            self.finish_new(new, staged_amounts(connection), staged_advances(connection))
+        else:
+            self.finish_new(new, {}, [])
 
-    def finish_new(self, new: int, amounts: Mapping[UUID, int]) -> None:
+    def finish_new(
+        self, new: int, amounts: Mapping[UUID, int], advances: Sequence[Advance]
+    ) -> None:
+        if advances:
+            advance_counters(self.connection, advances, now=self.now)
         if amounts:
             reference = f"usage:{self.batch.shard}:{self.accept_seq + 1}"
             post_debits(self.connection, amounts, reference=reference, now=self.now)

@@ -17,8 +17,9 @@ from psycopg import Connection
 
 from billing.failpoints import failpoint
 from billing.usage.batch import Batch, JournalEntry
+from billing.usage.counters import Advance
 from billing.usage.event import microseconds
-from billing.usage.row import COLUMNS, COPY_HEAD, COPY_TAIL, POSTGRES_EPOCH_US
+from billing.usage.row import COLUMNS, COPY_HEAD, COPY_TAIL, POSTGRES_EPOCH_DAY, POSTGRES_EPOCH_US
 
 _KEYS: Final = """
 COPY usage.event_key (shard, accept_seq, epoch, stream_ms, stream_seq, received_at, account_id,
@@ -30,16 +31,19 @@ COPY usage.raw_events (shard, accept_seq, revision, voided, received_at, recorde
 FROM STDIN (FORMAT BINARY)
 """
 _DEBITS: Final = """
-COPY usage.usage_debits (shard, accept_seq, wallet_id, rate_id, amount_units, occurred_at)
-FROM STDIN (FORMAT BINARY)
+COPY usage.usage_debits (shard, accept_seq, wallet_id, rate_id, amount_units, card_version,
+    counted_on, counted_micros, occurred_at) FROM STDIN (FORMAT BINARY)
 """
 
-# wallet, account, rate and amount with their lengths, and the length of the source
-_HEAD: Final = struct.Struct(">hi16si16si16siqi")
+# wallet, account, rate, amount and version of the card with their lengths, the lengths of the two
+# columns of a counter (nearly always absent), and the length of the source
+_HEAD: Final = struct.Struct(">hi16si16si16siqiiiii")
+_PRICED: Final = struct.Struct(">iqiii")
+_COUNTED: Final = struct.Struct(">iiq")
+_ABSENT: Final = -1
 _LENGTH: Final = struct.Struct(">i")
 _HASH_TYPE: Final = struct.Struct(">i8si")
 _TIME: Final = struct.Struct(">iqi")
-_TIME_OR_AMOUNT: Final = struct.Struct(">iq")
 _UUID: Final = 16
 _SHAPE: Final = (len(COLUMNS), 16, 8, 8, 8)
 """Columns of a row; lengths of account, amount, hash and time."""
@@ -51,7 +55,6 @@ _SEQ: Final = struct.Struct(">q")
 _KEY_ENTRY: Final = struct.Struct(">iqiqiqiq")
 _RAW_ENTRY: Final = struct.Struct(">iii?iqiq")
 _DAY_US: Final = 86_400_000_000
-_POSTGRES_EPOCH: Final = date(2000, 1, 1)
 
 
 class NotDirectError(Exception):
@@ -69,17 +72,32 @@ class Pieces:
     """UTC days of the events, counted from PostgreSQL's epoch."""
     spent: dict[bytes, int] = field(default_factory=dict)
     """Wallet units by wallet."""
+    counted: dict[tuple[bytes, bytes, int], int] = field(default_factory=dict)
+    """Millionths of a unit by wallet, rate and day of the counter."""
     events: int = 0
 
     @property
     def utc_days(self) -> list[date]:
         """The days as dates."""
-        return [_POSTGRES_EPOCH + timedelta(days=number) for number in self.days]
+        return [POSTGRES_EPOCH_DAY + timedelta(days=number) for number in self.days]
 
     @property
     def amounts(self) -> dict[UUID, int]:
         """What is taken from each wallet."""
         return {UUID(bytes=wallet): amount for wallet, amount in self.spent.items()}
+
+    @property
+    def advances(self) -> list[Advance]:
+        """What is added to each counter."""
+        return [
+            Advance(
+                UUID(bytes=wallet),
+                UUID(bytes=rate),
+                POSTGRES_EPOCH_DAY + timedelta(days=day),
+                micros,
+            )
+            for (wallet, rate, day), micros in self.counted.items()
+        ]
 
 
 def cut(batch: Batch, entries: Sequence[JournalEntry], first_seq: int, now: datetime) -> Pieces:
@@ -107,7 +125,7 @@ def _cut_entry(
     pieces: Pieces, batch: Batch, entry: JournalEntry, accept_seq: int, recorded: int
 ) -> None:
     # one long loop on purpose: a call for each event and table would double its time
-    ours = [_START.pack(columns, 4, batch.shard, 8) for columns in (11, 14, 6)]
+    ours = [_START.pack(columns, 4, batch.shard, 8) for columns in (11, 14, 9)]
     key_start, raw_start, debit_start = ours
     received = microseconds(entry.received_at) - POSTGRES_EPOCH_US
     key_entry = _KEY_ENTRY.pack(
@@ -118,12 +136,15 @@ def _cut_entry(
     days, spent, length_at = pieces.days, pieces.spent, _LENGTH.unpack_from
     rows, at, end, number = entry.rows, 0, len(entry.rows), accept_seq
     while at < end:
-        columns, in_wallet, wallet, in_account, _, in_rate, _, eight, amount, in_source = (
+        columns, in_wallet, wallet, in_account, _, in_rate, _, *priced, in_day, _, in_source = (
             _HEAD.unpack_from(rows, at)
         )
-        account_at, rate_at, source_at = at + 22, at + 42, at + 74
-        if in_wallet != _UUID or in_rate != _UUID:
-            in_wallet, wallet, in_account, eight, amount, in_source, *places = _without(rows, at)
+        eight, amount = priced[:2]
+        account_at, rate_at, source_at = at + 22, at + 42, at + 90
+        if in_wallet != _UUID or in_rate != _UUID or in_day != _ABSENT:
+            in_wallet, wallet, in_account, eight, amount, in_source, *places = _uncommon(
+                pieces, rows, at
+            )
             account_at, rate_at, source_at = places
         id_at = source_at + 4 + in_source
         hash_at = id_at + 4 + length_at(rows, id_at)[0]
@@ -154,18 +175,25 @@ def _cut_entry(
     pieces.events += number - accept_seq
 
 
-def _without(rows: bytes, at: int) -> tuple[Any, ...]:
-    """The head of a row that has no wallet or no rate, as `_cut_entry` needs it."""
+def _uncommon(pieces: Pieces, rows: bytes, at: int) -> tuple[Any, ...]:
+    """The head of a row without a wallet or a rate, or with a counter, as `_cut_entry` needs it."""
     (in_wallet,) = _LENGTH.unpack_from(rows, at + 2)
     account_at = at + 6 + max(in_wallet, 0)
     (in_account,) = _LENGTH.unpack_from(rows, account_at)
     rate_at = account_at + 20
     (in_rate,) = _LENGTH.unpack_from(rows, rate_at)
     amount_at = rate_at + 4 + max(in_rate, 0)
-    eight, amount = _TIME_OR_AMOUNT.unpack_from(rows, amount_at)
-    source_at = amount_at + 12
+    eight, amount, _, _, in_day = _PRICED.unpack_from(rows, amount_at)
+    wallet, rate = rows[at + 6 : account_at], rows[rate_at + 4 : amount_at]
+    source_at = amount_at + 28
+    if in_day != _ABSENT:
+        day, in_micros, micros = _COUNTED.unpack_from(rows, amount_at + 24)
+        if (in_wallet, in_rate, in_day, in_micros) != (_UUID, _UUID, 4, 8):
+            raise NotDirectError("a counter has another shape")
+        counter = (wallet, rate, day)
+        pieces.counted[counter] = pieces.counted.get(counter, 0) + micros
+        source_at = amount_at + 40
     (in_source,) = _LENGTH.unpack_from(rows, source_at)
-    wallet = rows[at + 6 : account_at]
     return in_wallet, wallet, in_account, eight, amount, in_source, account_at, rate_at, source_at
 
 

@@ -6,6 +6,7 @@ object is made for an event between the two.
 
 import struct
 from collections.abc import Iterator
+from datetime import date
 from decimal import Decimal
 from functools import lru_cache
 from typing import Final
@@ -20,6 +21,9 @@ COLUMNS: Final = (
     ("account_id", "uuid"),
     ("rate_id", "uuid"),
     ("amount_units", "bigint"),
+    ("card_version", "integer"),
+    ("counted_on", "date"),
+    ("counted_micros", "bigint"),
     ("source", "text"),
     ("event_id", "text"),
     ("body_hash", "bytea"),
@@ -29,7 +33,7 @@ COLUMNS: Final = (
     ("dimensions", "jsonb"),
     ("vendor_cost", "numeric"),
 )
-"""What a row holds, in this order."""
+"""What a row holds, in this order. The two of a counter are NULL unless one was advanced."""
 
 COPY_HEAD: Final = b"PGCOPY\n\xff\r\n\0" + bytes(8)
 COPY_TAIL: Final = b"\xff\xff"
@@ -37,7 +41,11 @@ COPY_TAIL: Final = b"\xff\xff"
 _NULL: Final = struct.pack(">i", -1)
 _FIELD_COUNT: Final = struct.pack(">h", len(COLUMNS))
 POSTGRES_EPOCH_US: Final = 946_684_800_000_000
-_AMOUNT: Final = struct.Struct(">iq")
+POSTGRES_EPOCH_DAY: Final = date(2000, 1, 1)
+AMOUNT_AT: Final = 66
+"""Where a row of a wallet and a rate has the 8 bytes of its amount; `admit.lua` writes there."""
+_PRICED: Final = struct.Struct(">iqiiii")
+_COUNTED: Final = struct.Struct(">iqiiiiiq")
 _LENGTH: Final = struct.Struct(">i")
 _HASH_TYPE: Final = struct.Struct(">i8si")
 _TIME: Final = struct.Struct(">iqi")
@@ -59,13 +67,25 @@ def _numeric(value: Decimal) -> bytes:
     return bytes(dump_decimal_to_numeric_binary(value))
 
 
-def encode_row(head: bytes, rate: bytes, amount_units: int, event: UsageEvent) -> bytes:
+def encode_row(
+    head: bytes,
+    rate: bytes,
+    amount_units: int,
+    event: UsageEvent,
+    *,
+    card_version: int = 0,
+    counted: tuple[date, int] | None = None,
+) -> bytes:
     """The whole row.
 
     Args:
         head: from `row_head`.
         rate: from `uuid_field`, the rate that priced it.
-        amount_units: the provisional debit in wallet units, not negative.
+        amount_units: the provisional debit in wallet units, not negative; of counted usage it is
+            written later, by who holds the counter.
+        card_version: of the rate card that priced it.
+        counted: the first local day of the counter that it advances, and the millionths of a
+            unit by which it does.
     """
     source = event.source.encode()
     event_id = event.event_id.encode()
@@ -77,11 +97,16 @@ def encode_row(head: bytes, rate: bytes, amount_units: int, event: UsageEvent) -
     else:
         number = _numeric(event.cost)
         cost = _LENGTH.pack(len(number)) + number
+    if counted is None:
+        priced = _PRICED.pack(8, amount_units, 4, card_version, -1, -1)
+    else:
+        day = (counted[0] - POSTGRES_EPOCH_DAY).days
+        priced = _COUNTED.pack(8, amount_units, 4, card_version, 4, day, 8, counted[1])
     return b"".join(
         (
             head,
             rate,
-            _AMOUNT.pack(8, amount_units),
+            priced,
             _LENGTH.pack(len(source)),
             source,
             _LENGTH.pack(len(event_id)),

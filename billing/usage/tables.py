@@ -3,7 +3,7 @@
 `usage.raw_events` itself is made by `billing.usage.storage`, which decides how it is partitioned.
 """
 
-from datetime import datetime
+from datetime import date, datetime
 from decimal import Decimal
 from enum import StrEnum
 from typing import Any
@@ -98,7 +98,33 @@ class UsageDebit(Base):
     wallet_id: Mapped[UUID]
     amount_units: Mapped[int]
     rate_id: Mapped[UUID | None]
+    card_version: Mapped[int] = mapped_column(Integer, default=0)
+    """Of the account's rate card when the event was priced; 0 where none was used."""
+    counted_on: Mapped[date | None]
+    """First local day of the counter that decided the price; see `PriceCounter`."""
+    counted_micros: Mapped[int | None]
+    """Millionths of a unit that it was advanced by."""
     occurred_at: Mapped[datetime]
+
+
+class PriceCounter(Base):
+    """What a wallet used under a rate since a local day, where that decides the price of the next.
+
+    It is the sum of `counted_micros` over the latest revisions, kept beside them.
+    """
+
+    __tablename__ = "price_counters"
+    __table_args__ = (
+        CheckConstraint("quantity_micros < 9007199254740992", name="quantity_below_2_53"),
+        Index("ix_price_counters_updated_at", "updated_at"),
+        {"schema": "usage"},
+    )
+
+    wallet_id: Mapped[UUID] = mapped_column(ForeignKey("billing.wallets.id"), primary_key=True)
+    counted_on: Mapped[date] = mapped_column(primary_key=True)
+    rate_id: Mapped[UUID] = mapped_column(primary_key=True)
+    quantity_micros: Mapped[int]
+    updated_at: Mapped[datetime]
 
 
 class SupersededEvent(Base):
@@ -197,6 +223,10 @@ class Compensation(Base):
     position: Mapped[int] = mapped_column(Integer, primary_key=True, autoincrement=False)
     wallet_id: Mapped[UUID]
     amount_units: Mapped[int]
+    rate_id: Mapped[UUID | None]
+    counted_on: Mapped[date | None]
+    counted_micros: Mapped[int | None]
+    """Millionths of a unit that the counter of this rate and day gets back as well."""
     recorded_at: Mapped[datetime]
 
 

@@ -7,15 +7,32 @@ from datetime import UTC, date, datetime, timedelta
 from typing import Any, Final
 from uuid import UUID
 
+import msgspec
 from redis import Redis
 
+from billing.rating.cumulative import CumulativePrice
 from billing.usage.batch import JournalEntry, Position
 from billing.usage.event import EPOCH, microseconds
-from billing.wallets.keys import DEDUPE_SECONDS, ShardKeys, day_before
+from billing.wallets.keys import COUNTER_SECONDS, DEDUPE_SECONDS, ShardKeys, day_before
 
 _HEAD: Final = struct.Struct(">16s8sHQI")
 _TIME: Final = struct.Struct(">Q")
-FORMAT: Final = b"1"
+_COUNTER: Final = struct.Struct(">H")
+_COUNTED: Final = 0x8000
+"""Added to the number of a wallet: see admit.lua."""
+FORMAT: Final = b"2"
+
+
+@dataclass(frozen=True, slots=True)
+class Count:
+    """What an event adds to a counter of its period, which decides its price."""
+
+    rate_id: UUID
+    counted_on: date
+    """First local day of the days that are counted together."""
+    quantity: int
+    """Millionths of a unit."""
+    price: CumulativePrice
 
 
 @dataclass(slots=True)
@@ -27,6 +44,8 @@ class Admission:
     wallet_id: UUID | None
     amount_units: int
     row: bytes
+    count: Count | None = None
+    """If set, the debit is worked out, and written into the row, by admit.lua."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,12 +65,19 @@ def admit_call(
 ) -> tuple[list[str], list[Any]]:
     """Keys and arguments of one call of admit.lua."""
     wallets: dict[UUID, int] = {}
+    counters = _Counters(keys)
     heads = []
     for one in admissions:
         number = 0
         if one.wallet_id is not None:
             number = wallets.setdefault(one.wallet_id, len(wallets) + 1)
-        heads.append(_HEAD.pack(one.digest, one.body_hash, number, one.amount_units, len(one.row)))
+        if one.count is None or one.wallet_id is None:
+            rest = (number, one.amount_units, len(one.row))
+            heads.append(_HEAD.pack(one.digest, one.body_hash, *rest))
+        else:
+            rest = (number + _COUNTED, one.count.quantity, len(one.row))
+            heads.append(_HEAD.pack(one.digest, one.body_hash, *rest))
+            heads.append(_COUNTER.pack(counters.number(one.wallet_id, one.count)))
     today = received_at.astimezone(UTC).date()
     return (
         [keys.epoch_key, keys.stream, *(keys.wallet(wallet) for wallet in wallets)],
@@ -63,8 +89,38 @@ def admit_call(
             DEDUPE_SECONDS,
             b"".join(heads),
             b"".join([one.row for one in admissions]),
+            counters.packed(),
+            COUNTER_SECONDS,
         ],
     )
+
+
+class _Counters:
+    """The counters of one call, each named once, with their prices."""
+
+    def __init__(self, keys: ShardKeys) -> None:
+        self._keys = keys
+        self._numbers: dict[tuple[UUID, date, UUID], int] = {}
+        self._counters: list[tuple[str, bytes, int]] = []
+        self._prices: dict[CumulativePrice, int] = {}
+
+    def number(self, wallet_id: UUID, count: Count) -> int:
+        """The counter's place in the list, from 1."""
+        name = (wallet_id, count.counted_on, count.rate_id)
+        found = self._numbers.get(name)
+        if found is None:
+            price = self._prices.setdefault(count.price, len(self._prices) + 1)
+            key = self._keys.counters(wallet_id, count.counted_on)
+            self._counters.append((key, count.rate_id.bytes, price))
+            found = self._numbers[name] = len(self._counters)
+        return found
+
+    def packed(self) -> bytes:
+        """As admit.lua reads it."""
+        if not self._counters:
+            return b""
+        prices = [(price.free, price.size, price.steps) for price in self._prices]
+        return msgspec.msgpack.encode((self._counters, prices))
 
 
 def read_answer(answer: list[Any]) -> Admitted | None:

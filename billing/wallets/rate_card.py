@@ -1,14 +1,16 @@
 """What an account's events cost, compiled for the wallet path.
 
-The provisional price of an event is exact for per-unit prices: the rate that matches, times the
-units, rounded once to a wallet unit. Other price models depend on what came before; prepaid
-accounts cannot have them, and postpaid accounts have no wallet to debit.
+The provisional price of an event is exact. Where units cost the same wherever they stand, and come
+to whole wallet units, it is worked out here. Otherwise (tiers, packages, free units, fractions) it
+depends on what the period counted before: then the card says by which counter and function, and
+admit.lua, which holds the counters, works it out. Postpaid accounts have no wallet to debit.
 """
 
+import hashlib
 from bisect import bisect_right
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
-from datetime import date
+from datetime import date, datetime, timedelta
 from decimal import Decimal
 from enum import StrEnum
 from typing import Final
@@ -19,16 +21,21 @@ from sqlalchemy.orm import Session, selectinload
 
 from billing.catalog.tables import Aggregation, BillableItem, Charge, ItemKind, PriceModel, Rate
 from billing.customers.standing import Standing, standing_of
-from billing.customers.tables import Account, AccountAlias, BillingMode
-from billing.money import to_units
-from billing.periods import local_midnight
+from billing.customers.tables import Account, BillingMode
+from billing.money import currency, to_units
+from billing.periods import Period, local_day, local_midnight, monthly_periods
+from billing.rating.cumulative import MICROS, CumulativePrice, cumulative_price
 from billing.rating.match import DIMENSIONS, counts, match_rate
+from billing.rating.plan import Tier
 from billing.subscriptions.tables import Subscription, SubscriptionSegment
-from billing.usage.event import microseconds
+from billing.usage.event import EPOCH, microseconds
 from billing.usage.row import row_head, uuid_field
+from billing.usage.tables import WalletDrift
+from billing.wallets.journal import Count
 from billing.wallets.tables import Wallet
 
 _MOST_PRICES: Final = 4096
+_MOST_PERIODS: Final = 4
 _END_OF_TIME: Final = 2**62
 
 
@@ -52,6 +59,10 @@ class CompiledRate:
     match: Mapping[str, str]
     unit_price: Decimal | None
     """None where the price of a unit depends on how many came before."""
+    counted: CumulativePrice | None = None
+    """What a count costs; None where integers cannot say it."""
+    by_period: bool = False
+    """Whether segments of a period are counted together: where units all cost the same."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,6 +85,10 @@ class Price:
     """For each unit of the event's quantity."""
     event_prices: tuple[Decimal, ...] = ()
     """For the event as such."""
+    counted: CumulativePrice | None = None
+    """What the count of the period costs, for events that have no price by themselves."""
+    by_period: bool = False
+    counts_events: bool = False
     known: bool = True
     """False where a price depends on how many units came before."""
     one_units: int = 0
@@ -87,6 +102,11 @@ class Era:
 
     starts_us: int
     charges: tuple[CompiledCharge, ...]
+    starts_on: date | None = None
+    """First local day of the segment that it lies in."""
+    billed_from: date | None = None
+    """First local day of the subscription: its periods are counted from there."""
+    anchor_day: int = 1
 
 
 @dataclass(slots=True)
@@ -104,13 +124,17 @@ class BillableAccount:
     wallet_id: UUID | None
     """Only of prepaid accounts."""
     eras: tuple[Era, ...]
+    card_version: int = 0
+    """A digest of all prices, recorded with every debit: the same prices have the same one."""
     head: bytes = b""
     starts_us: list[int] = field(default_factory=list)
     _prices: dict[tuple[object, ...], Price] = field(default_factory=dict)
+    _periods: list[Period] = field(default_factory=list)
 
     def __post_init__(self) -> None:
         self.head = row_head(self.wallet_id, self.id)
         self.starts_us = [era.starts_us for era in self.eras]
+        self.card_version = _card_version(self)
 
     def price(self, event_type: str, dimensions: Mapping[str, str], occurred_us: int) -> Price:
         """What an event of this kind costs at that instant, per unit and per event."""
@@ -144,24 +168,49 @@ class BillableAccount:
             return price.one_units
         return _amount(price.unit_prices, price.event_prices, quantity, self.currency)
 
+    def count(self, price: Price, quantity: Decimal, occurred_us: int) -> Count | None:
+        """What the event adds to a counter; None if its price does not depend on one."""
+        if price.counted is None or price.rate_id is None:
+            return None
+        if price.known and (price.counts_events or self._is_whole(price, quantity)):
+            return None
+        micros = MICROS if price.counts_events else int(quantity.scaleb(6))
+        day = self.counted_on(occurred_us, by_period=price.by_period)
+        return None if day is None else Count(price.rate_id, day, micros, price.counted)
 
-@dataclass(frozen=True, slots=True)
-class AliasRange:
-    """The local days on which an alias names an account."""
+    def counted_on(self, occurred_us: int, *, by_period: bool) -> date | None:
+        """First local day that is counted together with an instant, if it is in a subscription.
 
-    account_id: UUID
-    valid_from: date
-    valid_to: date | None
+        That is where its billing period begins or, unless `by_period`, its segment, if later:
+        rating begins anew there.
+        """
+        index = bisect_right(self.starts_us, occurred_us) - 1
+        era = self.eras[index] if index >= 0 else None
+        if era is None or era.billed_from is None or era.starts_on is None:
+            return None
+        period = self._period(era, local_day(_instant(occurred_us), self.zone))
+        return period.start if by_period else max(period.start, era.starts_on)
 
+    def _period(self, era: Era, day: date) -> Period:
+        for period in self._periods:
+            if day in period:
+                return period
+        if era.billed_from is None:
+            raise ValueError("no period without a subscription")
+        tiles = monthly_periods(era.billed_from, era.anchor_day, date.max)
+        found = next(period for period in tiles if day in period)
+        self._periods.insert(0, found)
+        del self._periods[_MOST_PERIODS:]
+        return found
 
-def load_aliases(session: Session, alias: str) -> tuple[AliasRange, ...]:
-    """Which accounts an alias named when, the latest first."""
-    rows = session.execute(
-        select(AccountAlias.account_id, AccountAlias.valid_from, AccountAlias.valid_to)
-        .where(AccountAlias.alias == alias)
-        .order_by(AccountAlias.valid_from.desc())
-    )
-    return tuple(AliasRange(*row) for row in rows)
+    def _is_whole(self, price: Price, quantity: Decimal) -> bool:
+        """Whether an event comes to whole wallet units by itself: no count is needed then."""
+        exponent = currency(self.currency).wallet_exponent
+        for unit_price in price.unit_prices:
+            units = (unit_price * quantity).scaleb(exponent)
+            if units != units.to_integral_value():
+                return False
+        return True
 
 
 def load_account(session: Session, account_id: UUID) -> BillableAccount | None:
@@ -174,6 +223,8 @@ def load_account(session: Session, account_id: UUID) -> BillableAccount | None:
         wallet_id = session.scalar(
             select(Wallet.id).filter_by(account_id=account.id, currency=account.currency)
         )
+    drift = select(WalletDrift.id).where(WalletDrift.settled_at.is_(None))
+    is_frozen = wallet_id is not None and session.scalar(drift.filter_by(wallet_id=wallet_id))
     return BillableAccount(
         id=account.id,
         customer_id=account.customer_id,
@@ -181,7 +232,7 @@ def load_account(session: Session, account_id: UUID) -> BillableAccount | None:
         zone=account.zone,
         currency=account.currency,
         billing_mode=account.billing_mode,
-        standing=standing_of(account),
+        standing=standing_of(account, is_frozen=bool(is_frozen)),
         shard=account.shard,
         wallet_id=wallet_id,
         eras=_eras(session, account),
@@ -190,7 +241,7 @@ def load_account(session: Session, account_id: UUID) -> BillableAccount | None:
 
 def _eras(session: Session, account: Account) -> tuple[Era, ...]:
     segments = session.execute(
-        select(SubscriptionSegment, Subscription.ends_on)
+        select(SubscriptionSegment, Subscription)
         .join(Subscription, Subscription.id == SubscriptionSegment.subscription_id)
         .where(Subscription.account_id == account.id)
         .order_by(SubscriptionSegment.starts_on)
@@ -198,26 +249,24 @@ def _eras(session: Session, account: Account) -> tuple[Era, ...]:
     charges = _charges(
         session, {segment.plan_version_id for segment, _ in segments}, account.currency
     )
-    spans: list[tuple[int, int, tuple[CompiledCharge, ...]]] = []
-    for segment, subscription_ends_on in segments:
-        ends = [day for day in (segment.ends_on, subscription_ends_on) if day is not None]
+    spans: list[tuple[int, int, tuple[CompiledCharge, ...], tuple[date, date, int]]] = []
+    for segment, subscription in segments:
+        ends = [day for day in (segment.ends_on, subscription.ends_on) if day is not None]
         starts_us = microseconds(local_midnight(segment.starts_on, account.zone))
         ends_us = microseconds(local_midnight(min(ends), account.zone)) if ends else _END_OF_TIME
-        spans.append((starts_us, ends_us, charges.get(segment.plan_version_id, ())))
-    bounds = sorted({bound for start, end, _ in spans for bound in (start, end)})
-    return tuple(
-        Era(
-            bound,
-            tuple(
-                charge for start, end, found in spans if start <= bound < end for charge in found
-            ),
-        )
-        for bound in bounds
-    )
+        days = (segment.starts_on, subscription.starts_on, subscription.anchor_day)
+        spans.append((starts_us, ends_us, charges.get(segment.plan_version_id, ()), days))
+    bounds = sorted({bound for start, end, *_ in spans for bound in (start, end)})
+    eras = []
+    for bound in bounds:
+        covering = [span for span in spans if span[0] <= bound < span[1]]
+        found = tuple(charge for span in covering for charge in span[2])
+        eras.append(Era(bound, found, *covering[0][3]) if covering else Era(bound, found))
+    return tuple(eras)
 
 
 def _charges(
-    session: Session, version_ids: Iterable[UUID], currency: str
+    session: Session, version_ids: Iterable[UUID], code: str
 ) -> dict[UUID, tuple[CompiledCharge, ...]]:
     found: dict[UUID, list[CompiledCharge]] = {}
     rows = session.execute(
@@ -234,9 +283,15 @@ def _charges(
             event_filter={name: tuple(values) for name, values in item.event_filter.items()},
             counts_events=item.aggregation is Aggregation.COUNT,
             rates=tuple(
-                CompiledRate(rate.id, rate.match, rate.tiers[0].unit_price if simple else None)
+                CompiledRate(
+                    rate.id,
+                    rate.match,
+                    rate.tiers[0].unit_price if simple else None,
+                    _counted(charge, rate),
+                    charge.price_model is PriceModel.PER_UNIT,
+                )
                 for rate in charge.rates
-                if rate.currency == currency and rate.tiers
+                if rate.currency == code and rate.tiers
             ),
         )
         found.setdefault(charge.plan_version_id, []).append(compiled)
@@ -247,7 +302,7 @@ def _price(
     charges: tuple[CompiledCharge, ...],
     event_type: str,
     dimensions: Mapping[str, str],
-    currency: str,
+    code: str,
 ) -> Price:
     if not charges:
         return Price(PriceReason.NO_SUBSCRIPTION)
@@ -269,15 +324,18 @@ def _price(
     prices = [(charge.counts_events, rate.unit_price) for charge, rate in matched]
     event_prices = tuple(price for events, price in prices if events and price is not None)
     unit_prices = tuple(price for events, price in prices if not events and price is not None)
-    rate_id = matched[0][1].id
+    charge, rate = matched[0]
     return Price(
         reason=PriceReason.OK,
-        rate_id=rate_id,
+        rate_id=rate.id,
         unit_prices=unit_prices,
         event_prices=event_prices,
+        counted=rate.counted if len(matched) == 1 else None,
+        by_period=rate.by_period,
+        counts_events=charge.counts_events,
         known=all(price is not None for _, price in prices),
-        one_units=_amount(unit_prices, event_prices, Decimal(1), currency),
-        rate_field=uuid_field(rate_id),
+        one_units=_amount(unit_prices, event_prices, Decimal(1), code),
+        rate_field=uuid_field(rate.id),
     )
 
 
@@ -285,10 +343,35 @@ def _amount(
     unit_prices: tuple[Decimal, ...],
     event_prices: tuple[Decimal, ...],
     quantity: Decimal,
-    currency: str,
+    code: str,
 ) -> int:
-    per_unit = sum(to_units(price * quantity, currency) for price in unit_prices)
-    return per_unit + sum(to_units(price, currency) for price in event_prices)
+    per_unit = sum(to_units(price * quantity, code) for price in unit_prices)
+    return per_unit + sum(to_units(price, code) for price in event_prices)
+
+
+def _counted(charge: Charge, rate: Rate) -> CumulativePrice | None:
+    """The function of a rate; None for one that was published before it had to be exact."""
+    tiers = [Tier(tier.up_to, tier.unit_price, tier.flat_amount) for tier in rate.tiers]
+    try:
+        return cumulative_price(
+            charge.price_model,
+            tiers,
+            free_units=charge.free_units,
+            package_size=charge.package_size,
+            code=rate.currency,
+        )
+    except ValueError:
+        return None
+
+
+def _card_version(account: BillableAccount) -> int:
+    text = repr((account.currency, account.zone, account.wallet_id, account.eras))
+    digest = hashlib.blake2b(text.encode(), digest_size=4).digest()
+    return int.from_bytes(digest) >> 1  # a positive integer of PostgreSQL
+
+
+def _instant(occurred_us: int) -> datetime:
+    return EPOCH + timedelta(microseconds=occurred_us)
 
 
 def assumed_dimensions(

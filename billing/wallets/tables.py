@@ -6,6 +6,7 @@ Signs: a credit to the wallet is positive; within one transaction all entries su
 
 from datetime import datetime
 from enum import StrEnum
+from typing import Any
 from uuid import UUID
 
 from sqlalchemy import CheckConstraint, ForeignKey, Index, Integer, UniqueConstraint, text
@@ -104,12 +105,11 @@ class LedgerEntry(Base):
         ),
     )
 
-    transaction_id: Mapped[UUID] = mapped_column(
-        ForeignKey("billing.ledger_transactions.id"), primary_key=True
-    )
+    # that both exist is looked at by a trigger, for a whole statement at once
+    transaction_id: Mapped[UUID] = mapped_column(primary_key=True)
     line_no: Mapped[int] = mapped_column(Integer, primary_key=True)
     account: Mapped[LedgerAccount] = mapped_column(choices(LedgerAccount))
-    wallet_id: Mapped[UUID] = mapped_column(ForeignKey("billing.wallets.id"))
+    wallet_id: Mapped[UUID]
     currency: Mapped[str]
     amount_units: Mapped[int]
     wallet_seq: Mapped[int | None]
@@ -126,6 +126,8 @@ class WalletAdjustment(Base):
     seq: Mapped[int] = mapped_column(primary_key=True, autoincrement=False)
     kind: Mapped[LedgerKind] = mapped_column(choices(LedgerKind))
     amount_units: Mapped[int]
+    counter_changes: Mapped[list[dict[str, Any]] | None]
+    """What counters of prices move by: rate, first local day and millionths of a unit of each."""
     reference: Mapped[str]
     note: Mapped[str]
     ledger_transaction_id: Mapped[UUID] = mapped_column(

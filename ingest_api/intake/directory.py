@@ -20,9 +20,11 @@ from billing.clock import Clock
 from billing.db.unit_of_work import read_only
 from billing.errors import UnauthenticatedError, UnavailableError
 from billing.settings import Settings
-from billing.wallets.rate_card import AliasRange, BillableAccount, load_account, load_aliases
+from billing.wallets.aliases import AliasRange, load_aliases
+from billing.wallets.rate_card import BillableAccount, load_account
 
-_FRESH_SECONDS: Final = 30.0
+_FRESH_SECONDS: Final = 300.0
+"""Changes are announced; this is for one that was not."""
 _MISSING_SECONDS: Final = 1.0
 _KEY_SECONDS: Final = 5.0
 

@@ -107,13 +107,15 @@ class Events:
             else:
                 shard, named = found
                 by_shard.setdefault(shard, []).append((index, named))
-        await asyncio.gather(
-            *(
-                self._fill(shard, named[start : start + MOST_PER_CALL], outcomes)
-                for shard, named in by_shard.items()
-                for start in range(0, len(named), MOST_PER_CALL)
-            )
-        )
+        parts = [
+            self._fill(shard, named[start : start + MOST_PER_CALL], outcomes)
+            for shard, named in by_shard.items()
+            for start in range(0, len(named), MOST_PER_CALL)
+        ]
+        if len(parts) == 1:
+            await parts[0]  # as a task of its own it would wait for a turn of the loop
+        else:
+            await asyncio.gather(*parts)
         return [one for one in outcomes if one is not None]
 
     async def _fill(
@@ -156,8 +158,20 @@ class Events:
             return Rejected(
                 event.source, event.event_id, [_REASONS["out_of_range"]], code="out_of_range"
             )
-        row = encode_row(account.head, price.rate_field, amount, event)
-        admission = Admission(event.digest, event.body_hash, account.wallet_id, amount, row)
+        count, counted = None, None
+        if price.counted is not None and account.wallet_id is not None:
+            count = account.count(price, event.quantity, event.occurred_us)
+        if count is not None:
+            amount, counted = 0, (count.counted_on, count.quantity)
+        row = encode_row(
+            account.head,
+            price.rate_field,
+            amount,
+            event,
+            card_version=account.card_version,
+            counted=counted,
+        )
+        admission = Admission(event.digest, event.body_hash, account.wallet_id, amount, row, count)
         return account.shard, Named(event.source, event.event_id, admission)
 
     async def _account(self, actor: Actor, event: UsageEvent) -> BillableAccount | None:

@@ -19,13 +19,8 @@ from billing.periods import local_day
 from billing.usage.event import UsageEvent
 from billing.usage.imports.check import Checked
 from billing.usage.imports.error_file import Refusal
-from billing.wallets.rate_card import (
-    AliasRange,
-    BillableAccount,
-    PriceReason,
-    load_account,
-    load_aliases,
-)
+from billing.wallets.aliases import AliasRange, load_aliases
+from billing.wallets.rate_card import BillableAccount, PriceReason, load_account
 
 _TOGETHER: Final = 1_000
 

@@ -1,24 +1,33 @@
--- Take in a batch of events for one shard: dedupe, debit, journal. All of it or nothing.
+-- Take in a batch of events for one shard: dedupe, price, debit, journal. All of it or nothing.
+-- Goes after price.lua.
 --
 -- KEYS 1 epoch, 2 stream, 3… wallets
 -- ARGV 1 epoch, 2 received (microseconds since 1970), 3 and 4 prefixes of today's and yesterday's
---      dedupe buckets, 5 their life in seconds, 6 heads, 7 rows
+--      dedupe buckets, 5 their life in seconds, 6 heads, 7 rows, 8 counters (MessagePack) or '',
+--      9 the life of a counter in seconds
 --
 -- A head is 38 bytes: digest of the key (16), hash of the body (8), number of the wallet among
 -- KEYS 3… or 0 (2), amount (8), length of the row (4). The rows follow each other in ARGV 7.
+-- With COUNTED added to the number of the wallet, the price depends on what the period counted
+-- before: the amount is then the quantity (millionths of a unit), two bytes with the number of
+-- the counter follow the head, and the debit is written into the row.
+--
+-- Counters are {list of {key, field, number of the price}, list of prices}; prices see price.lua.
 --
 -- Redis keeps what a script wrote before it failed, so everything that can fail is looked at
--- before the first write. Dedupe buckets are keys not named in KEYS; their names begin with the
--- hash tag of the others, so they lie on the same node of a cluster.
+-- before the first write. Dedupe buckets and counters are keys not named in KEYS; their names begin
+-- with the hash tag of the others, so they lie on the same node of a cluster.
 --
 -- Answer: {-3, epoch} when fenced; else {1, entry id or '', one letter per event, marks of the
 -- duplicates in order}. Letters: a admitted, d duplicate, c conflict, u unknown wallet, r out of
 -- range, s the same key earlier in this call.
-local LIMIT = 9007199254740992
+local COUNTED = 32768
+local AMOUNT_AT = 67 -- where a row of a wallet and a rate has its amount, 8 bytes
 
 local epoch = redis.call('GET', KEYS[1])
 if epoch ~= ARGV[1] then return {-3, epoch or ''} end
 
+-- 1. what there is
 local balances, spent = {}, {}
 for i = 3, #KEYS do
   local balance = redis.call('HGET', KEYS[i], 'bal')
@@ -26,12 +35,27 @@ for i = 3, #KEYS do
   spent[i - 2] = 0
 end
 
+local counters, prices, counts, counted = {}, {}, {}, {}
+if ARGV[8] ~= '' then
+  counters, prices = unpack(cmsgpack.unpack(ARGV[8]))
+  for i, counter in ipairs(counters) do
+    counts[i] = tonumber(redis.call('HGET', counter[1], counter[2]) or 0)
+    counted[i] = 0
+  end
+end
+
+-- 2. what becomes of each event
 local heads, rows = ARGV[6], ARGV[7]
 local letters, marks, admitted, parts, seen = {}, {}, {}, {}, {}
 local at, row_at, all = 1, 1, true
 while at < #heads do
-  local digest, hash, wallet, amount, length
+  local digest, hash, wallet, amount, length, counter, quantity
   digest, hash, wallet, amount, length, at = struct.unpack('>c16c8HI8I4', heads, at)
+  if wallet >= COUNTED then
+    wallet, quantity = wallet - COUNTED, amount
+    counter, at = struct.unpack('>H', heads, at)
+    amount = cost_between(prices[counters[counter][3]], counts[counter], quantity)
+  end
   local bucket = string.format('%02x%02x', string.byte(digest, 1, 2))
   local mark = redis.call('HGET', ARGV[3] .. bucket, digest)
     or redis.call('HGET', ARGV[4] .. bucket, digest)
@@ -44,7 +68,7 @@ while at < #heads do
   elseif wallet > 0 then
     if not balances[wallet] then
       letter = 'u'
-    elseif spent[wallet] + amount >= LIMIT
+    elseif not amount or spent[wallet] + amount >= LIMIT
         or balances[wallet] - spent[wallet] - amount <= -LIMIT then
       letter = 'r' -- beyond 2^53 a double no longer counts by ones
     end
@@ -52,7 +76,15 @@ while at < #heads do
   if letter == 'a' then
     seen[digest] = hash
     admitted[#admitted + 1] = {bucket, digest, hash}
-    parts[#parts + 1] = string.sub(rows, row_at, row_at + length - 1)
+    local row = string.sub(rows, row_at, row_at + length - 1)
+    if counter then
+      counts[counter] = counts[counter] + quantity
+      counted[counter] = counted[counter] + quantity
+      row = string.sub(row, 1, AMOUNT_AT - 1) .. struct.pack('>I8', amount)
+        .. string.sub(row, AMOUNT_AT + 8)
+      all = false
+    end
+    parts[#parts + 1] = row
     if wallet > 0 then spent[wallet] = spent[wallet] + amount end
   else
     all = false
@@ -61,6 +93,7 @@ while at < #heads do
   row_at = row_at + length
 end
 
+-- 3. from here on everything is written, and nothing can fail
 local id = ''
 if #admitted > 0 then
   for wallet, amount in ipairs(spent) do
@@ -69,7 +102,13 @@ if #admitted > 0 then
       redis.call('HINCRBY', KEYS[wallet + 2], 'bal', string.format('-%.0f', amount))
     end
   end
-  id = redis.call('XADD', KEYS[2], '*', 'v', '1', 'r', ARGV[2], 'n', #admitted,
+  for i, quantity in ipairs(counted) do
+    if quantity > 0 then
+      redis.call('HINCRBY', counters[i][1], counters[i][2], string.format('%.0f', quantity))
+      redis.call('EXPIRE', counters[i][1], ARGV[9])
+    end
+  end
+  id = redis.call('XADD', KEYS[2], '*', 'v', '2', 'r', ARGV[2], 'n', #admitted,
     'p', all and rows or table.concat(parts))
   local received = struct.pack('>I8', tonumber(ARGV[2]))
   for _, one in ipairs(admitted) do

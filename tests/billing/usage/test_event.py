@@ -2,7 +2,7 @@
 
 import contextlib
 import json
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
 from typing import Any
 from uuid import UUID
@@ -146,7 +146,8 @@ def test_a_repeated_key_is_found_however_it_is_written(
     assert isinstance(read(text), Rejected) is (repeat and bool(members))
 
 
-def test_a_row_is_what_postgresql_reads(database_url: str) -> None:
+@pytest.mark.parametrize("counted", [False, True])
+def test_a_row_is_what_postgresql_reads(database_url: str, counted: bool) -> None:
     event = make_event(
         "e1",
         NOW_ACCOUNT,
@@ -154,12 +155,20 @@ def test_a_row_is_what_postgresql_reads(database_url: str) -> None:
         occurred_at=datetime(2026, 7, 1, 1, 2, 3, 456789, tzinfo=UTC),
         dimensions={"country": "IN", "note": "é\u200f😀"},
     )
-    row = encode_row(row_head(None, NOW_ACCOUNT), uuid_field(NOW_ACCOUNT), 77, event)
+    row = encode_row(
+        row_head(None, NOW_ACCOUNT),
+        uuid_field(NOW_ACCOUNT),
+        77,
+        event,
+        card_version=9,
+        counted=(date(2026, 7, 1), 5_000_000) if counted else None,
+    )
     assert list(split_rows(row + row)) == [row, row]
     with connect(database_url) as connection, connection.cursor() as cursor:
         cursor.execute(
             "CREATE TEMP TABLE t (wallet_id uuid, account_id uuid, rate_id uuid, amount bigint, "
-            "source text, event_id text, body_hash bytea, event_type text, "
+            "card integer, counted_on date, counted bigint, source text, event_id text, "
+            "body_hash bytea, event_type text, "
             "occurred_at timestamptz, quantity numeric, dimensions jsonb, cost numeric)"
         )
         with cursor.copy("COPY t FROM STDIN (FORMAT BINARY)") as copy:
@@ -169,6 +178,8 @@ def test_a_row_is_what_postgresql_reads(database_url: str) -> None:
             NOW_ACCOUNT,
             NOW_ACCOUNT,
             77,
+            9,
+            *((date(2026, 7, 1), 5_000_000) if counted else (None, None)),
             "core",
             "e1",
             event.body_hash,
