@@ -38,6 +38,10 @@ test: setup-test ## every test, on real servers; PYTEST_ARGS="tests/stack -x" fo
 chaos: setup-test ## break every part under load and compare; CHAOS_FAULTS=500 for long, CHAOS_SEED=n
 	@$(BIN)/python -m tests.chaos
 
+.PHONY: simulate
+simulate: setup-test ## the intake over stores in memory, faults by seed; SIM_SEEDS=20000 for long
+	@$(BIN)/python -m tests.simulation
+
 .PHONY: timescale
 timescale: setup-test ## the tests that use a database, on a real TimescaleDB (root only)
 	@.ci/timescaledb.sh $(PYTEST) --ignore tests/architecture --ignore tests/stack $(PYTEST_ARGS)
