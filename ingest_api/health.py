@@ -5,14 +5,14 @@ from dataclasses import dataclass
 
 import redis
 from fastapi import APIRouter, Depends
-from sqlalchemy import select, text
+from sqlalchemy import func, select, text
 from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.orm import Session
 
 from billing.db.migrate import head_revision
 from billing.db.unit_of_work import read_only
 from billing.errors import BillingError, UnavailableError
-from billing.usage.tables import ShardState
+from billing.usage.tables import ShardMode, ShardState, WalletDrift
 from billing.wallets.keys import ShardKeys
 from ingest_api.auth import public
 from ingest_api.dependencies import CurrentServices, Envelope
@@ -24,6 +24,7 @@ router = APIRouter(prefix="/health", tags=["health"], dependencies=[Depends(publ
 WRITER_LAG_LIMIT_SECONDS = 30
 """A journal entry older than this that is not in PostgreSQL means the writer stands still."""
 _REDIS_TIMEOUT_SECONDS = 2
+_FROZEN = select(func.count()).select_from(WalletDrift).where(WalletDrift.settled_at.is_(None))
 
 
 class LiveAttributes(Attributes):
@@ -38,14 +39,24 @@ class ReadyAttributes(Attributes):
     database: str
     migrations: str
     redis: str
+    """`ok`, or `away` while every shard takes events in without it."""
     writer_lag_ms: int
     """Age of the oldest journal entry that is not in PostgreSQL yet."""
+    direct_shards: list[int]
+    """Those whose events go straight into PostgreSQL."""
+    frozen_wallets: int
+    """On which Redis and PostgreSQL do not agree; nothing is authorised from them."""
 
 
 @dataclass(frozen=True, slots=True)
 class _DatabaseState:
     revision: str | None
     shards: tuple[ShardState, ...]
+    frozen_wallets: int
+
+    @property
+    def direct_shards(self) -> list[int]:
+        return sorted(one.shard for one in self.shards if one.mode is ShardMode.DIRECT)
 
 
 @router.get("/live", summary="Is the process alive?")
@@ -62,11 +73,22 @@ def ready(services: CurrentServices, reply: Envelope) -> Answer[ReadyAttributes]
         raise _not_ready(
             "migrations", f"the schema is at {database.revision}, the code at {head_revision()}"
         )
-    lag_ms = _writer_lag_ms(services, database.shards)
+    redis_state, lag_ms = "ok", 0
+    try:
+        lag_ms = _writer_lag_ms(services, database.shards)
+    except redis.RedisError as error:
+        if not database.shards or len(database.direct_shards) < len(database.shards):
+            raise _not_ready("redis", "it cannot be reached") from error
+        redis_state = "away"
     if lag_ms > WRITER_LAG_LIMIT_SECONDS * 1000:
         raise _not_ready("writer", f"the oldest entry has waited {lag_ms} ms")
     attributes = ReadyAttributes(
-        database="ok", migrations=database.revision, redis="ok", writer_lag_ms=lag_ms
+        database="ok",
+        migrations=database.revision,
+        redis=redis_state,
+        writer_lag_ms=lag_ms,
+        direct_shards=database.direct_shards,
+        frozen_wallets=database.frozen_wallets,
     )
     return reply.one(Resource(id="ready", type="health", attributes=attributes))
 
@@ -75,11 +97,13 @@ def _database_state(services: Services) -> _DatabaseState:
     try:
         with read_only(services.engine) as session:
             revision = _revision(session)
-            shards = tuple(session.scalars(select(ShardState))) if revision else ()
+            current = revision == head_revision()
+            shards = tuple(session.scalars(select(ShardState))) if current else ()
+            frozen = session.scalar(_FROZEN) if current else 0
             session.expunge_all()
     except SQLAlchemyError as error:
         raise _not_ready("database", "it cannot be reached") from error
-    return _DatabaseState(revision, shards)
+    return _DatabaseState(revision, shards, frozen or 0)
 
 
 def _revision(session: Session) -> str | None:
@@ -104,8 +128,6 @@ def _writer_lag_ms(services: Services, shards: Iterable[ShardState]) -> int:
                 after = f"({shard.cursor_ms}-{shard.cursor_seq}"
                 waiting = client.xrange(stream, min=after, count=1)
                 lags.extend(now_ms - int(entry_id.split(b"-")[0]) for entry_id, _ in waiting)
-    except redis.RedisError as error:
-        raise _not_ready("redis", "it cannot be reached") from error
     except UnavailableError as error:
         raise _not_ready("redis", error.message) from error
     return max(lags)

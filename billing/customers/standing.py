@@ -13,6 +13,7 @@ class Refusal(StrEnum):
 
     SUSPENDED = "account_suspended"
     CLOSED = "account_closed"
+    FROZEN = "wallet_frozen"
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,6 +25,8 @@ class Standing:
     grace_ends_at: datetime | None = None
     grace_units: int = 0
     grace_hours: int = 0
+    is_frozen: bool = False
+    """Whether the stores do not agree on its wallet."""
 
     @property
     def refusal(self) -> Refusal | None:
@@ -34,7 +37,7 @@ class Standing:
             self.suspended_for is not SuspensionCause.FUNDS
         ):
             return Refusal.SUSPENDED
-        return None
+        return Refusal.FROZEN if self.is_frozen else None
 
     def grace(self, now: datetime) -> int:
         """How far below the credit line sending may go now."""
@@ -47,7 +50,7 @@ class Standing:
         return self.status is AccountStatus.SUSPENDED and self.grace_hours > 0
 
 
-def standing_of(account: Account) -> Standing:
+def standing_of(account: Account, *, is_frozen: bool = False) -> Standing:
     """The state of an account as it is recorded."""
     return Standing(
         status=account.status,
@@ -55,4 +58,5 @@ def standing_of(account: Account) -> Standing:
         grace_ends_at=account.grace_ends_at,
         grace_units=minor_to_units(account.grace_limit_minor, account.currency),
         grace_hours=account.grace_hours,
+        is_frozen=is_frozen,
     )

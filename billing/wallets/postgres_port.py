@@ -56,7 +56,12 @@ UPDATE usage.shard_state SET undrained_epoch = %s, undrained_ms = %s, undrained_
 WHERE shard = %s
 """
 _SETTLE_DRIFTS = """
-UPDATE usage.wallet_drifts SET settled_at = %s WHERE shard = %s AND settled_at IS NULL
+WITH settled AS (
+    UPDATE usage.wallet_drifts SET settled_at = %s WHERE shard = %s AND settled_at IS NULL
+    RETURNING wallet_id
+)
+SELECT pg_notify('billing_accounts', w.account_id::text)
+FROM billing.wallets w JOIN settled s ON s.wallet_id = w.id
 """
 
 _WALLETS = """

@@ -88,6 +88,8 @@ class Reason(StrEnum):
     UNKNOWN_ACCOUNT = "unknown_account"
     ACCOUNT_SUSPENDED = "account_suspended"
     ACCOUNT_CLOSED = "account_closed"
+    WALLET_FROZEN = "wallet_frozen"
+    """The stores do not agree on what it holds; see `billing shards`."""
     GRACE_OVER = "grace_over"
     NO_SUBSCRIPTION = "no_subscription"
     NO_RATE = "no_rate"

@@ -3,32 +3,44 @@
 import threading
 from datetime import timedelta
 from time import monotonic
-from typing import Final, Self
+from typing import Any, Final, Self
 from uuid import UUID
+
+from psycopg import Connection
 
 from billing.clock import Clock
 from billing.failpoints import failpoint
 from billing.settings import Settings
 from billing.usage.batch import Position
 from billing.usage.event import microseconds
+from billing.wallets.audit import Auditor, PostgresToAudit, RedisToAudit
 from billing.wallets.memory import RedisMemory, read_memory
 from billing.wallets.mirror import sync_wallets
+from billing.wallets.ports import JournalPoint
 from billing.wallets.postgres_port import PostgresPort
 from billing.wallets.redis_port import RedisPort
+from billing.wallets.retention import Recoverable, read_archiver
 from billing.wallets.writer import WriterCore
 from ingest_api.writer.connections import open_postgres, open_redis
 
 CHANNEL: Final = "billing_wallets"
 
 _SWEEP_SECONDS: Final = 5.0
+_AUDIT_SECONDS: Final = 1.0
+_EXPIRY_SECONDS: Final = 1.0
 _LISTEN_SECONDS: Final = 0.2
+_EPOCHS_BEFORE: Final = 100
+"""Whose streams are kept as long as it is not known what is archived."""
 
 
 class Relay:
     """A thread that applies adjustments to Redis as they are committed."""
 
-    def __init__(self, settings: Settings, core: WriterCore, clock: Clock) -> None:
+    def __init__(
+        self, settings: Settings, core: WriterCore, clock: Clock, recoverable: Recoverable
+    ) -> None:
         self._settings = settings
+        self._recoverable = recoverable
         self._core = core
         self._keys = core.keys
         self._clock = clock
@@ -58,20 +70,38 @@ class Relay:
             open_postgres(self._settings.require_database_url(), application) as connection,
         ):
             redis, postgres = RedisPort(client), PostgresPort(connection, self._clock)
+            books = PostgresToAudit(connection, self._clock)
+            auditor = Auditor(books, RedisToAudit(client), self._keys)
             connection.execute(f"LISTEN {CHANNEL}")
-            next_sweep = 0.0
+            next_sweep = next_audit = next_expiry = 0.0
             while not self._stop.is_set():
+                if monotonic() >= next_audit:
+                    auditor.check()
+                    next_audit = monotonic() + _AUDIT_SECONDS
                 if monotonic() >= next_sweep:
                     # also catches what was committed before we listened
                     sync_wallets(postgres, redis, self._keys)
                     failpoint("relay.before_trim")
-                    redis.trim(self._keys, self._trim_point(read_memory(client.info("memory"))))
+                    self._trim(redis, connection, read_memory(client.info("memory")))
                     next_sweep = monotonic() + _SWEEP_SECONDS
+                if monotonic() >= next_expiry:
+                    remember = self._settings.hold_remember_seconds
+                    redis.expire_holds(self._keys, self._clock.now(), remember)
+                    next_expiry = monotonic() + _EXPIRY_SECONDS
                 notices = list(connection.notifies(timeout=_LISTEN_SECONDS, stop_after=1))
                 if notices:
                     notices += connection.notifies(timeout=0)
                     changed = {UUID(notice.payload) for notice in notices}
                     sync_wallets(postgres, redis, self._keys, sorted(changed))
+
+    def _trim(self, redis: RedisPort, connection: Connection[Any], memory: RedisMemory) -> None:
+        cursor = JournalPoint(self._keys.epoch, self._core.cursor)
+        safe = self._recoverable.look(read_archiver(connection), cursor)
+        if safe is None or safe.epoch < self._keys.epoch:
+            since = self._keys.epoch - _EPOCHS_BEFORE if safe is None else safe.epoch
+            redis.keep_streams(self._keys, max(since, 1))
+        else:
+            redis.trim(self._keys, min(self._trim_point(memory), safe.position))
 
     def _trim_point(self, memory: RedisMemory) -> Position:
         """Never beyond the cursor: the entry there proves that Redis is not an older copy.

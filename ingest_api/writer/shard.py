@@ -20,6 +20,7 @@ from billing.usage.batch import CursorMovedError
 from billing.wallets.ports import RebuildNeededError
 from billing.wallets.postgres_port import PostgresPort
 from billing.wallets.redis_port import RedisPort
+from billing.wallets.retention import Recoverable
 from billing.wallets.writer import WriterCore
 from ingest_api.writer.connections import open_postgres, open_redis
 from ingest_api.writer.reader import Reader
@@ -50,6 +51,7 @@ class ShardWriter:
         self._clock = clock
         self._stop = stop
         self._pause = _FIRST_PAUSE
+        self._recoverable = Recoverable()
         self._redis_seen = monotonic()
         """When Redis last did what it was asked."""
         self._log = logger.bind(shard=shard)
@@ -122,7 +124,9 @@ class ShardWriter:
         self._log.info("following", epoch=keys.epoch, cursor=str(core.cursor))
         with ExitStack() as helpers:
             reader = helpers.enter_context(Reader(own, keys, core.cursor))
-            relay = helpers.enter_context(Relay(self._settings, core, self._clock))
+            relay = helpers.enter_context(
+                Relay(self._settings, core, self._clock, self._recoverable)
+            )
             if made_anew:
                 helpers.enter_context(Refill(self._settings, keys, self._clock))
             while not self._stop.is_set():

@@ -182,10 +182,11 @@ def test_a_database_restored_to_a_backup_gets_its_events_from_the_stream(pair: P
 
 def _restore(pair: Pair, state: Any) -> None:
     """As if a backup from before any event had been restored."""
-    tables = "usage.event_key, usage.raw_events, usage.usage_debits, billing.ledger_transactions"
+    tables = "usage.event_key, usage.raw_events, usage.usage_debits"
     pair.connection.execute(
         "SET session_replication_role = replica;"
-        f"TRUNCATE {tables}, usage.redis_compensations CASCADE;"
+        f"TRUNCATE {tables}, usage.redis_compensations, billing.ledger_transactions,"
+        "billing.ledger_entries CASCADE;"
         "UPDATE billing.wallets SET balance_units = 0, entry_seq = 0;"
         f"UPDATE usage.shard_state SET epoch = {state[0]}, cursor_ms = {state[1]},"
         f"cursor_seq = {state[2]}, accept_seq = {state[3]}, mode = 'open',"

@@ -14,7 +14,9 @@ from unittest import mock
 
 import httpx
 import pytest
+from typer.testing import CliRunner
 
+from billing.cli.main import app as billing
 from billing.stack.process import wait_until
 from billing.wallets.keys import ShardKeys
 from tests.chaos.stack import Stack, kill_server, running_stack
@@ -281,4 +283,31 @@ def test_what_only_the_journal_had_is_applied_after_direct_mode(stack: Stack) ->
         until(lambda: shard(stack)[1] == "open")
         assert event["event_id"] in stored(stack)
         assert said(send(client, event)) == [("duplicate", "ledger")]
+    assert_balances_agree(stack)
+
+
+def run(stack: Stack, *words: str) -> str:
+    urls = {"DATABASE_URL": stack.postgres.url, "REDIS_URL": stack.redis.url, "COLUMNS": "200"}
+    result = CliRunner().invoke(billing, words, env=urls)
+    assert result.exit_code == 0, result.output
+    return result.output
+
+
+def test_an_operator_sees_the_shards_and_has_redis_made_anew(stack: Stack) -> None:
+    epoch, _ = shard(stack)
+    shown = run(stack, "shards")
+    assert all(word in shown for word in ("open", str(epoch), "active"))
+
+    with Senders(stack).sending(2) as senders:
+        said_by_command = run(stack, "rebuild-redis", "--shard", "0")
+        senders.wait_for_more(20)
+    assert "its writer was asked" in said_by_command
+    assert shard(stack)[0] > epoch
+    assert_balances_agree(stack)
+
+    stack.writer.stop()
+    epoch, _ = shard(stack)
+    assert "open in epoch" in run(stack, "rebuild-redis")
+    assert shard(stack)[0] > epoch
+    assert "none" in run(stack, "shards")
     assert_balances_agree(stack)
