@@ -1,5 +1,6 @@
 """A stack of a test's own, which it may break."""
 
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -11,10 +12,9 @@ __all__ = ["Stack", "kill_server"]
 
 
 @pytest.fixture
-def folder(server_dir: Path, tmp_path: Path) -> Path:
+def folder(server_dir: Path) -> Path:
     """An empty folder with a short name, which every user may enter."""
-    made = server_dir / tmp_path.name[-8:]
-    made.mkdir()
+    made = Path(tempfile.mkdtemp(dir=server_dir))
     made.chmod(0o755)
     return made
 
