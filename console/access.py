@@ -24,6 +24,7 @@ class PageName(StrEnum):
 
     OVERVIEW = "overview"
     USAGE = "usage"
+    EVENTS = "events"
     INVOICES = "invoices"
     WALLETS = "wallets"
     REVENUE = "revenue"

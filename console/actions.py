@@ -4,8 +4,9 @@ Nothing is decided here. Each function hands an actor, a request and an idempote
 command; the command asks for the permission, whatever the page has shown or hidden.
 """
 
+import json
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from datetime import date
 from typing import Any, Final, TypeVar
 from uuid import UUID
@@ -20,6 +21,15 @@ from billing.errors import BillingError, FieldError, InvalidError, UnavailableEr
 from billing.invoices.repository import get_invoice
 from billing.invoices.service import RejectInvoice, SubmitInvoice, reject_invoice, submit_invoice
 from billing.invoices.tables import Invoice
+from billing.usage.quarantine import (
+    DiscardQuarantined,
+    MendQuarantined,
+    ReplayQuarantined,
+    discard_quarantined,
+    mend_quarantined,
+    replay_quarantined,
+)
+from billing.usage.tables import QuarantinedEntry
 from billing.wallets.service import TopUp, top_up
 from billing.wallets.tables import Wallet
 from console.database import clock, engine
@@ -102,6 +112,38 @@ class Payment:
 def credit(actor: Actor, key: str, wallet_id: UUID, payment: Payment) -> Wallet:
     """Credit a wallet with money that came in."""
     return _run(actor, key, top_up, TopUp, wallet_id=wallet_id, **asdict(payment))
+
+
+def replay_mended(actor: Actor, key: str, entry_id: UUID, event: str) -> QuarantinedEntry:
+    """Take in what was set aside, as it is written here; mending and taking in are one step."""
+    try:
+        fields = json.loads(event)
+    except ValueError as error:
+        raise InvalidError(
+            "The event is not JSON.", fields=[FieldError("event", str(error))]
+        ) from error
+    try:
+        mended = MendQuarantined(entry_id=entry_id, event=fields)
+    except ValidationError as error:
+        raise _invalid(error) from error
+
+    def both(context: Context) -> QuarantinedEntry:
+        mend_quarantined(replace(context, idempotency_key=None), mended)
+        return replay_quarantined(context, ReplayQuarantined(entry_id=entry_id))
+
+    return _in_transaction(actor, key, both)
+
+
+def discard(actor: Actor, key: str, entry_id: UUID, reason: str) -> QuarantinedEntry:
+    """Settle what was set aside without taking it in."""
+    return _run(
+        actor,
+        key,
+        discard_quarantined,
+        DiscardQuarantined,
+        entry_id=entry_id,
+        reason=reason.strip(),
+    )
 
 
 def _run(

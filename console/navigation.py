@@ -14,6 +14,7 @@ from console.components.theme import ASSETS
 _TITLES = {
     PageName.OVERVIEW: ("Overview", ":material/dashboard:"),
     PageName.USAGE: ("Usage", ":material/monitoring:"),
+    PageName.EVENTS: ("Events", ":material/search:"),
     PageName.INVOICES: ("Invoices", ":material/receipt_long:"),
     PageName.WALLETS: ("Wallets", ":material/account_balance_wallet:"),
     PageName.REVENUE: ("Revenue", ":material/trending_up:"),
