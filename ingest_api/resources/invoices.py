@@ -10,7 +10,9 @@ from pydantic import Field
 
 from billing.access.actor import Actor
 from billing.access.roles import Permission
-from billing.commands import Request
+from billing.commands import Context, Request
+from billing.db.unit_of_work import unit_of_work
+from billing.errors import BillingError
 from billing.invoices.repository import get_invoice, list_invoices
 from billing.invoices.service import (
     RejectInvoice,
@@ -25,6 +27,7 @@ from ingest_api.dependencies import (
     Commands,
     CurrentServices,
     Envelope,
+    IdempotencyKey,
     Paging,
     ReadSession,
     WriteSession,
@@ -109,6 +112,21 @@ class Approval(Request):
     issue_date: date | None = None
 
 
+class BulkApproval(Approval):
+    """Drafts to approve, each by itself: one that cannot be does not hold up the others."""
+
+    invoice_ids: tuple[UUID, ...] = Field(min_length=1, max_length=200)
+
+
+class ApprovalOutcome(Attributes):
+    """What became of one draft: its number, or why it has none."""
+
+    issued: bool
+    number: str | None = None
+    code: str | None = None
+    message: str | None = None
+
+
 def invoice_summary(row: Invoice) -> Resource[InvoiceSummary]:
     """An invoice in a list."""
     return Resource(
@@ -144,6 +162,15 @@ def _relations(row: Invoice) -> Any:
     )
 
 
+_APPROVALS = {
+    "invoice_ids": [
+        "019aa000-0000-7000-8000-000000000004",
+        "019aa000-0000-7000-8000-000000000005",
+    ],
+    "issue_date": "2026-11-03",
+}
+
+
 @router.get("", summary="List invoices")
 def list_all(
     session: ReadSession,
@@ -166,6 +193,31 @@ def list_all(
         **page.fetch,
     )
     return reply.page(rows, page.limit, invoice_summary)
+
+
+@router.post("/approvals", summary="Approve and issue several drafts")
+def approve_several(
+    services: CurrentServices,
+    actor: Approver,
+    reply: Envelope,
+    body: Annotated[BulkApproval, Body(examples=[_APPROVALS])],
+    idempotency_key: IdempotencyKey = None,
+) -> ListAnswer[ApprovalOutcome]:
+    """Approve drafts one after the other, each in a transaction of its own, in the order given."""
+    outcomes: list[Resource[ApprovalOutcome]] = []
+    for invoice_id in dict.fromkeys(body.invoice_ids):
+        key = f"{idempotency_key}:{invoice_id}" if idempotency_key else None
+        try:
+            with unit_of_work(services.engine) as session:
+                context = Context(session, actor, services.clock, key)
+                request = ApproveInvoice(invoice_id=invoice_id, issue_date=body.issue_date)
+                outcome = ApprovalOutcome(
+                    issued=True, number=approve_invoice(context, request).number
+                )
+        except BillingError as error:
+            outcome = ApprovalOutcome(issued=False, code=error.code, message=error.message)
+        outcomes.append(Resource(id=str(invoice_id), type="approval", attributes=outcome))
+    return reply.all(outcomes, lambda outcome: outcome)
 
 
 @router.get("/{invoice_id}", summary="Get an invoice")

@@ -332,7 +332,7 @@ def lines(
     """Payments, wallet, tax deducted at source, write-offs, in the order they were entered."""
     get_invoice(session, actor, invoice_id)
     rows = settlement_lines(session, invoice_id)
-    return reply.page(rows, max(len(rows), 1), line_resource)
+    return reply.all(rows, line_resource)
 
 
 @router.post(

@@ -75,6 +75,54 @@ def test_an_issued_invoice_cannot_be_approved_again(
     assert api.refused("POST", f"/invoices/{draft}/approve", 409)["code"] == "already_issued"
 
 
+def test_several_drafts_are_approved_and_one_that_cannot_be_holds_up_none(
+    api: Api,
+) -> None:
+    with unit_of_work(api.engine) as session:
+        create_marts(session)
+        make_supplier(session)
+        run = make_rating_run(session, JUNE)
+        for _ in range(3):
+            make_rated_line(session, run.id, make_account(session), amount_minor=10_000)
+        made = draft_invoices(session, JUNE, run.id, api.clock).created
+    first, rejected, last = map(str, made)
+    api.post(f"/invoices/{rejected}/reject", {"reason": "A discount is missing"})
+    body = {"invoice_ids": [first, rejected, last]}
+
+    answers = api.post("/invoices/approvals", body, headers={"Idempotency-Key": "june"})
+    again = api.post("/invoices/approvals", body, headers={"Idempotency-Key": "june"})
+
+    assert [one["attributes"]["number"] for one in answers] == [
+        "INV-2627-000001",
+        None,
+        "INV-2627-000002",
+    ]
+    assert answers[1]["attributes"]["code"] == "review_state"
+    assert again == answers
+
+
+def test_a_credit_note_takes_back_and_is_read(
+    api: Api, new_draft: Callable[[], tuple[str, UUID]]
+) -> None:
+    draft, customer = new_draft()
+    invoice = api.post(f"/invoices/{draft}/approve")
+    line_ref = invoice["attributes"]["lines"][0]["line_ref"]
+    body = {"reason": "Late receipts", "lines": [{"line_ref": line_ref, "amount_minor": 5_000}]}
+
+    note = api.post(f"/invoices/{draft}/credit-notes", body, role=Role.FINANCE_ADMIN)
+
+    assert note["attributes"]["number"] == "CN-2627-000001"
+    assert (note["attributes"]["taxable_minor"], note["attributes"]["tax_minor"]) == (5_000, 900)
+    assert api.get(f"/documents?invoice_id={draft}") == [note]
+    (settled,) = api.get(f"/invoices/{draft}/settlement-lines")
+    assert settled["attributes"]["source"] == "credit_note"
+    pdf = api.call("GET", f"/api/v1/documents/{note['id']}/pdf")
+    assert pdf.content.startswith(b"%PDF")
+    key = api.key_for(Role.CUSTOMER, str(customer))
+    assert api.get(f"/documents/{note['id']}", key=key) == note
+    api.refused("GET", f"/documents/{note['id']}", 404, role=Role.CUSTOMER)
+
+
 def test_the_pdf_of_a_draft_is_marked_and_that_of_an_invoice_keeps_its_bytes(
     api: Api, new_draft: Callable[[], tuple[str, UUID]]
 ) -> None:
