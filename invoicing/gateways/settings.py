@@ -18,7 +18,7 @@ class GatewaySettings(BaseSettings):
     razorpay_key_secret: SecretStr | None = None
     razorpay_webhook_secret: SecretStr | None = None
     razorpay_address: str = "https://api.razorpay.com"
-    gateway_timeout_seconds: float = 15
+    gateway_timeout_seconds: int = 15
     checkout_return_url: str = "http://127.0.0.1:8501/"
 
     @classmethod

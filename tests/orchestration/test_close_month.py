@@ -202,6 +202,7 @@ def test_the_graph_is_the_one_we_know() -> None:
     assert {job.name for job in defs.resolve_all_job_defs()} == {
         "__ASSET_JOB",
         "close_month",
+        "issue_vouchers",
         "make_views",
         "refresh_history",
         "refresh_usage",
@@ -211,6 +212,7 @@ def test_the_graph_is_the_one_we_know() -> None:
         "billing/billing_periods",
         "billing/invoice_drafts",
         "billing/rating_runs",
+        "billing/vouchers",
         "marts/fct_invoice_lines",
         "marts/fct_mrr_monthly",
         "marts/fct_mrr_movements",
