@@ -64,8 +64,8 @@ class Settings(BaseSettings):
     """Part of Redis' `maxmemory` (or of half the machine) above which new events are refused."""
     most_live_connections: int = Field(default=500, ge=1)
     """Connections of the live view in one process."""
-    live_heartbeat_seconds: float = Field(default=15.0, gt=0)
-    live_send_seconds: float = Field(default=10.0, gt=0)
+    live_heartbeat_seconds: int = Field(default=15, ge=1)
+    live_send_seconds: int = Field(default=10, ge=1)
     """A client of the live view that takes nothing for so long is let go."""
     metrics_host: str = "127.0.0.1"
     """Where `/metrics` is served, to whoever can reach it."""
