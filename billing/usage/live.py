@@ -153,7 +153,8 @@ def read_live(
     """
     snapshot = engine.execution_options(isolation_level="REPEATABLE READ")
     with snapshot.connect() as connection:
-        rows = [_Row(*row) for row in connection.execute(_ACCOUNTS, {"ids": list(wanted)})]
+        found: Any = connection.execute(_ACCOUNTS, {"ids": list(wanted)}).all()
+        rows = [_Row(*row) for row in found]
         days = {row.id: local_day(now, row.zone) for row in rows}
         known = {
             row.id: before.today
@@ -166,11 +167,12 @@ def read_live(
         counted = _count(connection, _TODAY, fresh, days, {})
         since = {row.id: before.accept_seq for row in moved if (before := wanted[row.id])}
         added = _count(connection, _SINCE, moved, days, since)
-    found: dict[UUID, LiveAccount] = {}
+    changes = {**counted, **added}
+    accounts: dict[UUID, LiveAccount] = {}
     for row in rows:
-        before = known.get(row.id, LiveUsage(days[row.id], 0, Decimal(0)))
-        events, quantity = {**counted, **added}.get(row.id, (0, Decimal(0)))
-        found[row.id] = LiveAccount(
+        day = known.get(row.id, LiveUsage(days[row.id], 0, Decimal(0)))
+        events, quantity = changes.get(row.id, (0, Decimal(0)))
+        accounts[row.id] = LiveAccount(
             row.id,
             row.customer_id,
             row.currency,
@@ -178,9 +180,9 @@ def read_live(
             row.shard,
             row.accept_seq or 0,
             row.wallet,
-            LiveUsage(before.day, before.events + events, before.quantity + quantity),
+            LiveUsage(day.day, day.events + events, day.quantity + quantity),
         )
-    return found
+    return accounts
 
 
 def _count(
@@ -203,7 +205,5 @@ def _count(
         "least": min(starts),
         "most": max(ends),
     }
-    return {
-        account_id: (int(events), Decimal(quantity))
-        for account_id, events, quantity in connection.execute(query, asked)
-    }
+    found: Any = connection.execute(query, asked).all()
+    return {one: (int(events), Decimal(quantity)) for one, events, quantity in found}

@@ -5,6 +5,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import count
+from pathlib import Path
 from typing import Any
 from uuid import UUID
 
@@ -22,6 +23,7 @@ from billing.commands import Context
 from billing.db.engine import open_engine
 from billing.db.unit_of_work import unit_of_work
 from billing.settings import Settings
+from billing.stack import ports
 from billing.stack.process import wait_until
 from billing.stack.redis import EmbeddedRedis
 from tests.support.factories.usage import Sender, make_plan, make_sender
@@ -123,15 +125,27 @@ class Plant:
             yield Talk(socket)
 
 
+@contextmanager
+def running_server(server: EmbeddedRedis) -> Iterator[None]:
+    """The server while the block runs."""
+    server.start()
+    try:
+        yield
+    finally:
+        server.stop()
+
+
 @pytest.fixture(scope="package")
 def plant(
     postgres_server: str,
     template_database: str,
-    redis_server: EmbeddedRedis,
+    server_dir: Path,
     tmp_path_factory: pytest.TempPathFactory,
 ) -> Iterator[Plant]:
     logs = tmp_path_factory.mktemp("live")
-    with fresh_database(postgres_server, template_database) as url:
+    # of its own: other tests' processes may still run on the common one
+    redis_server = EmbeddedRedis(server_dir / "redis-live", ports.any_free())
+    with running_server(redis_server), fresh_database(postgres_server, template_database) as url:
         engine = open_engine(url, application="test")
         with unit_of_work(engine) as session:
             ctx = Context(session, SYSTEM, SystemClock())

@@ -33,7 +33,7 @@ def test_who_takes_nothing_is_let_go_and_is_owed_no_more_than_it_asked_for(plant
         settings = Settings.model_validate(
             {
                 "DATABASE_URL": plant.engine.url.render_as_string(hide_password=False),
-                "live_send_seconds": 0.2,
+                "live_send_seconds": 1,
                 "local_dir": "/nonexistent",
             }
         )

@@ -2,7 +2,9 @@
 
 import re
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 import httpx
@@ -74,15 +76,27 @@ class Plant:
         return wait_until(condition, 30)
 
 
+@contextmanager
+def running_server(server: EmbeddedRedis) -> Iterator[None]:
+    """The server while the block runs."""
+    server.start()
+    try:
+        yield
+    finally:
+        server.stop()
+
+
 @pytest.fixture(scope="module")
 def plant(
     postgres_server: str,
     template_database: str,
-    redis_server: EmbeddedRedis,
+    server_dir: Path,
     tmp_path_factory: pytest.TempPathFactory,
 ) -> Iterator[Plant]:
     logs = tmp_path_factory.mktemp("metrics")
-    with fresh_database(postgres_server, template_database) as url:
+    # of its own: other tests' processes may still run on the common one
+    redis_server = EmbeddedRedis(server_dir / "redis-metrics", ports.any_free())
+    with running_server(redis_server), fresh_database(postgres_server, template_database) as url:
         engine = open_engine(url, application="test", pool_size=1)
         with unit_of_work(engine) as session:
             ctx = Context(session, SYSTEM, SystemClock())
