@@ -39,8 +39,6 @@ class Settings(BaseSettings):
     """How long such an answer waits for PostgreSQL, once that is known to be away."""
     hold_seconds: int = Field(default=300, ge=1, le=86_400)
     """How long a hold binds money, if the request does not say so."""
-    hold_remember_seconds: int = Field(default=300, ge=1, le=86_400)
-    """How long a hold is known after it was captured, released or has expired."""
     journal_keep_minutes: int = Field(default=10, ge=1)
     """How long applied entries stay in the journal, for PostgreSQL restored to a backup."""
     stale_seconds: float = Field(default=600.0, ge=0)

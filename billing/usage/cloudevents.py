@@ -42,6 +42,7 @@ _AS_SENT: Final = {
     "alias": "subject",
     "quantity": "data.quantity",
     "cost": "data.cost",
+    "authorization_id": "authorizationid",
 }
 
 
@@ -57,6 +58,8 @@ class CloudEventIn(msgspec.Struct, gc=False):
     datacontenttype: str | None = None
     data: msgspec.Raw = msgspec.Raw(b"")
     data_base64: str | None = None
+    authorizationid: str | None = None
+    """Our extension: the authorisation that the event captures."""
 
 
 _event: Final = msgspec.json.Decoder(CloudEventIn)
@@ -178,6 +181,8 @@ def _event_in(sent: CloudEventIn, now: datetime) -> EventIn:
         dimensions=_dimensions(members),
         cost=UNSET if cost is None else _number("cost", cost),
     )
+    if sent.authorizationid is not None:
+        event.authorization_id = sent.authorizationid
     if _is_id(sent.subject):
         event.account_id = sent.subject
     else:

@@ -55,6 +55,7 @@ class EventIn(msgspec.Struct, forbid_unknown_fields=True, omit_defaults=True, gc
     quantity: Number = 1
     dimensions: dict[str, str] = {}
     cost: Number | UnsetType = UNSET
+    authorization_id: str | UnsetType = UNSET
 
 
 class UsageEvent(msgspec.Struct, gc=False, frozen=True):
@@ -78,6 +79,8 @@ class UsageEvent(msgspec.Struct, gc=False, frozen=True):
     """Of the billable fields, 8 bytes."""
     id_or_alias: bool = False
     """Whether `account` is an alias if it turns out to be no account's id."""
+    authorization_id: str = ""
+    """The authorisation that it captures; no part of what is billed."""
 
     @property
     def occurred_at(self) -> datetime:
@@ -145,6 +148,10 @@ class EventCheck:
             (None, "") if sent.cost is UNSET else checked_number(wrong, "cost", sent.cost)
         )
         dimensions, encoded = checked_dimensions(sent.dimensions, wrong)
+        authorization_id = ""
+        if sent.authorization_id is not UNSET:
+            authorization_id = sent.authorization_id
+            _match(wrong, "authorization_id", _ID, authorization_id)
         if wrong:
             return Rejected(sent.source, sent.event_id, wrong)
         return UsageEvent(
@@ -167,6 +174,7 @@ class EventCheck:
                 cost=cost_text,
                 dimensions=encoded,
             ),
+            authorization_id=authorization_id,
         )
 
     def occurred_us(self, occurred_at: datetime, wrong: list[FieldError]) -> int:

@@ -14,7 +14,7 @@ from uuid import UUID
 import msgspec
 
 from billing.usage.event import EPOCH, microseconds
-from billing.wallets.keys import ShardKeys
+from billing.wallets.keys import REMEMBER_SECONDS, ShardKeys
 from billing.wallets.scripts import FENCED
 
 SHORTEST: Final = timedelta(seconds=1)
@@ -125,6 +125,17 @@ def hold_name(account_id: UUID, authorization_id: str) -> str:
     return f"{account_id.hex}:{authorization_id}"
 
 
+def held_name(account_id: UUID, said: str) -> str:
+    """The same, of an id as an event says it: with the account's id before it, or without.
+
+    Empty if it is another account's.
+    """
+    before, colon, after = said.rpartition(":")
+    if not colon:
+        return hold_name(account_id, said)
+    return hold_name(account_id, after) if before == str(account_id) else ""
+
+
 def place(wanted: Wanted, *, hold: bool = True) -> Asked:
     """Ask for a hold, or whether it would be given."""
     return (
@@ -150,7 +161,7 @@ def get(name: str) -> Asked:
 
 
 def hold_call(
-    keys: ShardKeys, asked: Sequence[Asked], now: datetime, remember_seconds: int
+    keys: ShardKeys, asked: Sequence[Asked], now: datetime
 ) -> tuple[list[str], list[Any]]:
     """Keys and arguments of one call of holds.lua; asking nothing lets expired holds go."""
     return (
@@ -161,7 +172,7 @@ def hold_call(
             keys.holds,
             keys.wallets,
             keys.quotas,
-            remember_seconds,
+            REMEMBER_SECONDS,
             _encode(asked),
         ],
     )

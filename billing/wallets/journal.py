@@ -13,7 +13,13 @@ from redis import Redis
 from billing.rating.cumulative import CumulativePrice
 from billing.usage.batch import JournalEntry, Position
 from billing.usage.event import EPOCH, microseconds
-from billing.wallets.keys import COUNTER_SECONDS, DEDUPE_SECONDS, ShardKeys, day_before
+from billing.wallets.keys import (
+    COUNTER_SECONDS,
+    DEDUPE_SECONDS,
+    REMEMBER_SECONDS,
+    ShardKeys,
+    day_before,
+)
 
 _HEAD: Final = struct.Struct(">16s8sHQI")
 _TIME: Final = struct.Struct(">Q")
@@ -46,6 +52,10 @@ class Admission:
     row: bytes
     count: Count | None = None
     """If set, the debit is worked out, and written into the row, by admit.lua."""
+    hold: str = ""
+    """The name of the hold it captures, if that is open."""
+    quotas: tuple[tuple[str, int], ...] = ()
+    """The quotas it counts for, with millionths of a unit."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,8 +101,22 @@ def admit_call(
             b"".join([one.row for one in admissions]),
             counters.packed(),
             COUNTER_SECONDS,
+            _effects(keys, admissions),
         ],
     )
+
+
+def _effects(keys: ShardKeys, admissions: Sequence[Admission]) -> bytes:
+    """What some of the events do besides; nothing for most calls."""
+    found = [
+        (number, one.hold, one.quotas)
+        for number, one in enumerate(admissions, 1)
+        if one.hold or one.quotas
+    ]
+    if not found:
+        return b""
+    places = (keys.open_holds, keys.holds, keys.wallets, keys.quotas, REMEMBER_SECONDS)
+    return msgspec.msgpack.encode((places, found))
 
 
 class _Counters:

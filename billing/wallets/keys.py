@@ -15,6 +15,9 @@ DEDUPE_SECONDS: Final = 49 * 3600
 COUNTER_SECONDS: Final = 100 * 24 * 3600
 """A counter is kept this long after it last moved; then its period takes no events any more."""
 
+REMEMBER_SECONDS: Final = 300
+"""How long a hold is known after it was captured, released or has expired."""
+
 REBUILDING: Final = "rebuilding:"
 
 

@@ -5,12 +5,14 @@ from datetime import date, datetime, timedelta
 from typing import Any, Final
 from uuid import UUID
 
+import msgspec
 from redis import Redis
 from redis.asyncio import Redis as AsyncRedis
 from redis.exceptions import RedisError
 
 from billing.failpoints import failpoint
 from billing.usage.batch import Compensation, JournalEntry, Position
+from billing.usage.counters import Advance
 from billing.usage.hash import key_digest
 from billing.wallets.holds import hold_call
 from billing.wallets.journal import (
@@ -22,8 +24,8 @@ from billing.wallets.journal import (
     read_entries,
     utc_day,
 )
-from billing.wallets.keys import DEDUPE_SECONDS, REBUILDING, ShardKeys
-from billing.wallets.ports import FencedError, RecentKey, WalletRow
+from billing.wallets.keys import COUNTER_SECONDS, DEDUPE_SECONDS, REBUILDING, ShardKeys
+from billing.wallets.ports import Adjustment, FencedError, RecentKey, WalletRow
 from billing.wallets.scripts import ADJUST, ADMIT, COMPENSATE, FENCED, HOLDS, LOAD, REMEMBER, SHOW
 
 _KEEP_OLD_STREAM: Final = timedelta(hours=24)
@@ -79,7 +81,7 @@ class RedisPort:
         names = [keys.epoch_key, keys.wallet(row.id)]
         _not_fenced(LOAD.call(self._redis, names, [keys.epoch, *row.fields.values()]))
 
-    def adjust(self, keys: ShardKeys, row: WalletRow, pending: Sequence[tuple[int, int]]) -> int:
+    def adjust(self, keys: ShardKeys, row: WalletRow, pending: Sequence[Adjustment]) -> int:
         """Apply adjustments and the row's limits; gives the last one applied."""
         failpoint("mirror.before_adjust")
         answer = ADJUST.call(
@@ -89,7 +91,11 @@ class RedisPort:
                 keys.epoch,
                 row.fields["floor"],
                 row.fields["low"],
-                *(value for pair in pending for value in pair),
+                *(
+                    value
+                    for one in pending
+                    for value in (one.seq, one.amount_units, _packed(keys, one.changes))
+                ),
             ],
         )
         failpoint("mirror.after_adjust")
@@ -111,7 +117,11 @@ class RedisPort:
                 *(
                     value
                     for one in given
-                    for value in (f"{one.position}:{one.place}", one.amount_units)
+                    for value in (
+                        f"{one.position}:{one.place}",
+                        one.amount_units,
+                        _packed(keys, [] if one.counter is None else [one.counter]),
+                    )
                 ),
             ],
         )
@@ -124,6 +134,10 @@ class RedisPort:
             with self._redis.pipeline(transaction=False) as pipe:
                 for row in rows[start : start + _CHUNK]:
                     pipe.hset(keys.wallet(row.id), mapping=row.fields)  # type: ignore[arg-type]
+                    for one in row.counters:
+                        name = keys.counters(row.id, one.counted_on)
+                        pipe.hset(name, one.rate_id.bytes, one.micros)  # type: ignore[arg-type]
+                        pipe.expire(name, COUNTER_SECONDS)
                 pipe.execute()
 
     def write_marks(self, keys: ShardKeys, known: Sequence[RecentKey]) -> None:
@@ -138,9 +152,9 @@ class RedisPort:
             args = [keys.epoch, keys.buckets(day), DEDUPE_SECONDS, length, b"".join(some)]
             _not_fenced(REMEMBER.call(self._redis, [keys.epoch_key], args))
 
-    def expire_holds(self, keys: ShardKeys, now: datetime, remember_seconds: int) -> None:
+    def expire_holds(self, keys: ShardKeys, now: datetime) -> None:
         """Let go of the holds whose time is over."""
-        _not_fenced(HOLDS.call(self._redis, *hold_call(keys, (), now, remember_seconds)))
+        _not_fenced(HOLDS.call(self._redis, *hold_call(keys, (), now)))
 
     def trim(self, keys: ShardKeys, before: Position) -> None:
         """Drop the entries below a position."""
@@ -195,6 +209,18 @@ class AsyncRedisPort:
             answer = await ADMIT.call_async(self._redis, names, args)
         failpoint("api.after_admit")
         return read_answer(answer)
+
+
+def _packed(keys: ShardKeys, moved: Sequence[Advance]) -> bytes:
+    """Counters with what they are moved by, as adjust.lua and compensate.lua read them."""
+    if not moved:
+        return b""
+    return msgspec.msgpack.encode(
+        [
+            (keys.counters(one.wallet_id, one.counted_on), one.rate_id.bytes, one.micros)
+            for one in moved
+        ]
+    )
 
 
 def _not_fenced(answer: list[Any]) -> None:

@@ -145,12 +145,7 @@ class Intake:
         )
         self._authorizations = Authorizations(
             directory,
-            [
-                HoldDesk(
-                    shard, redis, listener, engine, self._clock, settings.hold_remember_seconds
-                )
-                for shard in shards
-            ],
+            [HoldDesk(shard, redis, listener, engine, self._clock) for shard in shards],
             self._clock,
             limiter,
             settings.hold_seconds,

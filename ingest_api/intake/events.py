@@ -17,6 +17,7 @@ from billing.errors import ConflictError, FieldError, InvalidError, UnavailableE
 from billing.usage.body import Item
 from billing.usage.event import EventCheck, Rejected, UsageEvent
 from billing.usage.row import encode_row
+from billing.wallets.holds import held_name
 from billing.wallets.journal import Admission
 from billing.wallets.rate_card import BillableAccount
 from ingest_api.intake.admission import (
@@ -172,6 +173,8 @@ class Events:
             counted=counted,
         )
         admission = Admission(event.digest, event.body_hash, account.wallet_id, amount, row, count)
+        if event.authorization_id:
+            admission.hold = held_name(account.id, event.authorization_id)
         return account.shard, Named(event.source, event.event_id, admission)
 
     async def _account(self, actor: Actor, event: UsageEvent) -> BillableAccount | None:

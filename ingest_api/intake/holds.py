@@ -47,7 +47,6 @@ class HoldDesk:
         listener: Listener,
         engine: Engine,
         clock: Clock,
-        remember_seconds: int,
     ) -> None:
         self._shard = shard
         self._redis = redis
@@ -55,7 +54,6 @@ class HoldDesk:
         self._mark = listener.marks[shard]
         self._engine = engine
         self._clock = clock
-        self._remember_seconds = remember_seconds
         self._gather: Gather[Asked, HoldAnswer | None] = Gather(self._call, _MOST_PER_CALL)
 
     async def decide(self, wanted: Wanted, *, hold: bool) -> HoldAnswer:
@@ -100,7 +98,7 @@ class HoldDesk:
     async def _call(self, asked: list[Asked]) -> Sequence[HoldAnswer | None]:
         keys = ShardKeys(self._shard, self._mark.epoch)
         now: datetime = self._clock.now()
-        names, args = hold_call(keys, asked, now, self._remember_seconds)
+        names, args = hold_call(keys, asked, now)
         answers = read_answers(await HOLDS.call_async(self._redis, names, args))
         if answers is None:
             self._listener.look_now()

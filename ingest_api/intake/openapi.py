@@ -5,7 +5,7 @@ from typing import Any, Final
 from fastapi import FastAPI
 
 from billing.wallets.holds import HoldState
-from ingest_api.intake.admission import Status
+from ingest_api.intake.admission import Durability, Status
 from ingest_api.intake.authorizations import Reason
 from ingest_api.intake.openapi_cloudevents import CLOUD_EVENT, CONTENTS, PARAMETERS
 
@@ -46,6 +46,11 @@ _EVENT: Final = {
         "quantity": {**_NUMBER, "default": 1},
         "dimensions": _DIMENSIONS,
         "cost": {**_NUMBER, "description": "What the vendor charges us."},
+        "authorization_id": {
+            **_ID,
+            "description": "The authorisation that this event captures. One that is unknown or "
+            "over changes nothing: what happened is recorded.",
+        },
     },
     "example": {
         "source": "core",
@@ -69,6 +74,10 @@ _OUTCOME: Final = {
                 "event_id": {"type": "string"},
                 "status": {"enum": [status.value for status in Status]},
                 "accepted_at": {"type": "string", "format": "date-time"},
+                "durability": {
+                    "enum": [one.value for one in Durability],
+                    "description": "`journal`: PostgreSQL is away, and gets it when it is back.",
+                },
                 "code": {"type": "string"},
                 "fields": {"type": "array", "items": {"$ref": "#/components/schemas/FieldProblem"}},
             },
@@ -185,6 +194,10 @@ def _with_cloud_events(operation: dict[str, Any]) -> dict[str, Any]:
     post["parameters"] = PARAMETERS
     post["requestBody"]["content"].update(CONTENTS)
     post["responses"] |= {
+        "202": {
+            "description": "Taken in, but of some only the journal knows yet",
+            "content": success,
+        },
         "204": {"description": "CloudEvents: all of them are durable"},
         "207": {
             "description": "A batch of CloudEvents of which some were not taken",

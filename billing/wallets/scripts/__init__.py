@@ -51,10 +51,10 @@ class Script:
             return await redis.evalsha(self.sha, len(keys), *keys, *args)
 
 
-ADMIT: Final = Script("admit", shared=("price",))
+ADMIT: Final = Script("admit", shared=("price", "resolve"))
 ADJUST: Final = Script("adjust")
 COMPENSATE: Final = Script("compensate")
-HOLDS: Final = Script("holds")
+HOLDS: Final = Script("holds", shared=("resolve",))
 LOAD: Final = Script("load")
 READ: Final = Script("read")
 AUDIT: Final = Script("audit")

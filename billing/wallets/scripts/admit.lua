@@ -1,10 +1,10 @@
 -- Take in a batch of events for one shard: dedupe, price, debit, journal. All of it or nothing.
--- Goes after price.lua.
+-- Goes after price.lua and resolve.lua.
 --
 -- KEYS 1 epoch, 2 stream, 3… wallets
 -- ARGV 1 epoch, 2 received (microseconds since 1970), 3 and 4 prefixes of today's and yesterday's
 --      dedupe buckets, 5 their life in seconds, 6 heads, 7 rows, 8 counters (MessagePack) or '',
---      9 the life of a counter in seconds
+--      9 the life of a counter in seconds, 10 effects (MessagePack) or ''
 --
 -- A head is 38 bytes: digest of the key (16), hash of the body (8), number of the wallet among
 -- KEYS 3… or 0 (2), amount (8), length of the row (4). The rows follow each other in ARGV 7.
@@ -14,9 +14,13 @@
 --
 -- Counters are {list of {key, field, number of the price}, list of prices}; prices see price.lua.
 --
+-- Effects are {places, list of {number of the event, hold or '', list of {quota, quantity}}}: what
+-- else an event does if it is admitted. It captures an open hold, and counts for quotas; places
+-- see resolve.lua. A hold that is unknown or over changes nothing: what happened is recorded.
+--
 -- Redis keeps what a script wrote before it failed, so everything that can fail is looked at
--- before the first write. Dedupe buckets and counters are keys not named in KEYS; their names begin
--- with the hash tag of the others, so they lie on the same node of a cluster.
+-- before the first write. Dedupe buckets, counters, holds and quotas are keys not named in KEYS;
+-- their names begin with the hash tag of the others, so they lie on the same node of a cluster.
 --
 -- Answer: {-3, epoch} when fenced; else {1, entry id or '', one letter per event, marks of the
 -- duplicates in order}. Letters: a admitted, d duplicate, c conflict, u unknown wallet, r out of
@@ -43,6 +47,9 @@ if ARGV[8] ~= '' then
     counted[i] = 0
   end
 end
+
+local places, effects = nil, {}
+if ARGV[10] ~= '' then places, effects = unpack(cmsgpack.unpack(ARGV[10])) end
 
 -- 2. what becomes of each event
 local heads, rows = ARGV[6], ARGV[7]
@@ -115,6 +122,20 @@ if #admitted > 0 then
     local bucket = ARGV[3] .. one[1]
     redis.call('HSET', bucket, one[2], one[3] .. received .. id)
     if redis.call('HLEN', bucket) == 1 then redis.call('EXPIRE', bucket, ARGV[5]) end
+  end
+end
+for _, effect in ipairs(effects) do
+  if letters[effect[1]] == 'a' then
+    for _, quota in ipairs(effect[3]) do
+      local key = places[4] .. quota[1]
+      redis.call('HSETNX', key, 'from', id)
+      redis.call('HINCRBY', key, 'used', string.format('%.0f', quota[2]))
+      redis.call('EXPIRE', key, ARGV[9])
+    end
+    local hold = effect[2] ~= '' and find_hold(places, effect[2])
+    if hold and hold[STATE] == 'open' then
+      resolve_hold(places, effect[2], hold, 'captured', math.floor(tonumber(ARGV[2]) / 1000))
+    end
   end
 end
 return {1, id, table.concat(letters), marks}

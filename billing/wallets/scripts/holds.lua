@@ -1,4 +1,5 @@
 -- Holds: money and quota set aside for what was authorised and has not happened yet.
+-- Goes after resolve.lua.
 --
 -- KEYS 1 epoch, 2 open holds by the millisecond in which they expire
 -- ARGV 1 epoch, 2 now (milliseconds since 1970), 3 prefix of holds, 4 prefix of wallets,
@@ -21,25 +22,9 @@
 if redis.call('GET', KEYS[1]) ~= ARGV[1] then return {-3} end
 
 local MOST_EXPIRED = 1000
-local STATE, AMOUNT, RESOLVED, HASH, WALLET, QUOTAS = 1, 2, 5, 6, 7, 11
-local now, remember = tonumber(ARGV[2]), ARGV[6]
-
-local function find(name)
-  local packed = redis.call('GET', ARGV[3] .. name)
-  return packed and cmsgpack.unpack(packed)
-end
-
-local function resolve(name, hold, state)
-  redis.call('ZREM', KEYS[2], name)
-  if hold[WALLET] ~= '' and hold[AMOUNT] > 0 then
-    redis.call('HINCRBY', ARGV[4] .. hold[WALLET], 'held', string.format('-%.0f', hold[AMOUNT]))
-  end
-  for _, quota in ipairs(hold[QUOTAS]) do
-    redis.call('HINCRBY', ARGV[5] .. quota[1], 'held', string.format('-%.0f', quota[2]))
-  end
-  hold[STATE], hold[RESOLVED] = state, now
-  redis.call('SET', ARGV[3] .. name, cmsgpack.pack(hold), 'EX', remember)
-end
+local QUOTA_SECONDS = 100 * 24 * 3600
+local now = tonumber(ARGV[2])
+local places = {KEYS[2], ARGV[3], ARGV[4], ARGV[5], ARGV[6]}
 
 local function money(wallet)
   if wallet == '' then return 0, 0, 0 end
@@ -69,7 +54,7 @@ end
 
 local function place(asked)
   local name, wallet, amount = asked[2], asked[4], asked[5]
-  local known = find(name)
+  local known = find_hold(places, name)
   if known then
     return {known[HASH] == asked[3] and 'same' or 'other', known[8], known[9], known}
   end
@@ -86,7 +71,10 @@ local function place(asked)
     redis.call('HINCRBY', ARGV[4] .. wallet, 'held', string.format('%.0f', amount))
   end
   for _, quota in ipairs(quotas) do
-    redis.call('HINCRBY', ARGV[5] .. quota[1], 'held', string.format('%.0f', quota[2]))
+    if quota[2] > 0 then
+      redis.call('HINCRBY', ARGV[5] .. quota[1], 'held', string.format('%.0f', quota[2]))
+      redis.call('EXPIRE', ARGV[5] .. quota[1], QUOTA_SECONDS)
+    end
   end
   redis.call('SET', ARGV[3] .. name, cmsgpack.pack(hold))
   return {verdict, balance, left, hold}
@@ -94,8 +82,8 @@ end
 
 local expired = redis.call('ZRANGEBYSCORE', KEYS[2], '-inf', ARGV[2], 'LIMIT', 0, MOST_EXPIRED)
 for _, name in ipairs(expired) do
-  local hold = find(name)
-  if hold then resolve(name, hold, 'expired') else redis.call('ZREM', KEYS[2], name) end
+  local hold = find_hold(places, name)
+  if hold then resolve_hold(places, name, hold, 'expired', now) else redis.call('ZREM', KEYS[2], name) end
 end
 
 local answers = {}
@@ -106,13 +94,13 @@ for i, asked in ipairs(cmsgpack.unpack(ARGV[7])) do
   elseif kind == 'a' then
     answers[i] = {judge(asked)}
   else
-    local hold = find(name)
+    local hold = find_hold(places, name)
     if not hold then
       answers[i] = {'none', 0, 0}
     elseif kind == 'g' then
       answers[i] = {'found', 0, 0, hold}
     elseif hold[STATE] == 'open' then
-      resolve(name, hold, 'released')
+      resolve_hold(places, name, hold, 'released', now)
       answers[i] = {'released', 0, 0, hold}
     else
       answers[i] = {'resolved', 0, 0, hold}

@@ -140,3 +140,63 @@ def test_holds_need_the_permission_to_send(api: Api) -> None:
     path = f"{PATH}/{sender.account.id}:some"
     assert api.client.get(path, headers=support).status_code == 403
     assert api.client.post(f"{path}/release", headers=support).status_code == 403
+
+
+def test_an_event_that_names_its_authorisation_captures_it_once(api: Api, until: Until) -> None:
+    sender = funded(api, until, 1)
+    given, mine = hold(api, sender), name()
+    hold(api, sender, authorization_id=mine)
+    assert available(api, sender) == "0.76"
+
+    event = api.event(sender, authorization_id=given["id"])
+    for _ in range(2):  # a repeated event is known, and captures nothing more
+        assert api.send(event).status_code == 200
+        now = api.ask(sender)
+        assert (now["balance"], now["available"]) == ("0.88", "0.76")
+    assert api.send(api.event(sender, authorization_id=mine)).status_code == 200
+    assert available(api, sender) == "0.76"
+
+    path = f"{PATH}/{given['id']}"
+    assert api.client.get(path).json()["data"]["attributes"]["state"] == "captured"
+    refused = api.client.post(f"{path}/release")
+    assert (refused.status_code, refused.json()["error"]["code"]) == (409, "already_captured")
+
+
+def test_usage_is_recorded_whatever_became_of_its_authorisation(api: Api, until: Until) -> None:
+    sender, other = funded(api, until, 1), funded(api, until, 1)
+    gone, theirs = hold(api, sender), hold(api, other)
+    api.client.post(f"{PATH}/{gone['id']}/release")
+
+    for authorization in (gone["id"], theirs["id"], "never-asked"):
+        answer = api.send(api.event(sender, authorization_id=authorization))
+        assert answer.json()["data"]["attributes"]["status"] == "accepted"
+    assert api.balance(sender) == 640_000
+    assert available(api, sender) == "0.64"
+    assert available(api, other) == "0.88"
+
+
+def test_the_authorisation_is_no_part_of_what_an_event_says(api: Api, until: Until) -> None:
+    sender = funded(api, until, 1)
+    event = api.event(sender)
+    assert api.send(event).status_code == 200
+    repeated = api.send({**event, "authorization_id": "said-later"})
+    assert repeated.json()["data"]["attributes"]["status"] == "duplicate"
+
+
+def test_a_cloud_event_captures_by_an_extension_attribute(api: Api, until: Until) -> None:
+    sender = funded(api, until, 1)
+    given = hold(api, sender)
+    event = {
+        "specversion": "1.0",
+        "id": name(),
+        "source": "core",
+        "type": "otp.sms",
+        "subject": str(sender.account.id),
+        "authorizationid": given["id"],
+        "data": {"country": "IN", "status": "delivered"},
+    }
+    headers = {"Content-Type": "application/cloudevents+json"}
+    assert api.send(event, headers=headers).status_code == 204
+    assert available(api, sender) == "0.88"
+    shown = api.client.get(f"{PATH}/{given['id']}").json()["data"]["attributes"]
+    assert shown["state"] == "captured"
