@@ -15,7 +15,7 @@ from billing.wallets.tables import LedgerAccount, LedgerKind
 _LOCK = """
 SELECT w.id, w.currency, w.balance_units, w.entry_seq, w.credit_line_units, w.low_balance_units,
     s.amount_units
-FROM unnest(%s::uuid[], %s::bigint[]) AS s (wallet_id, amount_units)
+FROM unnest(%b::uuid[], %b::bigint[]) AS s (wallet_id, amount_units)
 JOIN billing.wallets w ON w.id = s.wallet_id
 ORDER BY w.id FOR UPDATE OF w
 """
@@ -25,33 +25,29 @@ SELECT wallet_id, sum(amount_units)::bigint FROM pg_temp.incoming
 WHERE verdict = 'new' AND wallet_id IS NOT NULL GROUP BY wallet_id
 """
 
-_TRANSACTIONS = """
-INSERT INTO billing.ledger_transactions (id, kind, reference, currency, recorded_at)
-SELECT t.id, %(kind)s, t.reference, t.currency, %(now)s
-FROM unnest(%(ids)s::uuid[], %(references)s::text[], %(currencies)s::text[])
-    AS t (id, reference, currency)
-"""
-
-_ENTRIES = """
-INSERT INTO billing.ledger_entries
-    (transaction_id, line_no, account, wallet_id, currency, amount_units, wallet_seq,
-     balance_after_units)
-SELECT t.id, side.line_no, side.account, t.wallet_id, t.currency,
-    CASE side.line_no WHEN 1 THEN -t.amount ELSE t.amount END,
-    CASE side.line_no WHEN 1 THEN t.seq END,
-    CASE side.line_no WHEN 1 THEN t.balance END
-FROM unnest(%(ids)s::uuid[], %(wallets)s::uuid[], %(currencies)s::text[], %(amounts)s::bigint[],
-        %(seqs)s::bigint[], %(balances)s::bigint[])
-    AS t (id, wallet_id, currency, amount, seq, balance)
-CROSS JOIN (VALUES (1, %(wallet_side)s), (2, %(usage_side)s)) AS side (line_no, account)
-"""
-
-_BALANCES = """
+# in one statement, so that the rules of the ledger look once at all of it
+_POST = """
+WITH posted AS MATERIALIZED (
+    SELECT * FROM unnest(%(ids)b::uuid[], %(wallets)b::uuid[], %(currencies)s::text[],
+            %(amounts)b::bigint[], %(seqs)b::bigint[], %(balances)b::bigint[], %(statuses)s::text[])
+        AS t (id, wallet_id, currency, amount, seq, balance, status)
+), transactions AS (
+    INSERT INTO billing.ledger_transactions (id, kind, reference, currency, recorded_at)
+    SELECT id, %(kind)s, %(reference)s || ':' || wallet_id, currency, %(now)s FROM posted
+), entries AS (
+    INSERT INTO billing.ledger_entries
+        (transaction_id, line_no, account, wallet_id, currency, amount_units, wallet_seq,
+         balance_after_units)
+    SELECT t.id, side.line_no, side.account, t.wallet_id, t.currency,
+        CASE side.line_no WHEN 1 THEN -t.amount ELSE t.amount END,
+        CASE side.line_no WHEN 1 THEN t.seq END,
+        CASE side.line_no WHEN 1 THEN t.balance END
+    FROM posted t
+    CROSS JOIN (VALUES (1, %(wallet_side)s), (2, %(usage_side)s)) AS side (line_no, account)
+)
 UPDATE billing.wallets w
 SET balance_units = t.balance, entry_seq = t.seq, status = t.status, updated_at = %(now)s
-FROM unnest(%(wallets)s::uuid[], %(balances)s::bigint[], %(seqs)s::bigint[], %(statuses)s::text[])
-    AS t (id, balance, seq, status)
-WHERE w.id = t.id
+FROM posted t WHERE w.id = t.wallet_id
 """
 
 
@@ -98,7 +94,7 @@ def post_debits(
         "wallet_side": LedgerAccount.WALLET.value,
         "usage_side": LedgerAccount.USAGE_UNBILLED.value,
         "ids": [new_id() for _ in debits],
-        "references": [f"{reference}:{debit.wallet_id}" for debit in debits],
+        "reference": reference,
         "wallets": [debit.wallet_id for debit in debits],
         "currencies": [debit.currency for debit in debits],
         "amounts": [debit.amount for debit in debits],
@@ -106,8 +102,7 @@ def post_debits(
         "balances": [debit.balance for debit in debits],
         "statuses": [debit.status for debit in debits],
     }
-    for statement in (_TRANSACTIONS, _ENTRIES, _BALANCES):
-        connection.execute(statement, values)
+    connection.execute(_POST, values)
 
 
 def _debits(rows: Iterable[tuple[Any, ...]]) -> Iterable[_Debit]:
