@@ -16,6 +16,8 @@ from tests.chaos.load import Load
 from tests.chaos.stack import Stack, died, kill_server, restart_with, second_writer
 
 _DEATH_SECONDS: Final = 30
+_ATTEMPT_SECONDS: Final = 3
+_ATTEMPTS: Final = 10
 _PATIENCE_SECONDS: Final = 60
 
 
@@ -350,11 +352,16 @@ def crash_at(name: str) -> Fault:
         crash = FAILPOINTS[name]
         program = scene.stack.program(crash.program)
         restart_with(program, f"{name}=kill@{scene.chance.randint(1, crash.most)}", scene.chance)
-        if crash.bring_about is not None:
-            if crash.program == "api":
+        if crash.bring_about is None:
+            assert died(program, _DEATH_SECONDS), f"{name} was never reached"
+        else:
+            # once may be too early: the program is only starting, or mends what came before
+            attempts = 0
+            while not died(program, 0 if attempts == 0 else _ATTEMPT_SECONDS):
+                assert attempts < _ATTEMPTS, f"{name} was never reached"
                 scene.wait_for_answers()
-            FAULTS[crash.bring_about](scene)
-        assert died(program, _DEATH_SECONDS), f"{name} was never reached"
+                FAULTS[crash.bring_about](scene)
+                attempts += 1
         program.start()
 
     return fault

@@ -13,7 +13,7 @@ import redis
 from billing.usage.batch import Applied, JournalEntry, Position
 from billing.wallets.journal import Admission, Admitted
 from billing.wallets.keys import ShardKeys
-from billing.wallets.ports import KnownEvent
+from billing.wallets.ports import Counted, KnownEvent
 from ingest_api.intake.admission import Named, Outcome, ShardIntake
 from ingest_api.intake.watermark import ShardMark
 from tests.simulation.network import Link
@@ -64,7 +64,9 @@ class _Postgres:
         """Those of these entries of which something was set aside."""
         return await self._ask(lambda state: state.set_aside(shard, epoch, positions))
 
-    async def apply_direct(self, shard: int, epoch: int, entry: JournalEntry) -> Applied:
+    async def apply_direct(
+        self, shard: int, epoch: int, entry: JournalEntry, counted: Sequence[Counted]
+    ) -> Applied:
         """Apply an entry in direct mode."""
         return await self._ask(lambda state: state.apply_direct(shard, epoch, [entry]))
 
@@ -88,6 +90,7 @@ class Api:
             self._mark,
             world.clock,
             look_now=self._look_now,
+            journal_answers=world.has_journal_answers,
             direct_after=2.0,
         )
         self._tasks: set[asyncio.Task[Any]] = set()

@@ -22,6 +22,7 @@ from billing.usage.row_reader import read_row
 from billing.usage.tables import ShardMode
 from billing.wallets.keys import ShardKeys
 from billing.wallets.ports import (
+    Adjustment,
     JournalPoint,
     KnownEvent,
     NotDirectError,
@@ -243,18 +244,20 @@ class FakePostgres:
         self.shards[shard].row = row
         self._announce(f"{shard} {row.epoch} {row.session} {START} {START} ")
 
-    def wallets(self, shard: int, only: Sequence[UUID] | None = None) -> list[WalletRow]:
+    def wallets(
+        self, shard: int, only: Sequence[UUID] | None = None, *, counters: bool = False
+    ) -> list[WalletRow]:
         """As the port says; all wallets are of one shard."""
-        del shard
+        del shard, counters
         return [
             WalletRow(wallet, one.balance, len(one.adjustments), one.credit_line, one.low)
             for wallet, one in sorted(self.held.items())
             if only is None or wallet in only
         ]
 
-    def adjustments(self, wallet: UUID, after: int, most: int) -> list[tuple[int, int]]:
+    def adjustments(self, wallet: UUID, after: int, most: int) -> list[Adjustment]:
         """As the port says."""
-        every = list(enumerate(self.held[wallet].adjustments, start=1))
+        every = [Adjustment(*one) for one in enumerate(self.held[wallet].adjustments, start=1)]
         return every[after : after + most]
 
     def has_usage(self, wallet: UUID) -> bool:

@@ -10,7 +10,7 @@ from billing.usage.event import EPOCH, microseconds
 from billing.usage.hash import key_digest
 from billing.wallets.journal import Admission, Admitted, utc_day
 from billing.wallets.keys import REBUILDING, ShardKeys, day_before
-from billing.wallets.ports import FencedError, RecentKey, WalletRow
+from billing.wallets.ports import Adjustment, FencedError, RecentKey, WalletRow
 
 _LIMIT = 2**53
 
@@ -124,13 +124,13 @@ class FakeRedis:
             row.id, _Wallet(fields["bal"], fields["aseq"], fields["floor"], fields["low"])
         )
 
-    def adjust(self, keys: ShardKeys, row: WalletRow, pending: Sequence[tuple[int, int]]) -> int:
+    def adjust(self, keys: ShardKeys, row: WalletRow, pending: Sequence[Adjustment]) -> int:
         """As the port says."""
         held = self._open(keys).wallets.get(row.id)
         if held is None:
             raise LookupError(f"wallet {row.id} is not there")
         balance, applied = held.balance, held.applied
-        for seq, amount in pending:
+        for seq, amount, _ in pending:
             if seq == applied + 1:
                 balance, applied = balance + amount, seq
                 if abs(balance) >= _LIMIT:

@@ -3,7 +3,7 @@
 import asyncio
 import random
 from collections import deque
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterable
 from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import Any
@@ -25,6 +25,7 @@ from tests.simulation.redis_fake import FakeRedis
 from tests.simulation.writers import Writer
 
 WALLETS = [UUID(int=number) for number in range(1, 4)]
+APIS = 2
 CLIENTS = 3
 ROUNDS = 8
 FAULTS = 10
@@ -66,10 +67,12 @@ class World:
         self._lock: Link[FakePostgres] | None = None
         self._older_redis: deque[FakeRedis] = deque(maxlen=_SNAPSHOTS)
         self._backup: FakePostgres | None = None
-        self._api: Api | None = None
+        self.has_journal_answers = self.chance.random() < 0.5
+        self._apis: list[Api] = []
         self._writers: list[asyncio.Task[None]] = []
         self._is_over = False
         self._is_restoring = False
+        self._losses = 0
 
     # what the processes need
 
@@ -118,7 +121,7 @@ class World:
             self.loop.close()
 
     async def _play(self) -> None:
-        self._api = Api(self)
+        self._apis = [Api(self) for _ in range(APIS)]
         self._start_writer()
         clients = [self.loop.create_task(self._client(number)) for number in range(CLIENTS)]
         payer = self.loop.create_task(self._payer())
@@ -160,16 +163,18 @@ class World:
     async def _until_answered(self, names: list[str]) -> None:
         waiting = dict.fromkeys(names)
         while waiting:
-            assert self._api is not None
-            asked = list(waiting)
-            outcomes = await self._api.request([self.history.sent[name][0] for name in asked])
+            asked, api, losses = list(waiting), self.chance.choice(self._apis), self._losses
+            outcomes = await api.request([self.history.sent[name][0] for name in asked])
             for name, outcome in zip(asked, outcomes or (), strict=outcomes is not None):
                 if outcome.status is Status.UNAVAILABLE:
                     continue
                 assert outcome.status in {Status.ACCEPTED, Status.DUPLICATE}, (name, outcome)
                 if outcome.durability is Durability.LEDGER:
-                    self.history.answered.add(name)
-                    del waiting[name]
+                    assert self._is_restoring or not self._missing([name]), f"{name} is not there"
+                elif losses != self._losses:
+                    continue  # Redis lost it before it was answered: no more than it promises
+                self.history.answered.add(name)
+                del waiting[name]
             if waiting:
                 await asyncio.sleep(self.chance.uniform(0.01, 0.2))
 
@@ -208,11 +213,11 @@ class World:
     # what happens
 
     async def kill_api(self) -> None:
-        """The API dies and comes back."""
-        assert self._api is not None
-        self._api.kill()
+        """An API dies and comes back."""
+        number = self.chance.randrange(APIS)
+        self._apis[number].kill()
         await self._pause(0.3)
-        self._api = Api(self)
+        self._apis[number] = Api(self)
 
     async def kill_writer(self) -> None:
         """The writer dies at whatever it was waiting for, and comes back."""
@@ -248,6 +253,7 @@ class World:
         """Flushed while it runs, or started with an empty folder."""
         if not self._may_redis_lose():
             return
+        self._losses += 1
         self.redis.state = FakeRedis()
         if self.chance.random() < 0.5:
             self.redis.cut()
@@ -258,6 +264,7 @@ class World:
         """Started with an older copy, or with a file whose end is gone."""
         if not (self._older_redis and self._may_redis_lose()):
             return
+        self._losses += 1
         self.redis.go_down()
         state = self.chance.choice([self._older_redis[-1], self.chance.choice(self._older_redis)])
         await self._pause(0.3)
@@ -315,12 +322,17 @@ class World:
         )
 
     def _may_redis_lose(self) -> bool:
-        """Not while only Redis has what was answered, after PostgreSQL was restored."""
+        """Not while only Redis has what was answered: by the journal, or before a restore."""
         return not self._missing()
 
-    def _missing(self) -> set[str]:
-        known = {name for _, name in self.postgres.state.events}
-        return self.history.answered - known
+    def _missing(self, names: Iterable[str] | None = None) -> set[str]:
+        """What was answered, or some of it, and PostgreSQL does not have."""
+        known = self.postgres.state.events
+        return {
+            name
+            for name in (self.history.answered if names is None else names)
+            if ("sim", name) not in known
+        }
 
     # the end
 
