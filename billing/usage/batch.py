@@ -6,6 +6,7 @@ from datetime import datetime
 from typing import NamedTuple
 from uuid import UUID
 
+from billing.usage.counters import Advance
 from billing.usage.row import split_rows
 
 
@@ -71,6 +72,8 @@ class Compensation:
     place: int
     wallet_id: UUID
     amount_units: int
+    counter: Advance | None = None
+    """What it had added to a counter of prices, to be taken from it again."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -40,6 +40,15 @@ class Advance(NamedTuple):
     """Millionths of a unit."""
 
 
+def advance_of(
+    wallet_id: UUID, rate_id: UUID | None, counted_on: date | None, micros: int | None
+) -> Advance | None:
+    """What columns say of a counter; None if there was none to advance."""
+    if rate_id is None or counted_on is None or micros is None:
+        return None
+    return Advance(wallet_id, rate_id, counted_on, micros)
+
+
 def staged_advances(connection: Connection[Any]) -> list[Advance]:
     """What the new rows of `pg_temp.incoming` add to counters."""
     return [Advance(*row) for row in connection.execute(_STAGED)]

@@ -1,6 +1,7 @@
 """What a batch does not take: events known before, conflicts, and rows nobody can read."""
 
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any
 
@@ -8,10 +9,12 @@ from psycopg import Connection
 
 from billing.ids import new_id
 from billing.usage.batch import Compensation, JournalEntry, Position
+from billing.usage.counters import advance_of
 from billing.usage.row_reader import event_json, read_row
 
 _REFUSED = """
-SELECT stream_ms, stream_seq, place, verdict, wallet_id, amount_units, source, event_id, body_hash,
+SELECT stream_ms, stream_seq, place, verdict, wallet_id, amount_units, rate_id, counted_on,
+    counted_micros, source, event_id, body_hash,
     jsonb_build_object(
         'account_id', account_id, 'event_type', event_type, 'occurred_at', occurred_at,
         'quantity', quantity::text, 'dimensions', dimensions, 'cost', vendor_cost::text
@@ -21,8 +24,9 @@ FROM pg_temp.incoming WHERE verdict IN ('again', 'conflict') ORDER BY ordinal
 
 _COMPENSATION = """
 INSERT INTO usage.redis_compensations
-    (shard, epoch, stream_ms, stream_seq, position, wallet_id, amount_units, recorded_at)
-VALUES (%s, %s, %s, %s, %s, %s, %s, %s) ON CONFLICT DO NOTHING
+    (shard, epoch, stream_ms, stream_seq, position, wallet_id, amount_units, rate_id, counted_on,
+     counted_micros, recorded_at)
+VALUES (%s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s) ON CONFLICT DO NOTHING
 """
 
 _CONFLICT = """
@@ -55,14 +59,15 @@ def record_refused(
 ) -> Refused:
     """Keep conflicts for people, and give second debits back."""
     refused = Refused([], set())
-    for ms, seq, place, verdict, wallet, amount, *body in connection.execute(_REFUSED).fetchall():
-        position = Position(ms, seq)
+    for ms, seq, place, verdict, wallet, amount, *rest in connection.execute(_REFUSED).fetchall():
+        position, counted, body = Position(ms, seq), rest[:3], rest[3:]
         refused.entries.add(position)
         if verdict == "conflict":
             connection.execute(_CONFLICT, [new_id(), *body, now])
-        if wallet is not None and amount:
-            connection.execute(_COMPENSATION, [shard, epoch, ms, seq, place, wallet, amount, now])
-            refused.compensations.append(Compensation(position, place, wallet, amount))
+        if wallet is not None and (amount or counted[2]):
+            given = _give_back(Compensation(position, place, wallet, amount), counted)
+            _record(connection, given, shard=shard, epoch=epoch, now=now)
+            refused.compensations.append(given)
     return refused
 
 
@@ -100,14 +105,28 @@ def quarantine(
             event_json(found) if found else None,
         ],
     )
-    if wallet_id is None or amount <= 0:
+    counted = [found.get(name) for name in ("rate_id", "counted_on", "counted_micros")]
+    if wallet_id is None or (amount <= 0 and not counted[2]):
         return None
     if connection.execute(_WALLET, [wallet_id]).fetchone() is None:
         return None
-    connection.execute(
-        _COMPENSATION, [shard, epoch, *entry.position, entry.first, wallet_id, amount, now]
-    )
-    return Compensation(entry.position, entry.first, wallet_id, amount)
+    given = _give_back(Compensation(entry.position, entry.first, wallet_id, amount), counted)
+    _record(connection, given, shard=shard, epoch=epoch, now=now)
+    return given
+
+
+def _give_back(given: Compensation, counted: Sequence[Any]) -> Compensation:
+    """The quantity goes back with the debit: later events are priced as if it had not been."""
+    return replace(given, counter=advance_of(given.wallet_id, *counted))
+
+
+def _record(
+    connection: Connection[Any], given: Compensation, *, shard: int, epoch: int, now: datetime
+) -> None:
+    counter = given.counter
+    counted = (None,) * 3 if counter is None else counter[1:]
+    who = [shard, epoch, *given.position, given.place, given.wallet_id, given.amount_units]
+    connection.execute(_COMPENSATION, [*who, *counted, now])
 
 
 def _read(entry: JournalEntry) -> dict[str, Any]:

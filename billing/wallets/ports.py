@@ -21,8 +21,9 @@ from billing.usage.batch import (
     JournalEntry,
     Position,
 )
+from billing.usage.counters import Advance
 from billing.usage.tables import ShardMode
-from billing.wallets.journal import Admission, Admitted
+from billing.wallets.journal import Admission, Admitted, Count
 from billing.wallets.keys import ShardKeys
 
 
@@ -43,6 +44,15 @@ class JournalPoint(NamedTuple):
 
     epoch: int
     position: Position
+
+
+class Counted(NamedTuple):
+    """A row whose price depends on what its period counted before."""
+
+    place: int
+    """Of the row in its entry."""
+    wallet_id: UUID
+    count: Count
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,6 +77,8 @@ class WalletRow:
     adjustment_seq: int
     credit_line_units: int
     low_balance_units: int
+    counters: tuple[Advance, ...] = ()
+    """What its counters of prices hold, where they were asked for."""
 
     @property
     def fields(self) -> dict[str, int]:
@@ -77,6 +89,15 @@ class WalletRow:
             "floor": -self.credit_line_units,
             "low": self.low_balance_units,
         }
+
+
+class Adjustment(NamedTuple):
+    """A change that PostgreSQL has committed, for Redis to apply once and in order."""
+
+    seq: int
+    amount_units: int
+    changes: tuple[Advance, ...] = ()
+    """What counters of prices are moved by; quantities that are taken back are negative."""
 
 
 class RecentKey(NamedTuple):
@@ -131,8 +152,8 @@ class WriterRedis(Protocol):
         """Put a wallet there, unless it is there."""
         ...
 
-    def adjust(self, keys: ShardKeys, row: WalletRow, pending: Sequence[tuple[int, int]]) -> int:
-        """Apply adjustments (number, amount) and the row's limits; gives the last one applied.
+    def adjust(self, keys: ShardKeys, row: WalletRow, pending: Sequence[Adjustment]) -> int:
+        """Apply adjustments and the row's limits; gives the last one applied.
 
         Raises:
             LookupError: if there is no such wallet.
@@ -179,7 +200,7 @@ class WriterPostgres(Protocol):
         entries: Sequence[JournalEntry],
         drained_to: JournalPoint | None = None,
     ) -> Applied:
-        """Apply entries in direct mode, in positions of their own.
+        """Apply entries of earlier journals in direct mode, in positions of their own.
 
         Args:
             drained_to: where in the journal of an earlier epoch they end.
@@ -208,12 +229,14 @@ class WriterPostgres(Protocol):
         """Let an epoch be used that Redis shows, and announce it."""
         ...
 
-    def wallets(self, shard: int, only: Sequence[UUID] | None = None) -> list[WalletRow]:
+    def wallets(
+        self, shard: int, only: Sequence[UUID] | None = None, *, counters: bool = False
+    ) -> list[WalletRow]:
         """The shard's wallets, or some of them, of one instant."""
         ...
 
-    def adjustments(self, wallet: UUID, after: int, most: int) -> list[tuple[int, int]]:
-        """Number and amount of the adjustments that follow a number."""
+    def adjustments(self, wallet: UUID, after: int, most: int) -> list[Adjustment]:
+        """The adjustments that follow a number."""
         ...
 
     def has_usage(self, wallet: UUID) -> bool:
@@ -252,8 +275,14 @@ class IntakePostgres(Protocol):
         """Those of these entries of which something was set aside."""
         ...
 
-    async def apply_direct(self, shard: int, epoch: int, entry: JournalEntry) -> Applied:
-        """Apply an entry in direct mode; NotDirectError as for the writer."""
+    async def apply_direct(
+        self, shard: int, epoch: int, entry: JournalEntry, counted: Sequence[Counted]
+    ) -> Applied:
+        """Apply an entry in direct mode, with its counted rows priced by the counters there.
+
+        Raises:
+            NotDirectError: if that is not the shard's mode and epoch.
+        """
         ...
 
     async def enter_direct_unwatched(self, shard: int, epoch: int) -> None:

@@ -1,8 +1,9 @@
 """PostgreSQL as the writer and the rebuild use it: `billing.wallets.ports` filled in."""
 
-from collections.abc import Iterator, Sequence
+import struct
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
-from datetime import datetime
+from datetime import date, datetime, timedelta
 from typing import Any, Final
 from uuid import UUID
 
@@ -19,13 +20,26 @@ from billing.usage.batch import (
     KeyRaceError,
     Position,
 )
+from billing.usage.counters import Advance, advance_of
 from billing.usage.days import KnownDays
 from billing.usage.event import microseconds
+from billing.usage.row import AMOUNT_AT, split_rows
 from billing.usage.tables import ShardMode
-from billing.wallets.keys import ShardKeys
-from billing.wallets.ports import JournalPoint, NotDirectError, RecentKey, ShardRow, WalletRow
+from billing.wallets.keys import COUNTER_SECONDS, ShardKeys
+from billing.wallets.ports import (
+    Adjustment,
+    Counted,
+    JournalPoint,
+    NotDirectError,
+    RecentKey,
+    ShardRow,
+    WalletRow,
+)
 
 _KEYS_PER_PART: Final = 5_000
+_AMOUNT: Final = struct.Struct(">q")
+_TOO_MUCH: Final = 2**62
+"""Set aside by `apply_batch`, since no wallet can pay it."""
 
 _STATE = """
 SELECT epoch, cursor_ms, cursor_seq, mode, session, undrained_epoch, undrained_ms, undrained_seq
@@ -65,17 +79,28 @@ FROM billing.wallets w JOIN settled s ON s.wallet_id = w.id
 """
 
 _WALLETS = """
-SELECT id, balance_units, adjustment_seq, credit_line_units, low_balance_units
-FROM billing.wallets WHERE shard = %s AND (%s::uuid[] IS NULL OR id = ANY (%s)) ORDER BY id
+SELECT id, balance_units, adjustment_seq, credit_line_units, low_balance_units,
+    CASE WHEN %(counters)s THEN (
+        SELECT json_agg(json_build_array(c.rate_id, c.counted_on, c.quantity_micros))
+        FROM usage.price_counters c WHERE c.wallet_id = w.id AND c.updated_at >= %(since)s
+    ) END
+FROM billing.wallets w
+WHERE shard = %(shard)s AND (%(only)s::uuid[] IS NULL OR id = ANY (%(only)s)) ORDER BY id
 """
 _ADJUSTMENTS = """
-SELECT seq, amount_units FROM billing.wallet_adjustments
+SELECT seq, amount_units, counter_changes FROM billing.wallet_adjustments
 WHERE wallet_id = %s AND seq > %s ORDER BY seq LIMIT %s
+"""
+_COUNTERS = """
+SELECT wallet_id, rate_id, counted_on, quantity_micros FROM usage.price_counters
+WHERE wallet_id = ANY (%s)
 """
 _HAS_USAGE = "SELECT EXISTS (SELECT 1 FROM usage.usage_debits WHERE wallet_id = %s)"
 _COMPENSATIONS = """
-SELECT stream_ms, stream_seq, position, wallet_id, amount_units FROM usage.redis_compensations
-WHERE shard = %s AND epoch = %s ORDER BY stream_ms, stream_seq, position
+SELECT stream_ms, stream_seq, position, wallet_id, amount_units, rate_id, counted_on,
+    counted_micros
+FROM usage.redis_compensations WHERE shard = %s AND epoch = %s
+ORDER BY stream_ms, stream_seq, position
 """
 _RECENT_KEYS = """
 SELECT source, event_id, body_hash, received_at FROM (
@@ -117,13 +142,18 @@ class PostgresPort:
         epoch: int,
         entries: Sequence[JournalEntry],
         drained_to: JournalPoint | None = None,
+        counted: Sequence[Counted] = (),
     ) -> Applied:
-        """Apply entries in direct mode, in positions of their own."""
+        """Apply entries in direct mode, in positions of their own.
+
+        Args:
+            counted: rows of the only entry that are to be priced by the counters as they are.
+        """
         self._prepare()
         while True:
             try:
                 with self._connection.transaction():
-                    applied = self._apply_locked(shard, epoch, entries)
+                    applied = self._apply_locked(shard, epoch, entries, counted)
                     if drained_to is not None:
                         values = [drained_to.epoch, *drained_to.position, shard]
                         self._connection.execute(_DRAINED, values)
@@ -135,12 +165,20 @@ class PostgresPort:
             else:
                 return applied
 
-    def _apply_locked(self, shard: int, epoch: int, entries: Sequence[JournalEntry]) -> Applied:
+    def _apply_locked(
+        self,
+        shard: int,
+        epoch: int,
+        entries: Sequence[JournalEntry],
+        counted: Sequence[Counted],
+    ) -> Applied:
         """The row stays locked until the transaction ends: several processes take turns."""
         found = self._connection.execute(f"{_STATE} FOR UPDATE", [shard]).fetchone()
         row = None if found is None else _shard_row(found)
         if row is None or (row.epoch, row.mode) != (epoch, ShardMode.DIRECT):
             raise NotDirectError(f"shard {shard} is not in direct mode of epoch {epoch}: {row}")
+        if counted:
+            entries = [self._price(entries[0], counted)]
         now = self._clock.now()
         first = max(Position(microseconds(now) // 1000, 0), _next(row.cursor))
         placed = tuple(
@@ -149,6 +187,27 @@ class PostgresPort:
         )
         batch = Batch(shard, epoch, row.cursor, placed)
         return apply_batch(self._connection, batch, now=now, days=self._days)
+
+    def _price(self, entry: JournalEntry, counted: Sequence[Counted]) -> JournalEntry:
+        """Write into the rows what they cost where the counters stand now.
+
+        An event that turns out to be known makes those after it dearer or cheaper than they are
+        by what it was counted; the true-up settles that, as it does for Redis.
+        """
+        rows = list(split_rows(entry.rows))
+        found = self._connection.execute(_COUNTERS, [[one.wallet_id for one in counted]])
+        counters = {tuple(key): quantity for *key, quantity in found}
+        for place, wallet, count in counted:
+            key = (wallet, count.rate_id, count.counted_on)
+            before = counters.get(key, 0)
+            try:
+                amount = count.price.between(before, count.quantity)
+            except OverflowError:
+                amount = _TOO_MUCH
+            counters[key] = before + count.quantity
+            row = rows[place]
+            rows[place] = row[:AMOUNT_AT] + _AMOUNT.pack(amount) + row[AMOUNT_AT + 8 :]
+        return replace(entry, rows=b"".join(rows))
 
     def enter_direct(self, shard: int, *, leaving: int, epoch: int) -> None:
         """From an epoch with a journal to direct mode."""
@@ -179,16 +238,28 @@ class PostgresPort:
         """Say that entries come from a connection that was opened before this."""
         self._connection.execute(_TAKE_UP, [shard])
 
-    def wallets(self, shard: int, only: Sequence[UUID] | None = None) -> list[WalletRow]:
+    def wallets(
+        self, shard: int, only: Sequence[UUID] | None = None, *, counters: bool = False
+    ) -> list[WalletRow]:
         """The shard's wallets, or some of them, of one instant."""
-        chosen = None if only is None else list(only)
-        rows = self._connection.execute(_WALLETS, [shard, chosen, chosen])
-        return [WalletRow(*row) for row in rows]
+        values = {
+            "shard": shard,
+            "only": None if only is None else list(only),
+            "counters": counters,
+            "since": self._clock.now() - timedelta(seconds=COUNTER_SECONDS),
+        }
+        return [
+            WalletRow(*row, counters=_counters(row[0], held or []))
+            for *row, held in self._connection.execute(_WALLETS, values)
+        ]
 
-    def adjustments(self, wallet: UUID, after: int, most: int) -> list[tuple[int, int]]:
-        """Number and amount of the adjustments that follow a number."""
+    def adjustments(self, wallet: UUID, after: int, most: int) -> list[Adjustment]:
+        """The adjustments that follow a number."""
         rows = self._connection.execute(_ADJUSTMENTS, [wallet, after, most])
-        return [(seq, amount) for seq, amount in rows]
+        return [
+            Adjustment(seq, amount, _counters(wallet, changes or []))
+            for seq, amount, changes in rows
+        ]
 
     def has_usage(self, wallet: UUID) -> bool:
         """Whether an event was ever debited."""
@@ -199,8 +270,10 @@ class PostgresPort:
         """All that this epoch owes to Redis, also what was given back already."""
         rows = self._connection.execute(_COMPENSATIONS, [keys.shard, keys.epoch])
         return [
-            Compensation(Position(ms, seq), place, wallet, amount)
-            for ms, seq, place, wallet, amount in rows
+            Compensation(
+                Position(ms, seq), place, wallet, amount, advance_of(wallet, rate, day, micros)
+            )
+            for ms, seq, place, wallet, amount, rate, day, micros in rows
         ]
 
     def recent_keys(self, shard: int, since: datetime, most: int) -> Iterator[list[RecentKey]]:
@@ -217,6 +290,12 @@ class PostgresPort:
         if not self._prepared:
             prepare_connection(self._connection)
             self._prepared = True
+
+
+def _counters(wallet: UUID, found: Iterable[Sequence[Any]]) -> tuple[Advance, ...]:
+    return tuple(
+        Advance(wallet, UUID(rate), date.fromisoformat(day), micros) for rate, day, micros in found
+    )
 
 
 def _next(position: Position) -> Position:

@@ -30,6 +30,8 @@ from billing.wallets.scripts import ADJUST, ADMIT, COMPENSATE, FENCED, HOLDS, LO
 
 _KEEP_OLD_STREAM: Final = timedelta(hours=24)
 _CHUNK: Final = 1_000
+_MARKS_PER_CALL: Final = 500
+"""Events are admitted between two calls: a longer one would make them wait."""
 
 
 class RedisPort:
@@ -149,8 +151,10 @@ class RedisPort:
             length = len(mark)
             marks.setdefault(utc_day(received_at), []).append(key_digest(source, event_id) + mark)
         for day, some in marks.items():
-            args = [keys.epoch, keys.buckets(day), DEDUPE_SECONDS, length, b"".join(some)]
-            _not_fenced(REMEMBER.call(self._redis, [keys.epoch_key], args))
+            for start in range(0, len(some), _MARKS_PER_CALL):
+                part = b"".join(some[start : start + _MARKS_PER_CALL])
+                args = [keys.epoch, keys.buckets(day), DEDUPE_SECONDS, length, part]
+                _not_fenced(REMEMBER.call(self._redis, [keys.epoch_key], args))
 
     def expire_holds(self, keys: ShardKeys, now: datetime) -> None:
         """Let go of the holds whose time is over."""

@@ -170,7 +170,8 @@ def test_a_call_of_a_thousand_events_passes(server: "Redis") -> None:
 
 def test_adjustments_are_applied_once_and_in_order(server: "Redis") -> None:
     def adjust(*pairs: int, epoch: int = 7) -> Any:
-        return ADJUST.call(server, [KEYS.epoch_key, KEYS.wallet(WALLET)], [epoch, -50, 200, *pairs])
+        given = [v for at in range(0, len(pairs), 2) for v in (*pairs[at : at + 2], "")]
+        return ADJUST.call(server, [KEYS.epoch_key, KEYS.wallet(WALLET)], [epoch, -50, 200, *given])
 
     assert adjust(1, 100, 2, -30) == [1, 2]
     assert adjust(1, 100, 2, -30) == [1, 2]
@@ -194,7 +195,7 @@ def test_a_wallet_that_is_there_is_not_loaded_over(server: "Redis") -> None:
 def test_a_second_debit_is_given_back_once(server: "Redis") -> None:
     def give_back(*places: str) -> Any:
         keys = [KEYS.epoch_key, KEYS.compensated, *[KEYS.wallet(WALLET)] * len(places)]
-        return COMPENSATE.call(server, keys, [7, *(v for one in places for v in (one, 10))])
+        return COMPENSATE.call(server, keys, [7, *(v for one in places for v in (one, 10, ""))])
 
     assert give_back("5-0:0", "5-0:1") == [1, 2]
     assert give_back("5-0:0", "5-0:1", "6-0:0") == [1, 1]
