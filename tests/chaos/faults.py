@@ -14,6 +14,7 @@ from typing import Final
 from billing.stack.process import wait_until
 from tests.chaos.load import Load
 from tests.chaos.stack import Stack, died, kill_server, restart_with, second_writer
+from tests.support.processes import Program
 
 _DEATH_SECONDS: Final = 30
 _ATTEMPT_SECONDS: Final = 3
@@ -29,10 +30,16 @@ class Scene:
     load: Load
     chance: random.Random
 
-    def wait_for_answers(self) -> None:
-        """Everything comes back by itself: a request made from now on is answered."""
+    def wait_for_answers(self, armed: Program | None = None) -> None:
+        """Everything comes back by itself: a request made from now on is answered.
+
+        Args:
+            armed: a program that may die meanwhile, which ends the waiting.
+        """
         now = time.monotonic()
         while self.load.history.answered_since < now:
+            if armed is not None and died(armed, 0):
+                return
             self.load.require_running()
             assert time.monotonic() < now + _PATIENCE_SECONDS, "nothing was answered for a minute"
             time.sleep(0.02)
@@ -359,8 +366,9 @@ def crash_at(name: str) -> Fault:
             attempts = 0
             while not died(program, 0 if attempts == 0 else _ATTEMPT_SECONDS):
                 assert attempts < _ATTEMPTS, f"{name} was never reached"
-                scene.wait_for_answers()
-                FAULTS[crash.bring_about](scene)
+                scene.wait_for_answers(program)
+                if not died(program, 0):
+                    FAULTS[crash.bring_about](scene)
                 attempts += 1
         program.start()
 
