@@ -27,7 +27,7 @@ from billing.failpoints import failpoint
 from billing.usage.batch import START, CursorMovedError, JournalEntry, Position
 from billing.wallets.journal import Admission
 from billing.wallets.keys import ShardKeys
-from billing.wallets.ports import IntakePostgres, IntakeRedis, NotDirectError
+from billing.wallets.ports import Counted, IntakePostgres, IntakeRedis, NotDirectError
 from ingest_api.intake.gather import Gather
 from ingest_api.intake.watermark import PostgresAwayError, ShardMark, UnknownOutcomeError
 
@@ -298,18 +298,20 @@ class ShardIntake:
             raise NotDirectError(f"shard {self._shard} left direct mode")
         received_at = self._clock.now()
         seen: dict[bytes, bytes] = {}
-        said, rows = [], []
+        said, rows, counted = [], [], []
         for one in admissions:
             before = seen.get(one.digest)
             if before is None:
                 seen[one.digest] = one.body_hash
+                if one.count is not None and one.wallet_id is not None:
+                    counted.append(Counted(len(rows), one.wallet_id, one.count))
                 rows.append(one.row)
                 said.append("a")
             else:
                 said.append("s" if before == one.body_hash else "c")
         entry = JournalEntry(START, received_at, len(rows), b"".join(rows))
         failpoint("api.before_direct")
-        applied = await self._postgres.apply_direct(self._shard, epoch, entry)
+        applied = await self._postgres.apply_direct(self._shard, epoch, entry, counted)
         failpoint("api.after_direct")
         place, plain = applied.cursor, not applied.exceptional
         return [

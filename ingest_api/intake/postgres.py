@@ -11,7 +11,7 @@ from billing.clock import Clock
 from billing.settings import Settings
 from billing.usage.batch import Applied, JournalEntry, Position
 from billing.usage.tables import ShardMode
-from billing.wallets.ports import KnownEvent
+from billing.wallets.ports import Counted, KnownEvent
 from billing.wallets.postgres_port import PostgresPort
 from billing.wallets.rebuild import enter_direct
 from ingest_api.writer.connections import open_postgres
@@ -57,10 +57,12 @@ class IntakeDatabase:
         """Those of these entries of which something was set aside."""
         return await asyncio.to_thread(self._set_aside, shard, epoch, positions)
 
-    async def apply_direct(self, shard: int, epoch: int, entry: JournalEntry) -> Applied:
-        """Apply an entry in direct mode."""
+    async def apply_direct(
+        self, shard: int, epoch: int, entry: JournalEntry, counted: Sequence[Counted]
+    ) -> Applied:
+        """Apply an entry in direct mode, with its counted rows priced by the counters there."""
         async with self._turn:
-            return await asyncio.to_thread(self._apply_direct, shard, epoch, entry)
+            return await asyncio.to_thread(self._apply_direct, shard, epoch, entry, counted)
 
     async def enter_direct_unwatched(self, shard: int, epoch: int) -> None:
         """Go to direct mode if no writer is there to do it."""
@@ -102,9 +104,11 @@ class IntakeDatabase:
             }
             return {Position(*row) for row in connection.execute(_SET_ASIDE, values)}
 
-    def _apply_direct(self, shard: int, epoch: int, entry: JournalEntry) -> Applied:
+    def _apply_direct(
+        self, shard: int, epoch: int, entry: JournalEntry, counted: Sequence[Counted]
+    ) -> Applied:
         try:
-            return self._open()[1].apply_direct(shard, epoch, [entry])
+            return self._open()[1].apply_direct(shard, epoch, [entry], counted=counted)
         except BaseException:
             self._drop()
             raise
