@@ -143,6 +143,7 @@ _POISON = (
     psycopg.IntegrityError,
     psycopg.errors.InternalError_,
     psycopg.errors.ProgramLimitExceeded,
+    psycopg.errors.ProtocolViolation,
     UnknownWalletError,
 )
 """Errors that lie in the data: they come back however often the batch is tried."""
