@@ -22,6 +22,8 @@ from sqlalchemy.orm import Session, selectinload
 from billing.catalog.tables import Aggregation, BillableItem, Charge, ItemKind, PriceModel, Rate
 from billing.customers.standing import Standing, standing_of
 from billing.customers.tables import Account, BillingMode
+from billing.entitlements.quotas import Quota
+from billing.entitlements.service import load_quotas
 from billing.money import currency, to_units
 from billing.periods import Period, local_day, local_midnight, monthly_periods
 from billing.rating.cumulative import MICROS, CumulativePrice, cumulative_price
@@ -124,6 +126,7 @@ class BillableAccount:
     wallet_id: UUID | None
     """Only of prepaid accounts."""
     eras: tuple[Era, ...]
+    quotas: tuple[Quota, ...] = ()
     card_version: int = 0
     """A digest of all prices, recorded with every debit: the same prices have the same one."""
     head: bytes = b""
@@ -236,6 +239,7 @@ def load_account(session: Session, account_id: UUID) -> BillableAccount | None:
         shard=account.shard,
         wallet_id=wallet_id,
         eras=_eras(session, account),
+        quotas=load_quotas(session, account.id),
     )
 
 

@@ -47,6 +47,7 @@ from billing.wallets.holds import (
     Hold,
     HoldAnswer,
     HoldState,
+    QuotaUse,
     Verdict,
     Wanted,
     hold_name,
@@ -240,7 +241,7 @@ class Authorizations:
         prepaid = account.billing_mode is BillingMode.PREPAID
         if account.shard >= len(self._desks) or (prepaid and account.wallet_id is None):
             return _answer(account, Reason.NO_WALLET, price=shown)
-        if not prepaid and not asked.hold:
+        if not prepaid and not asked.hold and not account.quotas:
             return _answer(account, Reason.OK, price=shown)
         wanted = Wanted(
             name=hold_name(account.id, asked.authorization_id),
@@ -249,9 +250,25 @@ class Authorizations:
             amount=amount if prepaid else 0,
             grace=account.standing.grace(now),
             expires_at=now + asked.lasts,
+            quotas=_quota_uses(account, asked, assumed, now_us),
         )
         given = await self._desks[account.shard].decide(wanted, hold=asked.hold)
         return _decision(account, asked, given, shown, now)
+
+
+def _quota_uses(
+    account: BillableAccount, asked: _Question, assumed: Mapping[str, str], now_us: int
+) -> tuple[QuotaUse, ...]:
+    uses = (
+        QuotaUse(
+            one.name(now_us),
+            one.micros(asked.event_type, assumed, asked.quantity),
+            one.limit_micros,
+            one.is_hard,
+        )
+        for one in account.quotas
+    )
+    return tuple(use for use in uses if use.quantity)
 
 
 def _decision(

@@ -175,6 +175,15 @@ class Events:
         admission = Admission(event.digest, event.body_hash, account.wallet_id, amount, row, count)
         if event.authorization_id:
             admission.hold = held_name(account.id, event.authorization_id)
+        if account.quotas:
+            uses = (
+                (
+                    one.name(event.occurred_us),
+                    one.micros(event.event_type, event.dimensions, event.quantity),
+                )
+                for one in account.quotas
+            )
+            admission.quotas = tuple(use for use in uses if use[1])
         return account.shard, Named(event.source, event.event_id, admission)
 
     async def _account(self, actor: Actor, event: UsageEvent) -> BillableAccount | None:

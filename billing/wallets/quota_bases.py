@@ -1,0 +1,150 @@
+"""What quotas had used before Redis began to count for them.
+
+Redis counts a quota (`used`) from an entry of the journal on, which it notes (`from`). Everything
+before that entry is summed up from PostgreSQL once the journal is applied that far (`base`): after
+an entitlement was made in the middle of a period, and after Redis was made anew.
+"""
+
+import json
+from collections.abc import Sequence
+from datetime import datetime
+from decimal import Decimal
+from typing import Any, Final
+from uuid import UUID
+
+from psycopg import Connection
+from redis import Redis
+
+from billing.catalog.tables import Aggregation
+from billing.entitlements.quotas import Quota
+from billing.entitlements.tables import Enforcement, QuotaPeriod
+from billing.usage.batch import START, Position
+from billing.usage.event import microseconds
+from billing.wallets.keys import COUNTER_SECONDS, ShardKeys
+
+_MICROS: Final = 1_000_000
+
+_QUOTAS = """
+SELECT a.id, e.id, i.event_type, i.event_filter, i.aggregation, e.included_units, e.enforcement,
+    e.period, a.zone
+FROM billing.entitlements e
+JOIN billing.accounts a ON a.id = e.account_id
+JOIN billing.billable_items i ON i.id = e.item_id
+WHERE e.ended_at IS NULL AND a.shard = %s
+"""
+
+_USED = """
+SELECT coalesce(sum(CASE WHEN %(counts_events)s THEN 1 ELSE r.quantity END), 0)
+FROM usage.raw_events r
+JOIN usage.event_key k USING (source, event_id)
+LEFT JOIN usage.superseded_events s
+    ON s.shard = r.shard AND s.accept_seq = r.accept_seq
+WHERE r.account_id = %(account)s AND r.occurred_at >= %(since)s AND r.occurred_at < %(until)s
+    AND r.event_type = %(event_type)s AND NOT r.voided AND s.shard IS NULL
+    AND (k.epoch, k.stream_ms, k.stream_seq) < (%(epoch)s, %(ms)s, %(seq)s)
+    AND NOT EXISTS (
+        SELECT 1 FROM unnest(%(names)s::text[], %(values)s::jsonb[]) AS f (name, allowed)
+        WHERE NOT coalesce(f.allowed @> (r.dimensions -> f.name), false))
+"""
+
+
+class QuotaBases:
+    """Fills in what is missing in one shard's Redis.
+
+    Args:
+        connection: not inside a transaction.
+    """
+
+    def __init__(self, redis: "Redis", connection: Connection[Any], keys: ShardKeys) -> None:
+        self._redis = redis
+        self._connection = connection
+        self._keys = keys
+
+    def fill(self, cursor: Position, now: datetime) -> None:
+        """Fill in the current periods.
+
+        Args:
+            cursor: how far the journal has been applied.
+        """
+        quotas = self._quotas()
+        if not quotas:
+            return
+        now_us = microseconds(now)
+        with self._redis.pipeline(transaction=False) as pipe:
+            for _, quota in quotas:
+                pipe.hmget(self._keys.quotas + quota.name(now_us), ["base", "from"])
+            found = pipe.execute()
+        for (account_id, quota), (base, begins) in zip(quotas, found, strict=True):
+            if base is not None:
+                continue
+            key = self._keys.quotas + quota.name(now_us)
+            first = _begin(self._redis, self._keys, key) if begins is None else _parse(begins)
+            if cursor >= Position(first.ms, first.seq - 1):
+                used = _used_before(self._connection, self._keys, account_id, quota, first, now_us)
+                self._redis.hset(key, "base", int(used * _MICROS))
+                self._redis.expire(key, COUNTER_SECONDS)
+
+    def _quotas(self) -> list[tuple[UUID, Quota]]:
+        return [
+            (
+                account_id,
+                Quota(
+                    entitlement_id=entitlement_id,
+                    event_type=event_type or "",
+                    event_filter={name: tuple(values) for name, values in event_filter.items()},
+                    counts_events=aggregation == Aggregation.COUNT.value,
+                    limit_micros=units * _MICROS,
+                    is_hard=enforcement == Enforcement.HARD.value,
+                    period=QuotaPeriod(period),
+                    zone=zone,
+                ),
+            )
+            for (
+                account_id, entitlement_id, event_type, event_filter, aggregation, units,
+                enforcement, period, zone,
+            ) in self._connection.execute(_QUOTAS, [self._keys.shard])
+        ]  # fmt: skip
+
+
+def _begin(redis: "Redis", keys: ShardKeys, key: str) -> Position:
+    """Count from the next entry on, unless somebody began meanwhile."""
+    last: Any = redis.xrevrange(keys.stream, count=1)
+    position = Position.parse(last[0][0].decode()) if last else START
+    redis.hsetnx(key, "from", str(Position(position.ms, position.seq + 1)))
+    begins: Any = redis.hget(key, "from")
+    return _parse(begins)
+
+
+def _parse(text: bytes) -> Position:
+    return Position.parse(text.decode())
+
+
+def _used_before(
+    connection: Connection[Any],
+    keys: ShardKeys,
+    account_id: UUID,
+    quota: Quota,
+    position: Position,
+    now_us: int,
+) -> Decimal:
+    since, until = quota.days(now_us).instants(quota.zone)
+    row = connection.execute(
+        _USED,
+        {
+            "counts_events": quota.counts_events,
+            "account": account_id,
+            "since": since,
+            "until": until,
+            "event_type": quota.event_type,
+            "epoch": keys.epoch,
+            "ms": position.ms,
+            "seq": position.seq,
+            "names": list(quota.event_filter),
+            "values": [_json(values) for values in quota.event_filter.values()],
+        },
+    ).fetchone()
+    return Decimal(row[0]) if row else Decimal(0)
+
+
+def _json(values: Sequence[str]) -> str:
+    return json.dumps(list(values))
