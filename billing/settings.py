@@ -31,7 +31,7 @@ class Settings(BaseSettings):
     console_port: int = 8501
     dagster_port: int = 3000
     shard_count: int = Field(default=1, ge=1, le=1024)
-    direct_after_seconds: float = Field(default=3.0, gt=0)
+    direct_after_seconds: int = Field(default=3, ge=1)
     """How long Redis may be away before PostgreSQL alone takes events in."""
     journal_answers: bool = False
     """Whether an event that only Redis has may be answered (202) while PostgreSQL is away."""
@@ -41,7 +41,7 @@ class Settings(BaseSettings):
     """How long a hold binds money, if the request does not say so."""
     journal_keep_minutes: int = Field(default=10, ge=1)
     """How long applied entries stay in the journal, for PostgreSQL restored to a backup."""
-    stale_seconds: float = Field(default=600.0, ge=0)
+    stale_seconds: int = Field(default=600, ge=0)
     """How old keys and accounts in memory may become while PostgreSQL is away."""
     events_per_second: int = Field(default=100_000, ge=1)
     """What a key may send that has no limit of its own."""

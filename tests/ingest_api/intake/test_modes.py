@@ -22,7 +22,7 @@ from billing.wallets.keys import ShardKeys
 from tests.chaos.stack import Stack, kill_server, running_stack
 from tests.support.processes import api_program, wait_for_port
 
-SETTINGS = {"BILLING_DIRECT_AFTER_SECONDS": "0.5", "BILLING_JOURNAL_ANSWERS": "true"}
+SETTINGS = {"BILLING_DIRECT_AFTER_SECONDS": "1", "BILLING_JOURNAL_ANSWERS": "true"}
 PRICE = 120_000
 _names = count(1)
 
