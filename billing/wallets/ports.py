@@ -52,7 +52,7 @@ class Counted(NamedTuple):
     place: int
     """Of the row in its entry."""
     wallet_id: UUID
-    count: Count
+    adds: Count
 
 
 @dataclass(frozen=True, slots=True)

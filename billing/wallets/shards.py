@@ -66,7 +66,7 @@ def shard_statuses(connection: Connection[Any], redis: "Redis", now: datetime) -
                 has_writer,
                 frozen,
                 shown=RedisPort(redis).epoch_text(shard),
-                entries=int(redis.xlen(keys.stream)),  # type: ignore[arg-type]
+                entries=int(redis.xlen(keys.stream)),
                 lag_ms=max(lag, 0),
             )
         )

@@ -298,7 +298,9 @@ class ShardIntake:
             raise NotDirectError(f"shard {self._shard} left direct mode")
         received_at = self._clock.now()
         seen: dict[bytes, bytes] = {}
-        said, rows, counted = [], [], []
+        said: list[str] = []
+        rows: list[bytes] = []
+        counted: list[Counted] = []
         for one in admissions:
             before = seen.get(one.digest)
             if before is None:

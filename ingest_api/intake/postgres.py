@@ -102,7 +102,8 @@ class IntakeDatabase:
                 "ms": [one.ms for one in positions],
                 "seq": [one.seq for one in positions],
             }
-            return {Position(*row) for row in connection.execute(_SET_ASIDE, values)}
+            rows = connection.execute(_SET_ASIDE, values)
+            return {Position(row[0], row[1]) for row in rows}
 
     def _apply_direct(
         self, shard: int, epoch: int, entry: JournalEntry, counted: Sequence[Counted]
