@@ -1,6 +1,6 @@
 """Commands on entitlements, and reading them."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from uuid import UUID
 
 from pydantic import Field
@@ -122,12 +122,18 @@ def list_entitlements(
     return session.scalars(query).all()
 
 
-def load_quotas(session: Session, account_id: UUID) -> tuple[Quota, ...]:
-    """The quotas of an account that hold now."""
-    return tuple(_quota(*row) for row in session.execute(_held().where(Account.id == account_id)))
+def load_quotas_of(
+    session: Session, account_ids: Collection[UUID]
+) -> dict[UUID, tuple[Quota, ...]]:
+    """The quotas that hold now, of many accounts."""
+    found: dict[UUID, tuple[Quota, ...]] = {}
+    for entitlement, item, account in session.execute(_held().where(Account.id.in_(account_ids))):
+        quota = _quota(entitlement, item, account)
+        found[account.id] = (*found.get(account.id, ()), quota)
+    return found
 
 
-def _held() -> Select[tuple[Entitlement, BillableItem, Account]]:
+def _held() -> Select[Entitlement, BillableItem, Account]:
     return (
         select(Entitlement, BillableItem, Account)
         .join(BillableItem, BillableItem.id == Entitlement.item_id)

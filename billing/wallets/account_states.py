@@ -155,7 +155,7 @@ def _due(session: Session, now: datetime) -> list[UUID]:
     return list(dict.fromkeys(found))
 
 
-def _ids(*conditions: ColumnElement[bool]) -> Select[tuple[UUID]]:
+def _ids(*conditions: ColumnElement[bool]) -> Select[UUID]:
     return (
         select(Account.id)
         .join(Wallet, and_(Wallet.account_id == Account.id, Wallet.currency == Account.currency))
