@@ -7,7 +7,7 @@ row that holds every row the command changed. The caller owns the transaction.
 
 import hashlib
 import json
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Iterable
 from dataclasses import dataclass
 from datetime import date, datetime
 from decimal import Decimal
@@ -42,10 +42,12 @@ class Request(BaseModel):
 
     @field_validator("*")
     @classmethod
-    def _refuse_nul(cls, value: object) -> object:
-        """PostgreSQL cannot store the character NUL; better a named field than its error."""
-        if _has_nul(value):
-            raise ValueError("remove the NUL character")
+    def _refuse_unstorable(cls, value: object) -> object:
+        """PostgreSQL cannot store NUL, nor UTF-8 half a pair of surrogates; better a named field
+        than their errors."""
+        problem = _unstorable(value)
+        if problem is not None:
+            raise ValueError(problem)
         return value
 
 
@@ -102,12 +104,19 @@ def canonical_json(value: object) -> str:
     )
 
 
-def _has_nul(value: object) -> bool:
+def _unstorable(value: object) -> str | None:
     if isinstance(value, str):
-        return "\x00" in value
+        if "\x00" in value:
+            return "remove the NUL character"
+        if not value.isascii() and any("\ud800" <= one <= "\udfff" for one in value):
+            return "remove the half of a pair of surrogates"
+        return None
+    parts: Iterable[object] = ()
     if isinstance(value, dict):
-        return any(_has_nul(part) for pair in value.items() for part in pair)
-    return isinstance(value, list | tuple) and any(_has_nul(part) for part in value)
+        parts = (part for pair in value.items() for part in pair)
+    elif isinstance(value, list | tuple):
+        parts = value
+    return next((found for part in parts if (found := _unstorable(part))), None)
 
 
 def _plain(value: object) -> object:
