@@ -7,7 +7,8 @@ from sqlalchemy.orm import Session
 
 from billing.usage.event import UsageEvent
 from billing.wallets.aliases import load_aliases
-from billing.wallets.rate_card import BillableAccount, load_account
+from billing.wallets.card_loader import load_account
+from billing.wallets.rate_card import BillableAccount
 
 
 def account_of(session: Session, event: UsageEvent) -> BillableAccount | None:

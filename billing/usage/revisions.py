@@ -26,8 +26,8 @@ from billing.usage.event import (
 from billing.usage.repository import EventHistory, EventRevision, get_event
 from billing.usage.tables import ShardState, SupersededEvent, UsageDebit
 from billing.usage.writing import insert_raw_event
+from billing.wallets.card_loader import load_account
 from billing.wallets.ledger import post_adjustment
-from billing.wallets.rate_card import load_account
 from billing.wallets.tables import LedgerAccount, LedgerKind, Wallet
 
 REVISION_DAYS: Final = OLDEST.days

@@ -8,7 +8,7 @@ admit.lua, which holds the counters, works it out. Postpaid accounts have no wal
 
 import hashlib
 from bisect import bisect_right
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import date, datetime, timedelta
 from decimal import Decimal
@@ -16,29 +16,19 @@ from enum import StrEnum
 from typing import Final
 from uuid import UUID
 
-from sqlalchemy import select
-from sqlalchemy.orm import Session, selectinload
-
-from billing.catalog.tables import Aggregation, BillableItem, Charge, ItemKind, PriceModel, Rate
-from billing.customers.standing import Standing, standing_of
-from billing.customers.tables import Account, BillingMode
+from billing.customers.standing import Standing
+from billing.customers.tables import BillingMode
 from billing.entitlements.quotas import Quota
-from billing.entitlements.service import load_quotas
 from billing.money import currency, to_units
-from billing.periods import Period, local_day, local_midnight, monthly_periods
-from billing.rating.cumulative import MICROS, CumulativePrice, cumulative_price
+from billing.periods import Period, local_day, monthly_periods
+from billing.rating.cumulative import MICROS, CumulativePrice
 from billing.rating.match import DIMENSIONS, counts, match_rate
-from billing.rating.plan import Tier
-from billing.subscriptions.tables import Subscription, SubscriptionSegment
-from billing.usage.event import EPOCH, microseconds
+from billing.usage.event import EPOCH
 from billing.usage.row import row_head, uuid_field
-from billing.usage.tables import WalletDrift
 from billing.wallets.journal import Count
-from billing.wallets.tables import Wallet
 
 _MOST_PRICES: Final = 4096
 _MOST_PERIODS: Final = 4
-_END_OF_TIME: Final = 2**62
 
 
 class PriceReason(StrEnum):
@@ -216,92 +206,6 @@ class BillableAccount:
         return True
 
 
-def load_account(session: Session, account_id: UUID) -> BillableAccount | None:
-    """Compile an account with its wallet, segments, charges and rates."""
-    account = session.get(Account, account_id)
-    if account is None:
-        return None
-    wallet_id = None
-    if account.billing_mode is BillingMode.PREPAID:
-        wallet_id = session.scalar(
-            select(Wallet.id).filter_by(account_id=account.id, currency=account.currency)
-        )
-    drift = select(WalletDrift.id).where(WalletDrift.settled_at.is_(None))
-    is_frozen = wallet_id is not None and session.scalar(drift.filter_by(wallet_id=wallet_id))
-    return BillableAccount(
-        id=account.id,
-        customer_id=account.customer_id,
-        code=account.code,
-        zone=account.zone,
-        currency=account.currency,
-        billing_mode=account.billing_mode,
-        standing=standing_of(account, is_frozen=bool(is_frozen)),
-        shard=account.shard,
-        wallet_id=wallet_id,
-        eras=_eras(session, account),
-        quotas=load_quotas(session, account.id),
-    )
-
-
-def _eras(session: Session, account: Account) -> tuple[Era, ...]:
-    segments = session.execute(
-        select(SubscriptionSegment, Subscription)
-        .join(Subscription, Subscription.id == SubscriptionSegment.subscription_id)
-        .where(Subscription.account_id == account.id)
-        .order_by(SubscriptionSegment.starts_on)
-    ).all()
-    charges = _charges(
-        session, {segment.plan_version_id for segment, _ in segments}, account.currency
-    )
-    spans: list[tuple[int, int, tuple[CompiledCharge, ...], tuple[date, date, int]]] = []
-    for segment, subscription in segments:
-        ends = [day for day in (segment.ends_on, subscription.ends_on) if day is not None]
-        starts_us = microseconds(local_midnight(segment.starts_on, account.zone))
-        ends_us = microseconds(local_midnight(min(ends), account.zone)) if ends else _END_OF_TIME
-        days = (segment.starts_on, subscription.starts_on, subscription.anchor_day)
-        spans.append((starts_us, ends_us, charges.get(segment.plan_version_id, ()), days))
-    bounds = sorted({bound for start, end, *_ in spans for bound in (start, end)})
-    eras = []
-    for bound in bounds:
-        covering = [span for span in spans if span[0] <= bound < span[1]]
-        found = tuple(charge for span in covering for charge in span[2])
-        eras.append(Era(bound, found, *covering[0][3]) if covering else Era(bound, found))
-    return tuple(eras)
-
-
-def _charges(
-    session: Session, version_ids: Iterable[UUID], code: str
-) -> dict[UUID, tuple[CompiledCharge, ...]]:
-    found: dict[UUID, list[CompiledCharge]] = {}
-    rows = session.execute(
-        select(Charge, BillableItem)
-        .join(BillableItem, BillableItem.id == Charge.item_id)
-        .where(Charge.plan_version_id.in_(version_ids), BillableItem.kind == ItemKind.USAGE)
-        .options(selectinload(Charge.rates).selectinload(Rate.tiers))
-        .order_by(Charge.plan_version_id, Charge.ordinal)
-    )
-    for charge, item in rows:
-        simple = charge.price_model is PriceModel.PER_UNIT and not charge.free_units
-        compiled = CompiledCharge(
-            event_type=item.event_type or "",
-            event_filter={name: tuple(values) for name, values in item.event_filter.items()},
-            counts_events=item.aggregation is Aggregation.COUNT,
-            rates=tuple(
-                CompiledRate(
-                    rate.id,
-                    rate.match,
-                    rate.tiers[0].unit_price if simple else None,
-                    _counted(charge, rate),
-                    charge.price_model is PriceModel.PER_UNIT,
-                )
-                for rate in charge.rates
-                if rate.currency == code and rate.tiers
-            ),
-        )
-        found.setdefault(charge.plan_version_id, []).append(compiled)
-    return {version_id: tuple(compiled) for version_id, compiled in found.items()}
-
-
 def _price(
     charges: tuple[CompiledCharge, ...],
     event_type: str,
@@ -351,21 +255,6 @@ def _amount(
 ) -> int:
     per_unit = sum(to_units(price * quantity, code) for price in unit_prices)
     return per_unit + sum(to_units(price, code) for price in event_prices)
-
-
-def _counted(charge: Charge, rate: Rate) -> CumulativePrice | None:
-    """The function of a rate; None for one that was published before it had to be exact."""
-    tiers = [Tier(tier.up_to, tier.unit_price, tier.flat_amount) for tier in rate.tiers]
-    try:
-        return cumulative_price(
-            charge.price_model,
-            tiers,
-            free_units=charge.free_units,
-            package_size=charge.package_size,
-            code=rate.currency,
-        )
-    except ValueError:
-        return None
 
 
 def _card_version(account: BillableAccount) -> int:

@@ -2,7 +2,7 @@
 
 import asyncio
 import hashlib
-from collections.abc import Callable, Hashable
+from collections.abc import Awaitable, Callable, Collection, Hashable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from time import monotonic
@@ -21,7 +21,9 @@ from billing.db.unit_of_work import read_only
 from billing.errors import UnauthenticatedError, UnavailableError
 from billing.settings import Settings
 from billing.wallets.aliases import AliasRange, load_aliases
-from billing.wallets.rate_card import BillableAccount, load_account
+from billing.wallets.card_loader import load_accounts
+from billing.wallets.rate_card import BillableAccount
+from ingest_api.intake.gather import Gather
 
 _FRESH_SECONDS: Final = 300.0
 """Changes are announced; this is for one that was not."""
@@ -33,7 +35,11 @@ _PATIENCE_SECONDS: Final = 1.0
 
 _MOST_KEPT: Final = 50_000
 
+_MOST_AT_ONCE: Final = 500
+"""Accounts that are read together."""
+
 T = TypeVar("T")
+Read = Callable[[], Awaitable[T]]
 
 
 @dataclass(slots=True)
@@ -52,23 +58,21 @@ class Shelf(Generic[T]):
         is_away: whether there is no use in trying.
     """
 
-    def __init__(
-        self, engine: Engine, seconds: float, stale_seconds: float, is_away: Callable[[], bool]
-    ) -> None:
-        self._engine = engine
+    def __init__(self, seconds: float, stale_seconds: float, is_away: Callable[[], bool]) -> None:
         self._is_away = is_away
         self._seconds = seconds
         self._stale_seconds = stale_seconds
         self._kept: dict[Hashable, _Kept[T]] = {}
         self._loading: dict[Hashable, asyncio.Task[T]] = {}
-        self._changes = 0
+        self._outdated: set[Hashable] = set()
+        """What changed while it was read."""
 
     def peek(self, key: Hashable) -> T | None:
         """What is kept and fresh."""
         found = self._kept.get(key)
         return found.value if found is not None and found.fresh_until > monotonic() else None
 
-    async def get(self, key: Hashable, read: Callable[[Session], T]) -> T:
+    async def get(self, key: Hashable, read: Read[T]) -> T:
         """What is kept and fresh, or else read now, or else what was read before.
 
         Raises:
@@ -98,14 +102,15 @@ class Shelf(Generic[T]):
         What is known to have changed is dropped. The rest is read again before it is used, unless
         it cannot be.
         """
-        self._changes += 1
+        self._outdated.update(self._loading if key is None else [key])
         if key is None:
             for one in self._kept.values():
                 one.fresh_until = 0.0
         else:
             self._kept.pop(key, None)
 
-    def _begin(self, key: Hashable, read: Callable[[Session], T]) -> asyncio.Task[T]:
+    def _begin(self, key: Hashable, read: Read[T]) -> asyncio.Task[T]:
+        self._outdated.discard(key)
         task = asyncio.create_task(self._load(key, read))
         self._loading[key] = task
         task.add_done_callback(lambda done: self._end(key, done))
@@ -116,34 +121,31 @@ class Shelf(Generic[T]):
         if not done.cancelled():
             done.exception()  # those who waited have it; nobody may wait any more
 
-    async def _load(self, key: Hashable, read: Callable[[Session], T]) -> T:
-        changes = self._changes
-        value = await asyncio.to_thread(self._query, read)
+    async def _load(self, key: Hashable, read: Read[T]) -> T:
+        value = await read()
         if len(self._kept) >= _MOST_KEPT:
             self._kept.clear()
-        if changes == self._changes:  # else it may have been read before the change
+        if key not in self._outdated:  # else it may have been read before the change
             now = monotonic()
             seconds = self._seconds if value else _MISSING_SECONDS
             self._kept[key] = _Kept(value, now + seconds, now + self._stale_seconds)
         return value
-
-    def _query(self, read: Callable[[Session], T]) -> T:
-        with read_only(self._engine) as session:
-            return read(session)
 
 
 class Directory:
     """Who is asking, and whose usage it is."""
 
     def __init__(self, engine: Engine, settings: Settings, clock: Clock) -> None:
+        self._engine = engine
         self._settings = settings
         self._clock = clock
+        self._many: Gather[UUID, BillableAccount | None] = Gather(self._read_many, _MOST_AT_ONCE)
         self.is_away: Callable[[], bool] = lambda: False
         """Whether PostgreSQL is known to be away; what is in memory is used then, for a while."""
         away, stale = self._is_postgres_away, settings.stale_seconds
-        self._actors: Shelf[Actor] = Shelf(engine, _KEY_SECONDS, stale, away)
-        self._accounts: Shelf[BillableAccount | None] = Shelf(engine, _FRESH_SECONDS, stale, away)
-        self._aliases: Shelf[tuple[AliasRange, ...]] = Shelf(engine, _FRESH_SECONDS, stale, away)
+        self._actors: Shelf[Actor] = Shelf(_KEY_SECONDS, stale, away)
+        self._accounts: Shelf[BillableAccount | None] = Shelf(_FRESH_SECONDS, stale, away)
+        self._aliases: Shelf[tuple[AliasRange, ...]] = Shelf(_FRESH_SECONDS, stale, away)
 
     def _is_postgres_away(self) -> bool:
         return self.is_away()
@@ -166,7 +168,9 @@ class Directory:
             raise UnauthenticatedError("Send an API key: Authorization: Bearer otpb_…")
         return await self._actors.get(
             hashlib.sha256(key.encode()).digest(),
-            lambda session: authenticate(session, key, self._settings, self._clock),
+            lambda: self._query(
+                lambda session: authenticate(session, key, self._settings, self._clock)
+            ),
         )
 
     def peek(self, account_id: str) -> BillableAccount | None:
@@ -192,17 +196,43 @@ class Directory:
         return account
 
     async def _by_alias(self, alias: str, at: datetime) -> BillableAccount | None:
-        ranges = await self._aliases.get(alias, lambda session: load_aliases(session, alias))
+        ranges = await self._aliases.get(
+            alias, lambda: self._query(lambda session: load_aliases(session, alias))
+        )
         for one in ranges:
             account = await self._read(one.account_id)
             if account is not None and _is_in(one, at, account.zone):
                 return account
         return None
 
+    async def prepare(self, names: Collection[str]) -> None:
+        """Read accounts that are not in memory, all at once; what fails will fail by itself."""
+        ids = [found for name in names if (found := _uuid(name)) is not None]
+        await asyncio.gather(*(self._read(one) for one in ids), return_exceptions=True)
+
     async def _read(self, account_id: UUID) -> BillableAccount | None:
-        return await self._accounts.get(
-            str(account_id), lambda session: load_account(session, account_id)
-        )
+        return await self._accounts.get(str(account_id), lambda: self._read_one(account_id))
+
+    async def _read_one(self, account_id: UUID) -> BillableAccount | None:
+        return (await self._many.ask([account_id]))[0]
+
+    async def _read_many(self, ids: list[UUID]) -> Sequence[BillableAccount | None]:
+        found = await self._query(lambda session: load_accounts(session, set(ids)))
+        return [found.get(one) for one in ids]
+
+    async def _query(self, read: Callable[[Session], T]) -> T:
+        def run() -> T:
+            with read_only(self._engine) as session:
+                return read(session)
+
+        return await asyncio.to_thread(run)
+
+
+def _uuid(text: str) -> UUID | None:
+    try:
+        return UUID(text)
+    except ValueError:
+        return None
 
 
 def _is_in(alias: AliasRange, at: datetime, zone: str) -> bool:

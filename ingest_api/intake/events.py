@@ -98,6 +98,15 @@ class Events:
     async def _take(self, actor: Actor, items: Sequence[Item]) -> list[Outcome | Rejected]:
         outcomes: list[Outcome | Rejected | None] = [None] * len(items)
         by_shard: dict[int, list[tuple[int, Named]]] = {}
+        unknown = {
+            item.account
+            for item in items
+            if isinstance(item, UsageEvent)
+            and not item.by_alias
+            and self._directory.peek(item.account) is None
+        }
+        if len(unknown) > 1:
+            await self._directory.prepare(unknown)
         for index, item in enumerate(items):
             found = item if isinstance(item, Rejected) else await self._name_if_known(actor, item)
             if isinstance(found, Rejected):

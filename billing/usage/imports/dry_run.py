@@ -20,7 +20,8 @@ from billing.usage.event import UsageEvent
 from billing.usage.imports.check import Checked
 from billing.usage.imports.error_file import Refusal
 from billing.wallets.aliases import AliasRange, load_aliases
-from billing.wallets.rate_card import BillableAccount, PriceReason, load_account
+from billing.wallets.card_loader import load_account
+from billing.wallets.rate_card import BillableAccount, PriceReason
 
 _TOGETHER: Final = 1_000
 

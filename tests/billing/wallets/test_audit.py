@@ -11,8 +11,8 @@ from billing.wallets.audit import (
     RedisToAudit,
     row_debit,
 )
+from billing.wallets.card_loader import load_account
 from billing.wallets.mirror import sync_wallets
-from billing.wallets.rate_card import load_account
 from tests.billing.wallets.test_rebuild import Pair
 from tests.billing.wallets.test_rebuild import pair as pair  # noqa: PLC0414 - a fixture
 from tests.support.factories.usage import make_event, make_row

@@ -13,11 +13,11 @@ from billing.db.engine import open_engine
 from billing.db.unit_of_work import unit_of_work
 from billing.subscriptions.tables import SubscriptionSegment
 from billing.usage.event import microseconds
+from billing.wallets.card_loader import load_account
 from billing.wallets.rate_card import (
     BillableAccount,
     PriceReason,
     assumed_dimensions,
-    load_account,
 )
 from tests.support.factories.usage import make_plan, make_sender
 
