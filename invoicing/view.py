@@ -140,7 +140,7 @@ def _line(line: InvoiceLine) -> doc.DocumentLine:
         quantity=_plain(line.quantity),
         unit=line.unit,
         unit_price=None if line.unit_price is None else _plain(line.unit_price),
-        price_note="tiered" if line.unit_price is None else "",
+        price_note=_price_note(line),
         taxable_minor=line.amount_minor,
         taxes=taxes,
         total_minor=line.amount_minor + sum(tax.tax_minor for tax in taxes),
@@ -149,7 +149,21 @@ def _line(line: InvoiceLine) -> doc.DocumentLine:
 
 
 def _is_tiered(line: InvoiceLine) -> bool:
-    return line.unit_price is None and bool(line.tier_breakdown)
+    return line.unit_price is None and bool(line.tier_breakdown) and not _in_packages(line)
+
+
+def _in_packages(line: InvoiceLine) -> bool:
+    return any("package_size" in tier for tier in line.tier_breakdown)
+
+
+def _price_note(line: InvoiceLine) -> str:
+    """What stands where one price of a unit cannot."""
+    if line.unit_price is not None:
+        return ""
+    if not _in_packages(line):
+        return "tiered"
+    tier = line.tier_breakdown[0]
+    return f"{tier['unit_price']} per {tier['package_size']}"
 
 
 def _tier(tier: Mapping[str, Any]) -> doc.TierRow:

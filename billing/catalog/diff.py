@@ -57,6 +57,9 @@ def _charge_facts(path: str, charge: Charge) -> dict[str, str]:
         f"{path}.price_model": charge.price_model.value,
         f"{path}.prorated": str(charge.prorated).lower(),
         f"{path}.free_units": _plain(charge.free_units),
+        f"{path}.package_size": "none"
+        if charge.package_size is None
+        else _plain(charge.package_size),
         f"{path}.match_dimensions": ", ".join(sorted(charge.match_dimensions)),
     }
 

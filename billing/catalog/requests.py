@@ -47,6 +47,8 @@ class ChargeInput(Request):
     price_model: PriceModel
     prorated: bool = False
     free_units: Units = Decimal(0)
+    package_size: Units | None = None
+    """Units in a package, for that price model: its unit price is the price of a package."""
     match_dimensions: tuple[str, ...] = ()
     rates: tuple[RateInput, ...] = Field(min_length=1, max_length=500)
 

@@ -8,10 +8,12 @@ from decimal import Decimal
 from itertools import combinations
 
 from billing.catalog.requests import ChargeInput, RateInput, TierInput
-from billing.catalog.tables import BillableItem, Charge, ItemKind, PriceModel
+from billing.catalog.tables import BillableItem, Charge, ItemKind, PriceModel, Rate
 from billing.errors import FieldError
 from billing.money import CURRENCIES
+from billing.rating.cumulative import cumulative_price
 from billing.rating.match import DIMENSIONS
+from billing.rating.plan import Tier
 
 
 def errors_in(
@@ -37,17 +39,32 @@ def errors_in(
 def refused_prepaid(charges: Sequence[Charge]) -> list[FieldError]:
     """Why these charges cannot be debited event by event; empty if they can.
 
-    A price that depends on what else was used in the period is known only at its end.
+    They can if integers say exactly what every count of a period costs.
     """
-    return [
-        FieldError(
-            f"charges.{charge.code}",
-            "a prepaid account needs per-unit usage prices without free units",
+    refused = []
+    for charge in charges:
+        if charge.price_model is PriceModel.FLAT:
+            continue
+        reasons = {reason for rate in charge.rates if (reason := _not_exact(charge, rate))}
+        refused += [
+            FieldError(f"charges.{charge.code}", f"for a prepaid account, {reason}")
+            for reason in sorted(reasons)
+        ]
+    return refused
+
+
+def _not_exact(charge: Charge, rate: Rate) -> str | None:
+    try:
+        cumulative_price(
+            charge.price_model,
+            [Tier(tier.up_to, tier.unit_price, tier.flat_amount) for tier in rate.tiers],
+            free_units=charge.free_units,
+            package_size=charge.package_size,
+            code=rate.currency,
         )
-        for charge in charges
-        if charge.price_model is not PriceModel.FLAT
-        and (charge.price_model is not PriceModel.PER_UNIT or charge.free_units)
-    ]
+    except ValueError as error:
+        return str(error)
+    return None
 
 
 def _charge_errors(
@@ -61,6 +78,10 @@ def _charge_errors(
         )
     if charge.price_model is PriceModel.FLAT and (charge.match_dimensions or charge.free_units):
         yield FieldError(path, "a flat charge has neither dimensions nor free units")
+    if (charge.price_model is PriceModel.PACKAGE) != bool(charge.package_size):
+        yield FieldError(
+            f"{path}.package_size", "a package price, and only it, has a size above zero"
+        )
     if charge.prorated and charge.price_model is not PriceModel.FLAT:
         yield FieldError(f"{path}.prorated", "usage is never prorated")
     if not set(charge.match_dimensions) <= set(DIMENSIONS):
@@ -96,7 +117,7 @@ def _tier_errors(path: str, model: PriceModel, tiers: Sequence[TierInput]) -> It
             yield FieldError(f"{path}.tiers", f"a {model.value} price has one open tier")
         if model is PriceModel.FLAT and tiers[0].unit_price:
             yield FieldError(f"{path}.tiers.0.unit_price", "a flat price has no unit price")
-        if model is PriceModel.PER_UNIT and tiers[0].flat_amount:
+        if model in {PriceModel.PER_UNIT, PriceModel.PACKAGE} and tiers[0].flat_amount:
             yield FieldError(f"{path}.tiers.0.flat_amount", "a unit price has no flat amount")
         return
     bounds = [tier.up_to for tier in tiers]

@@ -35,7 +35,7 @@ class RatedLine:
     event_count: int
     unit: str
     unit_price: Decimal | None
-    """None where tiers make the price differ from unit to unit."""
+    """None where tiers or packages make the price differ from unit to unit."""
     currency: str
     amount: Decimal
     """In the currency, to `AMOUNT_DECIMALS`."""
@@ -102,7 +102,7 @@ def plain(value: Decimal) -> str:
 
 def breakdown_entry(share: TierShare) -> dict[str, str | None]:
     """One tier of a line as it is stored and shown."""
-    return {
+    entry = {
         "from": plain(share.above),
         "to": None if share.up_to is None else plain(share.up_to),
         "units": plain(share.units),
@@ -110,6 +110,9 @@ def breakdown_entry(share: TierShare) -> dict[str, str | None]:
         "flat_amount": plain(share.flat_amount),
         "amount": plain(share.amount),
     }
+    if share.package_size is not None:
+        entry["package_size"] = plain(share.package_size)
+    return entry
 
 
 def stored_amount(amount: Decimal) -> Decimal:

@@ -3,7 +3,7 @@
 1. select usage: the segment's days, the item's event type and filter
 2. aggregate per segment and rate: the rate that matches most exactly
 3. take free units, once per period and rate, earliest segment first
-4. price: flat, per unit or graduated
+4. price: flat, per unit, graduated or by packages
 5. round the line, once
 """
 
@@ -28,6 +28,7 @@ from billing.rating.match import counts, match_rate
 from billing.rating.plan import FLAT, GRADUATED, SUM, Charge, Rate, Segment, Tier, UsageRow
 from billing.rating.prices.flat import flat_amount
 from billing.rating.prices.graduated import TierShare, graduated_shares, total
+from billing.rating.prices.package import package_amount
 from billing.rating.prices.per_unit import per_unit_amount
 
 _PREVIEW_SUBSCRIPTION = UUID(int=0)
@@ -165,6 +166,9 @@ def _usage_line(
     if charge.price_model == GRADUATED:
         shares = graduated_shares(units, rate.tiers)
         unit_price = None
+    elif charge.package_size is not None:
+        shares = _packages(units, rate.tiers[0], charge.package_size)
+        unit_price = None
     else:
         unit_price = rate.tiers[0].unit_price
         shares = _single_share(units, rate.tiers[0])
@@ -199,6 +203,14 @@ def _single_share(units: Decimal, tier: Tier) -> list[TierShare]:
         return []
     amount = per_unit_amount(units, tier.unit_price)
     return [TierShare(Decimal(0), None, units, tier.unit_price, Decimal(0), amount)]
+
+
+def _packages(units: Decimal, tier: Tier, size: Decimal) -> list[TierShare]:
+    """The packages begun; none for zero units."""
+    if not units:
+        return []
+    amount = package_amount(units, size, tier.unit_price)
+    return [TierShare(Decimal(0), None, units, tier.unit_price, Decimal(0), amount, size)]
 
 
 def _flat_line(

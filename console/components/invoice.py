@@ -142,12 +142,13 @@ def _tier(step: dict[str, Any], code: str) -> tuple[Cell, ...]:
     def price(value: object) -> str:
         return format_rated(Decimal(str(value)), code)
 
-    upper = step.get("to")
+    upper, size = step.get("to"), step.get("package_size")
+    per = f" per {quantity(size)}" if size is not None else ""
     fee = Decimal(str(step.get("flat_amount") or 0))
     return (
         quantity(step.get("from") or 0), quantity(upper) if upper is not None else "and above",
-        quantity(step["units"]), price(step.get("unit_price") or 0), price(fee) if fee else None,
-        price(step["amount"]),
+        quantity(step["units"]), price(step.get("unit_price") or 0) + per,
+        price(fee) if fee else None, price(step["amount"]),
     )  # fmt: skip
 
 

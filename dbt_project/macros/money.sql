@@ -20,3 +20,8 @@
 {% macro plain(value) -%}
     trim_scale({{ value }})::text
 {%- endmacro %}
+
+-- How many packages of a size hold these units: a begun one counts. Exact, unlike ceil of a quotient.
+{% macro packages_begun(units, size) -%}
+    (div({{ units }}, {{ size }}) + case when mod({{ units }}, {{ size }}) > 0 then 1 else 0 end)
+{%- endmacro %}

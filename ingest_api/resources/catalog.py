@@ -104,6 +104,7 @@ class ChargeAttributes(Attributes):
     price_model: PriceModel
     prorated: bool
     free_units: Amount
+    package_size: Amount | None
     match_dimensions: list[str]
     rates: list[RateAttributes]
 
@@ -198,6 +199,7 @@ def _charge(row: Charge) -> ChargeAttributes:
         price_model=row.price_model,
         prorated=row.prorated,
         free_units=row.free_units or Decimal(0),
+        package_size=row.package_size,
         match_dimensions=row.match_dimensions,
         rates=[_rate(rate) for rate in row.rates],
     )

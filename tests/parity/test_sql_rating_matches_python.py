@@ -24,6 +24,7 @@ from billing.rating.plan import (
     COUNT,
     FLAT,
     GRADUATED,
+    PACKAGE,
     PER_UNIT,
     SUM,
     Charge,
@@ -106,7 +107,7 @@ def dimension_sets(names: Sequence[str]) -> st.SearchStrategy[dict[str, str]]:
 def tiers(draw: st.DrawFn, model: str) -> tuple[Tier, ...]:
     if model == FLAT:
         return (Tier(None, flat_amount=draw(decimals("0", "9999", 4))),)
-    if model == PER_UNIT:
+    if model in {PER_UNIT, PACKAGE}:
         return (Tier(None, unit_price=draw(decimals("0", "9", 12))),)
     bounds = sorted(draw(st.sets(decimals("0.5", "12", 1), max_size=3)))
     return tuple(
@@ -117,7 +118,7 @@ def tiers(draw: st.DrawFn, model: str) -> tuple[Tier, ...]:
 
 @st.composite
 def charges(draw: st.DrawFn, code: str, currency: str) -> Charge:
-    model = draw(st.sampled_from([FLAT, PER_UNIT, GRADUATED]))
+    model = draw(st.sampled_from([FLAT, PER_UNIT, GRADUATED, PACKAGE]))
     if model == FLAT:
         matches: list[dict[str, str]] = [{}]
     else:
@@ -149,6 +150,9 @@ def charges(draw: st.DrawFn, code: str, currency: str) -> Charge:
         aggregation=draw(st.sampled_from([COUNT, SUM])),
         prorated=draw(st.booleans()),
         free_units=draw(st.sampled_from([Decimal(0), Decimal("2.5"), Decimal(7)])),
+        package_size=draw(st.sampled_from([Decimal(1), Decimal(3), Decimal("2.5")]))
+        if model == PACKAGE
+        else None,
     )
 
 

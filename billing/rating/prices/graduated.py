@@ -21,6 +21,8 @@ class TierShare:
     unit_price: Decimal
     flat_amount: Decimal
     amount: Decimal
+    package_size: Decimal | None = None
+    """If units are sold in packages; the unit price is then that of a package."""
 
 
 def graduated_shares(units: Decimal, tiers: Sequence[Tier]) -> list[TierShare]:

@@ -65,20 +65,44 @@ def test_of_two_subscriptions_at_once_one_is_made(api: Api, account: Any) -> Non
     assert sorted(answer.status_code for answer in answers) == [201, 409, 409]
 
 
-def test_usage_prices_that_depend_on_the_period_are_not_for_prepaid(api: Api, account: Any) -> None:
-    tiers = [{"up_to": "10", "unit_price": "1"}, {"unit_price": "0.5"}]
+def test_prices_that_cannot_be_debited_exactly_are_not_for_prepaid(api: Api, account: Any) -> None:
+    tiers = [{"up_to": "10.0000001", "unit_price": "1"}, {"unit_price": "0.5"}]
     graduated = sms_charge({"currency": "INR", "tiers": tiers}, price_model="graduated")
     create_plan(api, "graduated", graduated)
-    create_plan(api, "generous", sms_charge(free_units="100"))
-    for plan in ("graduated", "generous"):
+    create_plan(api, "dear", sms_charge({"currency": "INR", "tiers": [{"unit_price": "9000"}]}))
+    for plan, reason in (("graduated", "at most 6 decimals"), ("dear", "below 9000000000")):
         error = api.refused("POST", "/subscriptions", 409, json=_start(account, plan_code=plan))
         assert error["code"] == "not_for_prepaid"
         assert [wrong["field"] for wrong in error["fields"]] == ["charges.sms"]
+        assert reason in error["fields"][0]["message"]
     assert api.get("/subscriptions") == []
 
     customer = account["relationships"]["customer"]["id"]
     postpaid = open_account(api, customer, "acme-post", billing_mode="postpaid")
     api.post("/subscriptions", _start(postpaid, plan_code="graduated"))
+
+
+@pytest.mark.parametrize("model", ["graduated", "package", "per_unit"])
+def test_tiers_packages_and_free_units_are_sold_prepaid(api: Api, account: Any, model: str) -> None:
+    more = {"package_size": "100"} if model == "package" else {}
+    tiers = [{"up_to": "10", "unit_price": "1"}] if model == "graduated" else []
+    rate = {"currency": "INR", "tiers": [*tiers, {"unit_price": "0.5"}]}
+    charge = sms_charge(rate, price_model=model, free_units="20", **more)
+    create_plan(api, "counted", charge)
+    api.post("/subscriptions", _start(account, plan_code="counted"))
+
+
+def test_packages_have_a_size_and_nothing_else_has(api: Api) -> None:
+    create_items(api)
+    plan = api.post("/price-plans", {"code": "packs", "name": "Packs"})
+    path = f"/price-plans/{plan['id']}/versions"
+    for wrong in (
+        sms_charge(price_model="package"),
+        sms_charge(price_model="package", package_size="0"),
+        sms_charge(package_size="10"),
+    ):
+        error = api.refused("POST", path, 400, json={"charges": [wrong]})
+        assert error["fields"][0]["field"] == "charges.0.package_size"
 
 
 def test_a_plan_is_sold_in_the_currencies_it_has(api: Api, account: Any) -> None:

@@ -77,6 +77,7 @@ def _make_charge(session: Session, version: PlanVersion, ordinal: int, charge: C
         price_model=charge.price_model,
         prorated=charge.prorated,
         free_units=charge.free_units,
+        package_size=charge.package_size,
         match_dimensions=sorted({name for rate in charge.rates for name in rate.match}),
     )
     session.add(row)

@@ -1,5 +1,6 @@
 -- Tiers with what all tiers below them come to when full: one match then prices a quantity.
--- A per-unit rate is one open tier without a flat amount.
+-- A per-unit rate is one open tier without a flat amount; so is a rate for packages, whose unit
+-- price is the price of a package.
 with tiers as (select * from {{ ref("stg_billing__rate_tiers") }}),
 
 rates as (select * from {{ ref("stg_billing__rates") }}),
@@ -11,6 +12,7 @@ normalised as (
         tiers.rate_id,
         tiers.ordinal,
         charges.price_model,
+        charges.package_size,
         tiers.unit_price,
         case charges.price_model when 'graduated' then tiers.flat_amount else 0 end as flat_amount,
         case charges.price_model when 'graduated' then tiers.up_to end as up_to,
@@ -26,6 +28,7 @@ select
     rate_id,
     ordinal,
     price_model,
+    package_size,
     above,
     up_to,
     unit_price,

@@ -12,7 +12,10 @@ priced as (
         measured.rate_id,
         tiers.amount_below
             + tiers.flat_amount
-            + (measured.billed_quantity - tiers.above) * tiers.unit_price as amount
+            + case
+                when tiers.package_size is null then measured.billed_quantity - tiers.above
+                else {{ packages_begun("measured.billed_quantity", "tiers.package_size") }}
+            end * tiers.unit_price as amount
     from measured
     inner join tiers
         on tiers.rate_id = measured.rate_id
@@ -33,8 +36,12 @@ breakdowns as (
                 'units', {{ plain("entered.units") }},
                 'unit_price', {{ plain("tiers.unit_price") }},
                 'flat_amount', {{ plain("tiers.flat_amount") }},
-                'amount', {{ plain("tiers.flat_amount + entered.units * tiers.unit_price") }}
+                'amount', {{ plain("tiers.flat_amount + entered.priced * tiers.unit_price") }}
             )
+            || case
+                when tiers.package_size is null then '{}'::jsonb
+                else jsonb_build_object('package_size', {{ plain("tiers.package_size") }})
+            end
             order by tiers.ordinal
         ) as tier_breakdown
     from measured
@@ -42,7 +49,13 @@ breakdowns as (
         on tiers.rate_id = measured.rate_id
         and tiers.above < measured.billed_quantity
     cross join lateral (
-        select least(tiers.up_to, measured.billed_quantity) - tiers.above as units
+        select
+            least(tiers.up_to, measured.billed_quantity) - tiers.above as units,
+            case
+                when tiers.package_size is null
+                    then least(tiers.up_to, measured.billed_quantity) - tiers.above
+                else {{ packages_begun("measured.billed_quantity", "tiers.package_size") }}
+            end as priced
     ) as entered
     group by
         measured.billing_period_id, measured.segment_id, measured.charge_id, measured.rate_id

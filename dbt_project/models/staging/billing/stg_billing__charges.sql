@@ -7,5 +7,6 @@ select
     name as charge_name,
     price_model::text as price_model,
     prorated as is_prorated,
-    free_units
+    free_units,
+    package_size
 from {{ source('billing', 'charges') }}
