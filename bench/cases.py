@@ -91,7 +91,7 @@ def _short(detail: dict[str, Any]) -> str:
 
 
 def warm_up(bench: Bench) -> None:
-    """Until the first event is answered, and every account is in memory; not measured."""
+    """Until the first event is answered, and every sending account is in memory; not measured."""
     job = next(bench.jobs(1))
     deadline = perf_counter() + 60
     with httpx.Client(base_url=f"http://127.0.0.1:{bench.stack.port}", timeout=10) as client:

@@ -37,6 +37,9 @@ PRICES = {"IN": 120_000, "US": 600_000, "ID": 250_000}
 """Wallet units of one message, by country."""
 
 TOP_UP_MINOR = 50_000_000
+_CREDIT_LINE_UNITS = 10**13
+"""Enough for no account to run into its limit, which would be another case."""
+
 _SINCE = datetime(2026, 1, 1, tzinfo=UTC)
 _AT_ONCE = 2_000
 
@@ -60,7 +63,7 @@ class World:
 
 
 def make_world(database_url: str, accounts: int, funded: int, shards: int) -> World:
-    """Make it; the first `funded` wallets have money, the others run into debt."""
+    """Make it; the first `funded` wallets have money, the others credit."""
     engine = open_engine(database_url, application="bench")
     try:
         with unit_of_work(engine) as session:
@@ -171,7 +174,8 @@ def _payers(session: Session, version_id: UUID, numbers: range, shards: int) -> 
             account_id=account.id,
             currency="INR",
             shard=account.shard,
-            status=WalletStatus.SUSPENDED,
+            credit_line_units=_CREDIT_LINE_UNITS,
+            status=WalletStatus.ACTIVE,
             **stamps,
         )
         for account in accounts
