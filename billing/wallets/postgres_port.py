@@ -249,8 +249,8 @@ class PostgresPort:
             "since": self._clock.now() - timedelta(seconds=COUNTER_SECONDS),
         }
         return [
-            WalletRow(*row, counters=_counters(row[0], held or []))
-            for *row, held in self._connection.execute(_WALLETS, values)
+            WalletRow(*row[:5], _counters(row[0], row[5] or []))
+            for row in self._connection.execute(_WALLETS, values)
         ]
 
     def adjustments(self, wallet: UUID, after: int, most: int) -> list[Adjustment]:

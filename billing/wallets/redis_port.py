@@ -138,7 +138,7 @@ class RedisPort:
                     pipe.hset(keys.wallet(row.id), mapping=row.fields)  # type: ignore[arg-type]
                     for one in row.counters:
                         name = keys.counters(row.id, one.counted_on)
-                        pipe.hset(name, one.rate_id.bytes, one.micros)  # type: ignore[arg-type]
+                        pipe.hset(name, one.rate_id.bytes, one.micros)
                         pipe.expire(name, COUNTER_SECONDS)
                 pipe.execute()
 
