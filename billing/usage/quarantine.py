@@ -28,6 +28,7 @@ from billing.usage.accounts import account_of
 from billing.usage.body import read_events
 from billing.usage.event import EventCheck, Rejected, UsageEvent
 from billing.usage.hash import BODY_HASH_BYTES
+from billing.usage.recount import Priceable, Recount
 from billing.usage.row_reader import read_row
 from billing.usage.tables import (
     EventKey,
@@ -267,9 +268,9 @@ def _write(
 def _debit(
     ctx: Context, account: BillableAccount, wallet_id: UUID, event: UsageEvent, accept_seq: int
 ) -> None:
-    price = account.price(event.event_type, event.dimensions, event.occurred_us)
+    priceable = Priceable(event.event_type, event.dimensions, event.occurred_us, event.quantity)
     try:
-        amount = account.amount_units(price, event.quantity)
+        debit = Recount(ctx.session, account, wallet_id).finish(priceable, ctx.clock.now())
     except OverflowError:
         raise InvalidError(
             "The amount is more than a wallet can hold.",
@@ -281,20 +282,20 @@ def _debit(
             shard=account.shard,
             accept_seq=accept_seq,
             wallet_id=wallet_id,
-            amount_units=amount,
-            rate_id=price.rate_id,
             occurred_at=event.occurred_at,
+            **debit.columns,
         )
     )
-    if amount:
+    if debit.amount_units or debit.changes:
         post_adjustment(
             ctx.session,
             ctx.session.get_one(Wallet, wallet_id),
-            amount_units=-amount,
+            amount_units=-debit.amount_units,
             kind=LedgerKind.USAGE,
             counter_account=LedgerAccount.USAGE_UNBILLED,
             reference=f"usage:{account.shard}:{accept_seq}:{wallet_id}",
             note=f"{event.source}/{event.event_id}, replayed",
             actor=ctx.actor.name,
             now=ctx.clock.now(),
+            counter_changes=debit.changes,
         )

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import date, datetime
 from decimal import Decimal
 from uuid import UUID
 
@@ -30,7 +30,7 @@ _REVISIONS = text(
     )
     SELECT e.revision, c.accept_seq, e.account_id, e.event_type, e.occurred_at, e.quantity,
         e.dimensions, e.vendor_cost, e.voided, e.received_at, e.recorded_at,
-        d.wallet_id, d.amount_units, d.rate_id
+        d.wallet_id, d.amount_units, d.rate_id, d.card_version, d.counted_on, d.counted_micros
     FROM chain c
     LEFT JOIN usage.raw_events e ON e.shard = :shard AND e.accept_seq = c.accept_seq
     LEFT JOIN usage.usage_debits d ON d.shard = :shard AND d.accept_seq = c.accept_seq
@@ -58,6 +58,12 @@ class EventRevision:
     amount_units: int | None
     """Provisional debit in wallet units; None without a wallet."""
     rate_id: UUID | None
+    card_version: int | None = None
+    """Of the rate card that priced it."""
+    counted_on: date | None = None
+    """First local day of the counter that decided the price, if one did."""
+    counted_micros: int | None = None
+    """Millionths of a unit that it was advanced by."""
 
 
 @dataclass(frozen=True, slots=True)

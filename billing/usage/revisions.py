@@ -7,14 +7,15 @@ the order of acceptance. Redis hears of the difference as of any other adjustmen
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from typing import Any, Final, Self
+from uuid import UUID
 
 from pydantic import Field, model_validator
-from sqlalchemy.orm import Session
 
 from billing.access.roles import Permission
 from billing.commands import Context, Request, command
 from billing.customers.tables import Account
 from billing.errors import FieldError, InvalidError
+from billing.usage.counters import advance_of
 from billing.usage.event import (
     OLDEST,
     EventCheck,
@@ -23,6 +24,7 @@ from billing.usage.event import (
     checked_type,
     microseconds,
 )
+from billing.usage.recount import Priceable, Recount, Recounted
 from billing.usage.repository import EventHistory, EventRevision, get_event
 from billing.usage.tables import ShardState, SupersededEvent, UsageDebit
 from billing.usage.writing import insert_raw_event
@@ -158,21 +160,18 @@ def _debit(ctx: Context, history: EventHistory, accept_seq: int, values: dict[st
     before = history.latest
     if before.wallet_id is None:
         return
-    amount, rate_id = 0, None
-    if not values["voided"]:
-        amount, rate_id = _price(ctx.session, before, values)
+    debit = _recount(ctx, before, before.wallet_id, values)
     ctx.session.add(
         UsageDebit(
             shard=history.key.shard,
             accept_seq=accept_seq,
             wallet_id=before.wallet_id,
-            amount_units=amount,
-            rate_id=rate_id,
             occurred_at=values["occurred_at"],
+            **debit.columns,
         )
     )
-    difference = (before.amount_units or 0) - amount
-    if not difference:
+    difference = (before.amount_units or 0) - debit.amount_units
+    if not difference and not debit.changes:
         return
     post_adjustment(
         ctx.session,
@@ -184,17 +183,29 @@ def _debit(ctx: Context, history: EventHistory, accept_seq: int, values: dict[st
         note=f"{history.key.source}/{history.key.event_id}, revision {before.revision + 1}",
         actor=ctx.actor.name,
         now=ctx.clock.now(),
+        counter_changes=debit.changes,
     )
 
 
-def _price(session: Session, before: EventRevision, values: dict[str, Any]) -> tuple[int, Any]:
-    account = load_account(session, before.account_id)
+def _recount(
+    ctx: Context, before: EventRevision, wallet_id: UUID, values: dict[str, Any]
+) -> Recounted:
+    account = load_account(ctx.session, before.account_id)
     if account is None:
         raise LookupError(f"account {before.account_id} is gone")
-    occurred_us = microseconds(values["occurred_at"])
-    price = account.price(values["event_type"], values["dimensions"], occurred_us)
+    event = None
+    if not values["voided"]:
+        event = Priceable(
+            values["event_type"],
+            values["dimensions"],
+            microseconds(values["occurred_at"]),
+            Decimal(values["quantity"]),
+        )
+    recount = Recount(ctx.session, account, wallet_id)
+    counted = (before.rate_id, before.counted_on, before.counted_micros)
     try:
-        return account.amount_units(price, Decimal(values["quantity"])), price.rate_id
+        recount.take_back(before.amount_units or 0, advance_of(wallet_id, *counted))
+        return recount.finish(event, ctx.clock.now())
     except OverflowError:
         raise InvalidError(
             "The amount is more than a wallet can hold.",

@@ -7,12 +7,14 @@ here: top-ups, grants, corrections, amendments, true-ups, invoices.
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from typing import Any
 
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from billing.errors import ConflictError, InvalidError
 from billing.money import WALLET_UNITS_LIMIT
+from billing.usage.counters import Advance
 from billing.wallets.tables import (
     LedgerAccount,
     LedgerEntry,
@@ -88,6 +90,7 @@ def post_adjustment(
     actor: str,
     now: datetime,
     further: Sequence[Posting] = (),
+    counter_changes: Sequence[Advance] = (),
 ) -> WalletAdjustment:
     """Change a balance in PostgreSQL first; Redis applies it afterwards, once and in order.
 
@@ -96,6 +99,7 @@ def post_adjustment(
         counter_account: where it comes from, or goes.
         further: postings of the same transaction that balance among themselves, such as the tax
             that came with a top-up.
+        counter_changes: what counters of prices moved by in the same transaction.
 
     Raises:
         InvalidError: if the balance would leave what a wallet can hold.
@@ -124,6 +128,7 @@ def post_adjustment(
         seq=wallet.adjustment_seq,
         kind=kind,
         amount_units=amount_units,
+        counter_changes=_change_list(counter_changes),
         reference=reference,
         note=note,
         ledger_transaction_id=transaction.id,
@@ -133,6 +138,11 @@ def post_adjustment(
     session.add(adjustment)
     session.flush()
     return adjustment
+
+
+def _change_list(changes: Sequence[Advance]) -> list[list[Any]] | None:
+    found = [[str(one.rate_id), one.counted_on.isoformat(), one.micros] for one in changes]
+    return found or None
 
 
 def status_of(wallet: Wallet) -> WalletStatus:

@@ -10,6 +10,7 @@ from typing import Any
 from uuid import UUID
 
 from sqlalchemy import CheckConstraint, ForeignKey, Index, Integer, UniqueConstraint, text
+from sqlalchemy.dialects.postgresql import JSONB
 from sqlalchemy.orm import Mapped, mapped_column
 
 from billing.db.base import Base, choices
@@ -126,7 +127,7 @@ class WalletAdjustment(Base):
     seq: Mapped[int] = mapped_column(primary_key=True, autoincrement=False)
     kind: Mapped[LedgerKind] = mapped_column(choices(LedgerKind))
     amount_units: Mapped[int]
-    counter_changes: Mapped[list[dict[str, Any]] | None]
+    counter_changes: Mapped[list[list[Any]] | None] = mapped_column(JSONB(none_as_null=True))
     """What counters of prices move by: rate, first local day and millionths of a unit of each."""
     reference: Mapped[str]
     note: Mapped[str]

@@ -224,7 +224,7 @@ def test_a_mark_of_a_rebuild_reads_as_durable(server: "Redis") -> None:
 
 def test_an_entry_of_a_stranger_reads_as_broken(server: "Redis") -> None:
     server.xadd(KEYS.stream, {"v": "9", "p": "x"})
-    server.xadd(KEYS.stream, {"v": "1", "n": "many", "r": "1", "p": "x"})
+    server.xadd(KEYS.stream, {"v": "2", "n": "many", "r": "1", "p": "x"})
 
     entries = read_entries(server, KEYS, Position(0, 0), count=10)
     assert [one.broken is not None for one in entries] == [True, True]

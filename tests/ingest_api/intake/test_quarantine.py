@@ -56,14 +56,19 @@ class Aside:
         row = before + encode_row(head, uuid_field(None), PRICE, wrong)
         count = self.api.one("SELECT count(*) FROM usage.quarantine")
         received = int(now.timestamp() * 1_000_000)
+        self.until(self._is_loaded)
         with redis.Redis.from_url(self.api.redis_url) as client:
             client.hincrby(self.keys.wallet(self.wallet_id), "bal", -PRICE)
-            client.xadd(self.keys.stream, {"v": "1", "r": received, "n": 1, "p": row})
+            client.xadd(self.keys.stream, {"v": "2", "r": received, "n": 1, "p": row})
         self.until(lambda: bool(self.api.one("SELECT count(*) FROM usage.quarantine") == count + 1))
 
     @property
     def keys(self) -> ShardKeys:
         return ShardKeys(0, self.api.one("SELECT epoch FROM usage.shard_state WHERE shard = 0"))
+
+    def _is_loaded(self) -> bool:
+        with redis.Redis.from_url(self.api.redis_url) as client:
+            return bool(client.hexists(self.keys.wallet(self.wallet_id), "floor"))
 
     def in_redis(self) -> int:
         with redis.Redis.from_url(self.api.redis_url) as client:
