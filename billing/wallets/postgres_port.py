@@ -249,8 +249,10 @@ class PostgresPort:
             "since": self._clock.now() - timedelta(seconds=COUNTER_SECONDS),
         }
         return [
-            WalletRow(*row[:5], _counters(row[0], row[5] or []))
-            for row in self._connection.execute(_WALLETS, values)
+            WalletRow(wallet, balance, seq, credit_line, low, _counters(wallet, held or []))
+            for wallet, balance, seq, credit_line, low, held in self._connection.execute(
+                _WALLETS, values
+            )
         ]
 
     def adjustments(self, wallet: UUID, after: int, most: int) -> list[Adjustment]:
