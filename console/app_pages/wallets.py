@@ -93,6 +93,7 @@ def _wallet(actor: Actor, wallet: WalletRow) -> None:
         available = wallet.balance_units + wallet.credit_line_units
         fact_list([
             ("Status", wallet_status(wallet.status)),
+            ("Account", words(wallet.account_state)),
             ("Balance", wallet_money(wallet.balance_units, wallet.currency)),
             ("Can still be spent", wallet_money(max(available, 0), wallet.currency)),
             ("Low below", wallet_money(wallet.low_balance_units, wallet.currency)),

@@ -20,6 +20,7 @@ class WalletRow(NamedTuple):
     credit_line_units: int
     low_balance_units: int
     status: str
+    account_state: str
     updated_at: datetime
 
     @property
@@ -54,7 +55,8 @@ def wallets(confined: UUID | None) -> list[WalletRow]:
     rows = fetch(
         """
         select w.id, w.account_id, c.name, a.name, w.currency, w.balance_units,
-               w.credit_line_units, w.low_balance_units, w.status, w.updated_at
+               w.credit_line_units, w.low_balance_units, w.status,
+               a.status as account_state, w.updated_at
         from billing.wallets w
         join billing.accounts a on a.id = w.account_id
         join billing.customers c on c.id = a.customer_id
