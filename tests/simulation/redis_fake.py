@@ -1,6 +1,6 @@
 """What Redis and its scripts do, in memory: one instance is the whole data of a server."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from datetime import date, datetime, timedelta
 from uuid import UUID
@@ -41,15 +41,20 @@ class _Epoch:
 
 
 class FakeRedis:
-    """One server's data; `copy` is what a backup or an append-only file holds at that moment."""
+    """One server's data; `copy` is what a backup or an append-only file holds at that moment.
 
-    def __init__(self) -> None:
+    Args:
+        now: the server's clock.
+    """
+
+    def __init__(self, now: Callable[[], datetime]) -> None:
+        self._now = now
         self._shown: dict[int, str] = {}
         self._epochs: dict[tuple[int, int], _Epoch] = {}
 
     def copy(self) -> "FakeRedis":
         """The same data, apart from us."""
-        other = FakeRedis()
+        other = FakeRedis(self._now)
         other._shown = dict(self._shown)
         for key, one in self._epochs.items():
             other._epochs[key] = _Epoch(
@@ -62,9 +67,9 @@ class FakeRedis:
             )
         return other
 
-    def place(self, last: Position, now: datetime) -> Position:
-        """The id that XADD gives; the server's clock is the same as ours."""
-        return max(Position(microseconds(now) // 1000, 0), Position(last.ms, last.seq + 1))
+    def place(self, last: Position) -> Position:
+        """The id that XADD gives."""
+        return max(Position(microseconds(self._now()) // 1000, 0), Position(last.ms, last.seq + 1))
 
     def forget_marks(self) -> None:
         """The dedupe buckets are gone."""
@@ -201,7 +206,7 @@ class FakeRedis:
             letters.append(letter)
         position = None
         if rows:
-            position = self.place(epoch.last, received_at)
+            position = self.place(epoch.last)
             for wallet, amount in spent.items():
                 epoch.wallets[wallet].balance -= amount
             epoch.stream.append(JournalEntry(position, received_at, len(rows), b"".join(rows)))

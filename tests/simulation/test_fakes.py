@@ -2,7 +2,7 @@
 
 import random
 from collections.abc import Callable, Iterator
-from datetime import datetime, timedelta
+from datetime import timedelta
 from typing import Any
 from uuid import UUID
 
@@ -38,7 +38,7 @@ class _Twin(FakeRedis):
 
     given = START
 
-    def place(self, last: Position, now: datetime) -> Position:
+    def place(self, last: Position) -> Position:
         return self.given
 
 
@@ -53,7 +53,7 @@ class Both:
             self.senders = [make_sender(session) for _ in range(2)]
         self.connection = psycopg.connect(url, autocommit=True)
         self.client = redis
-        self.redis = (RedisPort(redis), _Twin())
+        self.redis = (RedisPort(redis), _Twin(self.clock.now))
         fake = FakePostgres(self.clock.now, lambda _: None)
         self.postgres: tuple[Any, FakePostgres] = (PostgresPort(self.connection, self.clock), fake)
         for wallet in self.wallets:

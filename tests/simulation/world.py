@@ -58,7 +58,7 @@ class World:
         self.weather = Weather(
             loss=self.chance.choice([0.0, 0.01, 0.05]), slow=self.chance.choice([0.0, 0.005])
         )
-        self.redis = Server("redis", FakeRedis())
+        self.redis = Server("redis", FakeRedis(self.clock.now))
         self.postgres = Server("postgres", FakePostgres(self.clock.now, self._publish))
         for wallet in WALLETS:
             self.postgres.state.open_wallet(wallet)
@@ -254,7 +254,7 @@ class World:
         if not self._may_redis_lose():
             return
         self._losses += 1
-        self.redis.state = FakeRedis()
+        self.redis.state = FakeRedis(self.clock.now)
         if self.chance.random() < 0.5:
             self.redis.cut()
         self._older_redis.clear()
@@ -337,6 +337,8 @@ class World:
     # the end
 
     async def _check(self) -> None:
+        self.pay_again()
+        await self._settle()
         history, state = self.history, self.postgres.state
         assert history.answered == history.sent.keys()
         assert not self._missing(), f"lost: {sorted(self._missing())}"
@@ -344,24 +346,25 @@ class World:
         assert {name for _, name in state.events} == history.sent.keys()
         assert not state.conflicts
         assert self.postgres.state.shards[0].accept_seq == len(state.order)
-        self.pay_again()
         for wallet in WALLETS:
             spent = sum(amount for _, held, amount in history.sent.values() if held == wallet)
             paid = sum(amount for held, amount in history.paid.values() if held == wallet)
             assert state.held[wallet].balance == paid - spent, f"PostgreSQL: {wallet}"
-        await self._settle()
 
     async def _settle(self) -> None:
-        """Redis comes to the same balances by itself."""
+        """PostgreSQL gets what only the journal had, and Redis the same balances, by themselves."""
         give_up = self.loop.time() + _SETTLE_SECONDS
         while True:
             row = self.postgres.state.shard(0)
             wanted = [self.postgres.state.held[wallet].balance for wallet in WALLETS]
             keys = ShardKeys(0, row.epoch)
             found = [self.redis.state.balance(keys, wallet) for wallet in WALLETS]
-            if row.mode is ShardMode.OPEN and found == wanted:
+            if row.mode is ShardMode.OPEN and found == wanted and not self._missing():
                 return
-            assert self.loop.time() < give_up, f"Redis has {found}, PostgreSQL {wanted}: {row}"
+            lost = sorted(self._missing())
+            assert self.loop.time() < give_up, (
+                f"lost {lost}; Redis has {found}, PostgreSQL {wanted}: {row}"
+            )
             await asyncio.sleep(0.1)
 
 
