@@ -271,4 +271,3 @@ def _from_stripe(amount: int, code: str) -> int:
     if code not in StripeGateway.currencies:
         return amount
     return amount // int(10 ** (_STRIPE_DECIMALS - currency(code).minor_exponent))
-

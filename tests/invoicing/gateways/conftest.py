@@ -24,6 +24,7 @@ from invoicing.collect import Collector
 from invoicing.gateways.razorpay import RazorpayGateway
 from invoicing.gateways.registry import Gateways
 from invoicing.gateways.settings import GatewaySettings
+from invoicing.gateways.stripe import StripeGateway
 from tests.support.factories.parties import make_account, make_supplier
 from tests.support.gateways.razorpay import (
     KEY_ID,
@@ -33,6 +34,8 @@ from tests.support.gateways.razorpay import (
     Webhook,
     running_razorpay,
 )
+from tests.support.gateways.stripe import API_KEY, FakeStripe, running_stripe
+from tests.support.gateways.stripe import WEBHOOK_SECRET as STRIPE_SECRET
 
 _numbers = count(1)
 
@@ -45,6 +48,7 @@ class Till:
     clock: ManualClock
     collector: Collector
     razorpay: FakeRazorpay
+    stripe: FakeStripe
     actor: Actor = field(default=SYSTEM)
 
     def invoice(self, total_minor: int = 11800, **account: Any) -> UUID:
@@ -98,9 +102,9 @@ class Till:
 
     def deliver(self, webhook: Webhook) -> bool:
         """Hand a webhook in, as the route does; whether it was new."""
-        gateway = self.collector.gateways.get("razorpay")
-        notice = gateway.notice_of(webhook.headers, webhook.body)
-        return self.collector.receive("razorpay", notice, webhook.body)
+        name = "stripe" if "stripe-signature" in webhook.headers else "razorpay"
+        notice = self.collector.gateways.get(name).notice_of(webhook.headers, webhook.body)
+        return self.collector.receive(name, notice, webhook.body)
 
     def payment(self, payment_id: UUID) -> Payment:
         """A payment as it is now."""
@@ -128,24 +132,38 @@ def razorpay_server() -> Iterator[FakeRazorpay]:
         yield fake
 
 
+@pytest.fixture(scope="module")
+def stripe_server() -> Iterator[FakeStripe]:
+    with running_stripe() as fake:
+        yield fake
+
+
 @pytest.fixture
-def till(database_url: str, razorpay_server: FakeRazorpay) -> Iterator[Till]:
-    """A till whose Razorpay is in a good mood."""
+def till(
+    database_url: str, razorpay_server: FakeRazorpay, stripe_server: FakeStripe
+) -> Iterator[Till]:
+    """A till whose gateways are in a good mood."""
     fake = razorpay_server
-    fake.hang_after_effect = fake.fail_next = 0
-    fake.outbox.clear()
-    fake.requests.clear()
+    fake.hang_after_effect = fake.fail_next = stripe_server.hang_after_effect = 0
+    for forgotten in (fake.outbox, fake.requests, stripe_server.outbox, stripe_server.requests):
+        forgotten.clear()
+    for things in (fake.payments, fake.refunds, stripe_server.intents, stripe_server.refunds):
+        things.clear()
+    stripe_server.refuse_next.clear()
     settings = GatewaySettings(
         razorpay_key_id=KEY_ID,
         razorpay_key_secret=KEY_SECRET,  # type: ignore[arg-type]
         razorpay_webhook_secret=WEBHOOK_SECRET,  # type: ignore[arg-type]
         razorpay_address=fake.address,
+        stripe_api_key=API_KEY,  # type: ignore[arg-type]
+        stripe_webhook_secret=STRIPE_SECRET,  # type: ignore[arg-type]
+        stripe_address=stripe_server.address,
         gateway_timeout_seconds=3,
     )
-    gateways = Gateways({"razorpay": RazorpayGateway(settings)})
+    gateways = Gateways({"razorpay": RazorpayGateway(settings), "stripe": StripeGateway(settings)})
     clock = ManualClock(datetime(2026, 7, 15, 4, 30, tzinfo=UTC))
     engine = open_engine(database_url, application="test-till", pool_size=12)
     with unit_of_work(engine) as session:
         make_supplier(session)
-    yield Till(engine, clock, Collector(engine, clock, gateways, settings), fake)
+    yield Till(engine, clock, Collector(engine, clock, gateways, settings), fake, stripe_server)
     engine.dispose()
