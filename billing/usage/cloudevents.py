@@ -220,8 +220,8 @@ def _dimensions(members: dict[str, bytes]) -> dict[str, str]:
             nested = _members.decode(told)
         except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
             raise _WrongDataError("data.dimensions", "must be an object of text") from None
-        for name, member in nested.items():
-            dimensions[name] = _scalar(f"data.dimensions.{name}", bytes(member).strip())
+        for name, inner in nested.items():
+            dimensions[name] = _scalar(f"data.dimensions.{name}", bytes(inner).strip())
     for name, member in members.items():
         if name in dimensions:
             raise _WrongDataError(f"data.{name}", "is among the dimensions as well")

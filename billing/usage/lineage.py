@@ -147,13 +147,15 @@ def _rated(session: Session, actor: Actor, history: EventHistory) -> list[RatedA
             continue
         rates = [rate for rate in charge.rates if rate.currency == account.currency]
         rate = match_rate(rates, dimensions)
-        reference = rate and line_ref(
-            period.subscription_id,
-            period.starts_on,
-            max(period.starts_on, segment.starts_on),
-            charge.code,
-            rate.ordinal,
-        )
+        reference = None
+        if rate is not None:
+            reference = line_ref(
+                period.subscription_id,
+                period.starts_on,
+                max(period.starts_on, segment.starts_on),
+                charge.code,
+                rate.ordinal,
+            )
         rated.append(
             RatedAs(
                 charge_code=charge.code,

@@ -26,6 +26,11 @@ CLOUD_EVENT: Final[dict[str, Any]] = {
             "format": "date-time",
             "description": "When it happened; now, if it is not said.",
         },
+        "authorizationid": {
+            "type": "string",
+            "pattern": "^[A-Za-z0-9_.:-]{1,128}$",
+            "description": "The hold that this event captures.",
+        },
         "datacontenttype": {"const": "application/json"},
         "data": {
             "type": "object",
@@ -65,5 +70,5 @@ PARAMETERS: Final = [
         "description": "Attribute of a CloudEvent in binary mode; its data is the body, as JSON.",
         "schema": CLOUD_EVENT["properties"][name],
     }
-    for name in ("specversion", "id", "source", "type", "subject", "time")
+    for name in ("specversion", "id", "source", "type", "subject", "time", "authorizationid")
 ]
