@@ -3,7 +3,7 @@
 import asyncio
 import random
 from collections import deque
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import Any
@@ -169,9 +169,7 @@ class World:
                 if outcome.status is Status.UNAVAILABLE:
                     continue
                 assert outcome.status in {Status.ACCEPTED, Status.DUPLICATE}, (name, outcome)
-                if outcome.durability is Durability.LEDGER:
-                    assert self._is_restoring or not self._missing([name]), f"{name} is not there"
-                elif losses != self._losses:
+                if outcome.durability is Durability.JOURNAL and losses != self._losses:
                     continue  # Redis lost it before it was answered: no more than it promises
                 self.history.answered.add(name)
                 del waiting[name]
@@ -325,14 +323,10 @@ class World:
         """Not while only Redis has what was answered: by the journal, or before a restore."""
         return not self._missing()
 
-    def _missing(self, names: Iterable[str] | None = None) -> set[str]:
-        """What was answered, or some of it, and PostgreSQL does not have."""
+    def _missing(self) -> set[str]:
+        """What was answered and PostgreSQL does not have."""
         known = self.postgres.state.events
-        return {
-            name
-            for name in (self.history.answered if names is None else names)
-            if ("sim", name) not in known
-        }
+        return {name for name in self.history.answered if ("sim", name) not in known}
 
     # the end
 
