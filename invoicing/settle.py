@@ -100,7 +100,8 @@ def _true_up(
             amount_units=debited - rated_units,
             kind=LedgerKind.TRUE_UP,
             counter_account=LedgerAccount.USAGE_UNBILLED,
-            reference=f"true_up:{invoice.id}",
+            # unique: a period of a wallet is trued up once
+            reference=f"true_up:{wallet.id}:{invoice.period_start}:{invoice.period_end}",
             note=f"Rated amount of {invoice.period_start} to {invoice.period_end}",
             actor=ctx.actor.name,
             now=ctx.clock.now(),

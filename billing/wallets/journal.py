@@ -125,7 +125,7 @@ class _Counters:
     def __init__(self, keys: ShardKeys) -> None:
         self._keys = keys
         self._numbers: dict[tuple[UUID, date, UUID], int] = {}
-        self._counters: list[tuple[str, bytes, int]] = []
+        self._counters: list[tuple[str, str, int]] = []
         self._prices: dict[CumulativePrice, int] = {}
 
     def number(self, wallet_id: UUID, count: Count) -> int:
@@ -135,7 +135,7 @@ class _Counters:
         if found is None:
             price = self._prices.setdefault(count.price, len(self._prices) + 1)
             key = self._keys.counters(wallet_id, count.counted_on)
-            self._counters.append((key, count.rate_id.bytes, price))
+            self._counters.append((key, count.rate_id.hex, price))
             found = self._numbers[name] = len(self._counters)
         return found
 

@@ -69,7 +69,7 @@ class ShardKeys:
         return f"{self.prefix}w:"
 
     def counters(self, wallet_id: UUID, counted_on: date) -> str:
-        """A hash: rate (16 bytes) to the millionths of a unit counted since that local day."""
+        """A hash: rate (its id in hex) to the millionths of a unit counted since that local day."""
         return f"{self.prefix}c:{wallet_id.hex}:{counted_on:%Y%m%d}"
 
     def wallet(self, wallet_id: UUID) -> str:

@@ -138,7 +138,7 @@ class RedisPort:
                     pipe.hset(keys.wallet(row.id), mapping=row.fields)  # type: ignore[arg-type]
                     for one in row.counters:
                         name = keys.counters(row.id, one.counted_on)
-                        pipe.hset(name, one.rate_id.bytes, one.micros)
+                        pipe.hset(name, one.rate_id.hex, one.micros)
                         pipe.expire(name, COUNTER_SECONDS)
                 pipe.execute()
 
@@ -221,7 +221,7 @@ def _packed(keys: ShardKeys, moved: Sequence[Advance]) -> bytes:
         return b""
     return msgspec.msgpack.encode(
         [
-            (keys.counters(one.wallet_id, one.counted_on), one.rate_id.bytes, one.micros)
+            (keys.counters(one.wallet_id, one.counted_on), one.rate_id.hex, one.micros)
             for one in moved
         ]
     )

@@ -16,9 +16,8 @@ from billing.clock import Clock
 from billing.errors import ConflictError, FieldError, InvalidError, UnavailableError
 from billing.usage.body import Item
 from billing.usage.event import EventCheck, Rejected, UsageEvent
-from billing.usage.row import encode_row
+from billing.wallets.admissions import admission_of
 from billing.wallets.holds import held_name
-from billing.wallets.journal import Admission
 from billing.wallets.rate_card import BillableAccount
 from ingest_api.intake.admission import (
     MOST_PER_CALL,
@@ -161,27 +160,12 @@ class Events:
                 [FieldError(field, _UNKNOWN_ACCOUNT)],
                 code="unknown_account",
             )
-        price = account.price(event.event_type, event.dimensions, event.occurred_us)
         try:
-            amount = account.amount_units(price, event.quantity) if account.wallet_id else 0
+            admission = admission_of(account, event)
         except OverflowError:
             return Rejected(
                 event.source, event.event_id, [_REASONS["out_of_range"]], code="out_of_range"
             )
-        count, counted = None, None
-        if price.counted is not None and account.wallet_id is not None:
-            count = account.count(price, event.quantity, event.occurred_us)
-        if count is not None:
-            amount, counted = 0, (count.counted_on, count.quantity)
-        row = encode_row(
-            account.head,
-            price.rate_field,
-            amount,
-            event,
-            card_version=account.card_version,
-            counted=counted,
-        )
-        admission = Admission(event.digest, event.body_hash, account.wallet_id, amount, row, count)
         if event.authorization_id:
             admission.hold = held_name(account.id, event.authorization_id)
         if account.quotas:
