@@ -2,13 +2,12 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from datetime import UTC, date, datetime
-from itertools import count
+from datetime import UTC, datetime
 from typing import Any
 from uuid import UUID
 
 import pytest
-from sqlalchemy import Engine, text
+from sqlalchemy import Engine
 
 from billing.access.actor import SYSTEM, Actor
 from billing.clock import ManualClock
@@ -16,7 +15,7 @@ from billing.commands import Context
 from billing.customers.tables import BillingMode
 from billing.db.engine import open_engine
 from billing.db.unit_of_work import read_only, unit_of_work
-from billing.invoices.tables import Invoice, InvoiceStatus, ReviewState
+from billing.invoices.tables import Invoice
 from billing.payments.tables import Payment
 from billing.wallets.service import CreateWallet, create_wallet
 from billing.wallets.tables import Wallet
@@ -25,6 +24,7 @@ from invoicing.gateways.razorpay import RazorpayGateway
 from invoicing.gateways.registry import Gateways
 from invoicing.gateways.settings import GatewaySettings
 from invoicing.gateways.stripe import StripeGateway
+from tests.support.factories.invoices import make_due_invoice
 from tests.support.factories.parties import make_account, make_supplier
 from tests.support.gateways.razorpay import (
     KEY_ID,
@@ -36,8 +36,6 @@ from tests.support.gateways.razorpay import (
 )
 from tests.support.gateways.stripe import API_KEY, FakeStripe, running_stripe
 from tests.support.gateways.stripe import WEBHOOK_SECRET as STRIPE_SECRET
-
-_numbers = count(1)
 
 
 @dataclass
@@ -55,43 +53,7 @@ class Till:
         """An issued invoice of a new customer over that total, nothing paid."""
         with unit_of_work(self.engine) as session:
             owner = make_account(session, **account)
-            now = self.clock.now()
-            invoice = Invoice(
-                account_id=owner.id,
-                customer_id=owner.customer_id,
-                supplier_gstin="29AAACO1234F1Z5",
-                period_start=date(2026, 6, 1),
-                period_end=date(2026, 7, 1),
-                invoice_month=date(2026, 6, 1),
-                lines_hash="",
-                status=InvoiceStatus.DRAFT,
-                review_state=ReviewState.PENDING,
-                currency=owner.currency,
-                taxable_minor=0,
-                tax_minor=0,
-                total_minor=0,
-                settled_minor=0,
-                tax_decision={},
-                created_at=now,
-                updated_at=now,
-            )
-            session.add(invoice)
-            session.flush()
-            session.execute(
-                text(
-                    "INSERT INTO billing.invoice_lines (id, invoice_id, line_ref, ordinal, "
-                    "description, item_code, sac, quantity, unit, amount_minor, period_start, "
-                    "period_end, tier_breakdown) VALUES (gen_random_uuid(), :id, 'x', 1, 'x', "
-                    "'x', '998413', 1, 'x', :total, '2026-06-01', '2026-07-01', '[]')"
-                ),
-                {"id": invoice.id, "total": total_minor},
-            )
-            invoice.taxable_minor = invoice.total_minor = total_minor
-            invoice.status, invoice.review_state = InvoiceStatus.DUE, ReviewState.APPROVED
-            invoice.number = f"INV-2627-{next(_numbers):06d}"
-            invoice.issue_date = invoice.due_date = date(2026, 7, 1)
-            invoice.issued_at = now
-            return invoice.id
+            return make_due_invoice(session, owner, total_minor, self.clock.now()).id
 
     def wallet(self, **account: Any) -> UUID:
         """An empty wallet of a new prepaid account."""
