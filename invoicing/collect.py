@@ -31,7 +31,14 @@ from billing.payments.service import (
     request_payment,
     request_refund,
 )
-from billing.payments.tables import CallState, GatewayCall, Payment, Refund
+from billing.payments.tables import (
+    CallState,
+    EventOutcome,
+    GatewayCall,
+    GatewayEvent,
+    Payment,
+    Refund,
+)
 from invoicing.gateways.protocol import (
     Checkout,
     CheckoutRequest,
@@ -166,8 +173,11 @@ class Collector:
         self.receive(gateway.name, notice, b"")
         return refund.id
 
-    def look_up(self, payment_id: UUID, actor: Actor = SYSTEM) -> None:
+    def look_up(self, payment_id: UUID, actor: Actor = SYSTEM) -> list[Notice]:
         """Ask the gateway how a payment stands, in case a message never came.
+
+        Returns:
+            What it said; all of that is applied.
 
         Raises:
             UnavailableError: if it does not answer.
@@ -183,6 +193,7 @@ class Collector:
             ) from error
         for notice in notices:
             self.receive(gateway.name, notice, b"")
+        return notices
 
     def receive(self, gateway: str, notice: Notice, body: bytes) -> bool:
         """Keep a message, then apply it; False if it was kept before.
@@ -196,6 +207,20 @@ class Collector:
             apply_event(Context(session, SYSTEM, self.clock), asked)
         issue_missing_vouchers(self.engine, self.clock)
         return is_new
+
+    def apply_waiting(self, gateway: str) -> int:
+        """Apply the messages that were kept but not applied, after a crash; how many there were."""
+        with read_only(self.engine) as session:
+            waiting = session.scalars(
+                select(GatewayEvent.event_id)
+                .filter_by(gateway=gateway, outcome=EventOutcome.RECEIVED)
+                .order_by(GatewayEvent.received_at, GatewayEvent.event_id)
+            ).all()
+        for event_id in waiting:
+            with unit_of_work(self.engine) as session:
+                asked = ApplyEvent(gateway=gateway, event_id=event_id)
+                apply_event(Context(session, SYSTEM, self.clock), asked)
+        return len(waiting)
 
     def _begin(self, session: Session, payment_id: UUID, operation: str, key: str) -> UUID:
         call = session.scalars(

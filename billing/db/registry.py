@@ -8,6 +8,7 @@ import billing.entitlements.tables
 import billing.fx.tables
 import billing.invoices.tables
 import billing.outbox.tables
+import billing.payments.reconciliation
 import billing.payments.tables
 import billing.subscriptions.tables
 import billing.usage.archive.tables

@@ -34,7 +34,7 @@ def bring_up_to_date(session: Session, payment: Payment, now: datetime, actor: s
         payment: locked by the caller.
         actor: in whose name wallets move.
     """
-    picture = fold(_facts(session, payment), payment.currency)
+    picture = picture_of(session, payment)
     payment.status = picture.status
     payment.dispute = picture.dispute
     payment.failure = picture.failure if not picture.captured_minor else None
@@ -51,6 +51,11 @@ def bring_up_to_date(session: Session, payment: Payment, now: datetime, actor: s
     else:
         _fill_wallet(session, payment, now, actor)
     return payment
+
+
+def picture_of(session: Session, payment: Payment) -> Picture:
+    """What all that its gateway has said about a payment comes to."""
+    return fold(_facts(session, payment), payment.currency)
 
 
 def allocated_minor(session: Session, payment: Payment) -> int:

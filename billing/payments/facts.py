@@ -123,12 +123,14 @@ class Picture:
     Attributes:
         captured: captured so far, in minor units, by the gateway's payment id.
         refunds: refunded so far, in minor units, by the gateway's refund id.
+        refunded_from: the gateway's payment id that a refund takes back, by its refund id.
         strangers: currencies other than that of the payment in which something was captured.
     """
 
     status: PaymentStatus = PaymentStatus.CREATED
     captured: Mapping[str, int] = field(default_factory=dict)
     refunds: Mapping[str, int] = field(default_factory=dict)
+    refunded_from: Mapping[str, str] = field(default_factory=dict)
     failed_refunds: frozenset[str] = frozenset()
     dispute: DisputeState = DisputeState.NONE
     failure: str | None = None
@@ -158,6 +160,7 @@ def fold(facts: Iterable[Fact], currency: str) -> Picture:
     status, dispute = PaymentStatus.CREATED, DisputeState.NONE
     captured: dict[str, int] = {}
     refunds: dict[str, int] = {}
+    refunded_from: dict[str, str] = {}
     failed: set[str] = set()
     failures: set[str] = set()
     strangers: set[str] = set()
@@ -178,12 +181,15 @@ def fold(facts: Iterable[Fact], currency: str) -> Picture:
         elif fact.kind is FactKind.REFUNDED:
             key = fact.refund_id or ""
             refunds[key] = max(refunds.get(key, 0), amount)
+            if fact.provider_payment_id:
+                refunded_from[key] = fact.provider_payment_id
         elif fact.kind is FactKind.REFUND_FAILED and fact.refund_id:
             failed.add(fact.refund_id)
     return Picture(
         status=status,
         captured=captured,
         refunds={key: amount for key, amount in refunds.items() if key not in failed},
+        refunded_from=refunded_from,
         failed_refunds=frozenset(failed),
         dispute=dispute,
         failure=max(failures, default=None),

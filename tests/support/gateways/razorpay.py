@@ -181,7 +181,9 @@ def _payments(fake: FakeRazorpay, method: str, rest: list[str], sent: Any, key: 
 
 def _page(items: list[Any], query: Any) -> dict[str, Any]:
     skip, count = int(query.get("skip", ["0"])[0]), int(query.get("count", ["10"])[0])
-    return {"items": items[skip : skip + count]}
+    since, until = int(query.get("from", ["0"])[0]), int(query.get("to", [str(2**40)])[0])
+    found = [one for one in items if since <= one["created_at"] <= until]
+    return {"items": found[skip : skip + count]}
 
 
 @contextmanager
