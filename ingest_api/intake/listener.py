@@ -20,6 +20,8 @@ logger = structlog.get_logger(__name__)
 ACCOUNTS_CHANNEL: Final = "billing_accounts"
 
 _POLL_SECONDS: Final = 0.05
+_AWAITED_POLL_SECONDS: Final = 0.3
+"""An announcement is lost only with its connection; this is for what nobody foresaw."""
 _IDLE_POLL_SECONDS: Final = 1.0
 _RECONNECT_SECONDS: Final = 0.2
 _SILENT_SECONDS: Final = 1.0
@@ -129,12 +131,18 @@ class Listener:
     def _is_poll_due(self, since: float) -> bool:
         if any(mark.epoch and mark.mode is None for mark in self.marks):
             return True  # announcements do not say the mode
-        awaited = self._wanted.is_set() or any(mark.is_awaited for mark in self.marks)
-        return since >= (_POLL_SECONDS if awaited else _IDLE_POLL_SECONDS)
+        if self._wanted.is_set():
+            return since >= _POLL_SECONDS
+        awaited = any(mark.is_awaited for mark in self.marks)
+        return since >= (_AWAITED_POLL_SECONDS if awaited else _IDLE_POLL_SECONDS)
 
     async def _poll(self, connection: AsyncConnection[Any]) -> None:
-        rows = await connection.execute(_STATES)
-        async for shard, epoch, session, ms, seq, mode in rows:
+        rows = await (await connection.execute(_STATES)).fetchall()
+        # What the rows say was announced before they were read. Heard first, it needs no look at
+        # single events afterwards.
+        async for notice in connection.notifies(timeout=0):
+            self._hear(notice.channel, notice.payload)
+        for shard, epoch, session, ms, seq, mode in rows:
             if shard < len(self.marks):
                 self.marks[shard].polled(epoch, session, Position(ms, seq), ShardMode(mode))
 
