@@ -90,8 +90,9 @@ class CumulativePrice:
             for before, step in zip((None, *self.steps), self.steps, strict=False)
         )
         dearest = max(step.unit_price for step in self.steps)
-        # one more for the rounding of what stands before
-        return entering + CumulativePrice(0, 0, (Step(0, dearest, 0, 0),)).at(quantity) + 1
+        # what rounding may add where the count stands and at each step
+        spare = 1 + len(self.steps)
+        return entering + CumulativePrice(0, 0, (Step(0, dearest, 0, 0),)).at(quantity) + spare
 
 
 def _below(before: Step | None, step: Step) -> int:

@@ -161,6 +161,17 @@ class BillableAccount:
             return price.one_units
         return _amount(price.unit_prices, price.event_prices, quantity, self.currency)
 
+    def most_units(self, price: Price, quantity: Decimal) -> int:
+        """The most that an event may be debited, wherever the count of the period stands.
+
+        Raises:
+            OverflowError: if it exceeds what a wallet can hold.
+        """
+        if price.known or price.counted is None:
+            return self.amount_units(price, quantity)
+        micros = MICROS if price.counts_events else int(quantity.scaleb(6))
+        return price.counted.most(micros)
+
     def count(self, price: Price, quantity: Decimal, occurred_us: int) -> Count | None:
         """What the event adds to a counter; None if its price does not depend on one."""
         if price.counted is None or price.rate_id is None:

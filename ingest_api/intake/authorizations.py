@@ -234,7 +234,7 @@ class Authorizations:
         if price.reason in _NO_PRICE:
             return _answer(account, _NO_PRICE[price.reason])
         try:
-            amount = account.amount_units(price, asked.quantity)
+            amount = account.most_units(price, asked.quantity)
         except OverflowError:
             return _answer(account, Reason.INSUFFICIENT_BALANCE)
         shown = amount if price.known else None

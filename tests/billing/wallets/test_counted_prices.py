@@ -149,9 +149,10 @@ def world(postgres_server: str, template_database: str, redis_server: Any) -> It
         engine = open_engine(url, application="test")
         with (
             psycopg.connect(url, autocommit=True) as connection,
-            Redis.from_url(redis_server.url) as redis,
+            # a database of its own: writers of other tests may be at work on the first one
+            Redis.from_url(redis_server.url.removesuffix("/0") + "/5") as redis,
         ):
-            redis.flushall()
+            redis.flushdb()
             yield World(connection, redis, engine)
         engine.dispose()
 
