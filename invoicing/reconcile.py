@@ -9,7 +9,6 @@ Run as a program it is `billing payments reconcile`.
 import argparse
 from collections.abc import Iterable, Mapping
 from contextlib import suppress
-from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Final
 from uuid import UUID
@@ -26,13 +25,15 @@ from billing.db.unit_of_work import read_only, unit_of_work
 from billing.errors import BillingError, UnavailableError
 from billing.payments.facts import FactKind, Notice
 from billing.payments.reconciliation import (
+    BeginReconciliation,
     Difference,
+    FinishReconciliation,
     Key,
-    NoteReconciliation,
     ReconciliationRun,
     Side,
+    begin_reconciliation,
     compare,
-    note_reconciliation,
+    finish_reconciliation,
     our_side,
 )
 from billing.payments.tables import Payment, ProviderPayment
@@ -49,21 +50,18 @@ _MARGIN: Final = timedelta(days=2)
 """An entry counts at the gateway's clock and at ours, and Stripe dates it by its creation."""
 
 
-@dataclass(frozen=True, slots=True)
-class _Compared:
-    movements: int
-    matched: int
-    caught_up: int
-    differences: list[Difference]
-
-
 def reconcile(
-    collector: Collector, gateway: str, *, days: int = DAYS, actor: Actor = SYSTEM
+    collector: Collector,
+    gateway: str,
+    *,
+    days: int = DAYS,
+    actor: Actor = SYSTEM,
+    idempotency_key: str | None = None,
 ) -> UUID:
     """Compare a gateway's list of the last days with our books, and keep the outcome.
 
     Returns:
-        The id of the `ReconciliationRun`.
+        The id of the `ReconciliationRun`; asked again under the same key, it is the same one.
 
     Raises:
         NotFoundError: if that gateway cannot be used here.
@@ -71,32 +69,28 @@ def reconcile(
     """
     actor.require(Permission.PAYMENTS_WRITE)
     collector.gateways.get(gateway)
-    until = collector.clock.now()
-    since = until - timedelta(days=days)
-    error = None
-    try:
-        found = _compared(collector, gateway, since, until)
-    except (RefusedError, UnknownOutcomeError, UnavailableError) as problem:
-        found, error = _Compared(0, 0, 0, []), str(problem) or type(problem).__name__
-    note = NoteReconciliation(
-        gateway=gateway,
-        since=since,
-        until=until,
-        movements=found.movements,
-        matched=found.matched,
-        caught_up=found.caught_up,
-        differences=found.differences,
-        error=error,
-        started_at=until,
-    )
     with unit_of_work(collector.engine) as session:
-        run_id = note_reconciliation(Context(session, actor, collector.clock), note).id
-    if error is not None:
-        raise UnavailableError(f"{gateway} does not give its list: {error}", code="gateway_away")
+        context = Context(session, actor, collector.clock, idempotency_key)
+        run = begin_reconciliation(context, BeginReconciliation(gateway=gateway, days=days))
+        run_id, since, until = run.id, run.since, run.until
+        if run.error is None:
+            return run_id
+    try:
+        outcome = _compared(collector, run_id, gateway, since, until)
+    except (RefusedError, UnknownOutcomeError, UnavailableError) as problem:
+        outcome = FinishReconciliation(run_id=run_id, error=str(problem) or type(problem).__name__)
+    with unit_of_work(collector.engine) as session:
+        finish_reconciliation(Context(session, actor, collector.clock), outcome)
+    if outcome.error is not None:
+        raise UnavailableError(
+            f"{gateway} does not give its list: {outcome.error}", code="gateway_away"
+        )
     return run_id
 
 
-def _compared(collector: Collector, gateway: str, since: datetime, until: datetime) -> _Compared:
+def _compared(
+    collector: Collector, run_id: UUID, gateway: str, since: datetime, until: datetime
+) -> FinishReconciliation:
     collector.apply_waiting(gateway)
     listed = list(collector.gateways.get(gateway).movements(since - _MARGIN, until + _MARGIN))
     inside = [one for one in listed if since <= one.at < until]
@@ -121,7 +115,13 @@ def _compared(collector: Collector, gateway: str, since: datetime, until: dateti
         )
         for one in differences
     ]
-    return _Compared(len(inside), matched, len(doubted), named)
+    return FinishReconciliation(
+        run_id=run_id,
+        movements=len(inside),
+        matched=matched,
+        caught_up=len(doubted),
+        differences=named,
+    )
 
 
 def _differences(

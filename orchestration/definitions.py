@@ -12,6 +12,12 @@ from orchestration.defs.automation import (
 )
 from orchestration.defs.billing_month import ASSETS
 from orchestration.defs.checks import CHECKS
+from orchestration.defs.payments import (
+    PAYMENT_CHECKS,
+    reconcile_payments,
+    reconcile_payments_daily,
+    reconciliations,
+)
 from orchestration.defs.usage import usage_models
 from orchestration.defs.vouchers import issue_vouchers, issue_vouchers_hourly, vouchers
 from orchestration.lib.database import Database
@@ -21,10 +27,15 @@ from orchestration.lib.dbt_project import dbt_executable
 configure_logs()
 
 defs = dg.Definitions(
-    assets=[usage_models, *ASSETS, vouchers],
-    asset_checks=CHECKS,
-    jobs=[*JOBS, issue_vouchers],
-    schedules=[close_last_month, refresh_history_daily, issue_vouchers_hourly],
+    assets=[usage_models, *ASSETS, vouchers, reconciliations],
+    asset_checks=[*CHECKS, *PAYMENT_CHECKS],
+    jobs=[*JOBS, issue_vouchers, reconcile_payments],
+    schedules=[
+        close_last_month,
+        refresh_history_daily,
+        issue_vouchers_hourly,
+        reconcile_payments_daily,
+    ],
     sensors=[touched_usage_days],
     resources={
         "dbt": DbtCliResource(

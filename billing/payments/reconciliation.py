@@ -6,10 +6,12 @@ by movement; whatever is not the same on both is named. The result is kept as a 
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from enum import StrEnum
+from typing import Final
 from uuid import UUID
 
+from pydantic import Field
 from sqlalchemy import Index, or_, select
 from sqlalchemy.orm import Mapped, Session, mapped_column
 from sqlalchemy.schema import ForeignKey
@@ -22,6 +24,8 @@ from billing.errors import not_found
 from billing.ids import new_id
 from billing.payments.effects import picture_of
 from billing.payments.tables import Payment, ProviderPayment, Refund, RefundState
+
+_UNFINISHED: Final = "It has not finished."
 
 Key = tuple[str, str | None]
 """A movement's name: the gateway's payment id, and its refund id if money went back."""
@@ -95,30 +99,57 @@ class Difference(Request):
     our_amount_minor: int | None = None
 
 
-class NoteReconciliation(Request):
+class BeginReconciliation(Request):
+    """Which gateway, and how far to look back from now."""
+
+    gateway: str = Field(pattern=r"^[a-z][a-z0-9_-]{0,31}$")
+    days: int = Field(ge=1, le=400)
+
+
+class FinishReconciliation(Request):
     """The outcome of a comparison."""
 
-    gateway: str
-    since: datetime
-    until: datetime
-    movements: int
-    matched: int
-    caught_up: int
-    differences: list[Difference]
+    run_id: UUID
+    movements: int = 0
+    matched: int = 0
+    caught_up: int = 0
+    differences: list[Difference] = Field(default_factory=list)
     error: str | None = None
-    started_at: datetime
 
 
-@command("payment.reconcile", Permission.PAYMENTS_WRITE)
-def note_reconciliation(ctx: Context, request: NoteReconciliation) -> ReconciliationRun:
-    """Keep the outcome of a comparison."""
+@command("payment.begin_reconciliation", Permission.PAYMENTS_WRITE)
+def begin_reconciliation(ctx: Context, request: BeginReconciliation) -> ReconciliationRun:
+    """Open a run; until it is finished it carries an error that says so."""
+    now = ctx.clock.now()
     run = ReconciliationRun(
-        **request.model_dump(exclude={"differences"}),
-        differing=len(request.differences),
-        finished_at=ctx.clock.now(),
+        gateway=request.gateway,
+        since=now - timedelta(days=request.days),
+        until=now,
+        movements=0,
+        matched=0,
+        caught_up=0,
+        differing=0,
+        error=_UNFINISHED,
+        started_at=now,
+        finished_at=now,
     )
     ctx.session.add(run)
-    ctx.session.flush()
+    return run
+
+
+@command("payment.finish_reconciliation", Permission.PAYMENTS_WRITE)
+def finish_reconciliation(ctx: Context, request: FinishReconciliation) -> ReconciliationRun:
+    """Keep the outcome of a comparison, once."""
+    run = ctx.session.get_one(ReconciliationRun, request.run_id, with_for_update=True)
+    if run.error is None:
+        return run
+    run.movements, run.matched, run.caught_up = (
+        request.movements,
+        request.matched,
+        request.caught_up,
+    )
+    run.differing, run.error = len(request.differences), request.error
+    run.finished_at = ctx.clock.now()
     ctx.session.add_all(
         ReconciliationDifference(run_id=run.id, **one.model_dump()) for one in request.differences
     )

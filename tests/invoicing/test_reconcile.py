@@ -1,6 +1,10 @@
 """Reconciliation: every entry of the gateway and every one of ours is matched, or named."""
 
+import os
+import subprocess
+import sys
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import Any
 from uuid import UUID
 
@@ -23,6 +27,7 @@ from billing.payments.service import RequestPayment
 from billing.payments.tables import Payment
 from invoicing.reconcile import reconcile as compare_now
 from tests.invoicing.gateways.conftest import Till, razorpay_server, stripe_server, till
+from tests.support.gateways.razorpay import KEY_ID, KEY_SECRET
 
 __all__ = ["razorpay_server", "stripe_server", "till"]
 
@@ -233,3 +238,37 @@ def clearing(till: Till) -> list[Any]:
                 )
             )
         )
+
+
+def test_the_command_says_what_came_of_it_and_fails_if_something_differs(
+    till: Till, database_url: str
+) -> None:
+    _, name = paid(till, "razorpay")
+    till.razorpay.payments[name]["created_at"] -= 2
+    stray = {**till.razorpay.payments[name], "id": "pay_stray", "notes": [], "order_id": None}
+    environment = {
+        **os.environ,
+        "DATABASE_URL": database_url,
+        "BILLING_RAZORPAY_KEY_ID": KEY_ID,
+        "BILLING_RAZORPAY_KEY_SECRET": KEY_SECRET,
+        "BILLING_RAZORPAY_WEBHOOK_SECRET": "webhook-secret",
+        "BILLING_RAZORPAY_ADDRESS": till.razorpay.address,
+    }
+    argv = [str(Path(sys.executable).parent / "billing"), "payments", "reconcile"]
+
+    def run() -> subprocess.CompletedProcess[str]:
+        return subprocess.run(
+            [*argv, "--gateway", "razorpay", "--days", "7"],
+            env=environment,
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+
+    clean = run()
+    till.razorpay.payments["pay_stray"] = stray
+    differing = run()
+
+    assert (clean.returncode, differing.returncode) == (0, 1), clean.stderr + differing.stderr
+    assert "razorpay: 1 entries, 1 matched, 0 asked about, 0 differ" in clean.stdout
+    assert "1 differ" in differing.stdout
