@@ -116,3 +116,8 @@ def wording(key: str, day: date) -> str:
 def exports_in_rupees_to(country: str) -> bool:
     """Whether payment in rupees counts for an export to that country (IGST Act s.2(6)(iv))."""
     return any(row["country"] == country for row in facts("inr_exports"))
+
+
+def sac_description(sac: str) -> str:
+    """What the return calls a service, in at most 30 characters; its code, if it has no name."""
+    return str(_rows("sac.json")["descriptions"].get(sac, f"SAC {sac}"))[:30]
