@@ -35,6 +35,10 @@ MOST_EVENTS: Final = 5_000
 _FIRST_PAUSE: Final = 0.05
 _LONGEST_PAUSE: Final = 1.0
 _STANDBY_SECONDS: Final = 0.5
+_SMALL_BATCH: Final = 250
+_LONGEST_GATHERING: Final = 0.008
+"""After a small batch the next one is given as long to gather as the last one took, so that many
+small ones do not take half the machine; a sender waits so many seconds longer at most."""
 _WAIT_SECONDS: Final = 0.1
 
 _LOCK = "SELECT pg_try_advisory_lock(hashtext('billing.writer'), %s)"
@@ -135,7 +139,10 @@ class ShardWriter:
                 entries = reader.take(MOST_EVENTS, _WAIT_SECONDS)
                 self._redis_seen = reader.heard_at
                 if entries:
+                    began = monotonic()
                     core.apply(entries)
+                    if sum(entry.count for entry in entries) < _SMALL_BATCH:
+                        self._stop.wait(min(monotonic() - began, _LONGEST_GATHERING))
 
 
 def _first_line(error: Exception) -> str:
