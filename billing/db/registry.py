@@ -6,6 +6,7 @@ import billing.customers.tables
 import billing.documents.tables
 import billing.entitlements.tables
 import billing.fx.tables
+import billing.invoices.return_periods
 import billing.invoices.tables
 import billing.outbox.tables
 import billing.payments.reconciliation

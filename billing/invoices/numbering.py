@@ -12,6 +12,7 @@ from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.orm import Session
 
 from billing.errors import PreconditionError
+from billing.invoices.return_periods import hold_open
 from billing.invoices.tables import DocumentCounter
 from billing.tax.fiscal import financial_year
 from billing.tax.numbering import format_document_number
@@ -22,8 +23,9 @@ def next_number(session: Session, *, gstin: str, series: str, issue_date: date) 
 
     Raises:
         PreconditionError: if the series already holds a document of a later date, because dates
-            must not decrease as numbers increase.
+            must not decrease as numbers increase, or the month's return is locked.
     """
+    hold_open(session, gstin, issue_date)
     year = financial_year(issue_date)
     key = {"gstin": gstin, "series": series, "financial_year": year}
     # A row must exist before it can be locked: `FOR UPDATE` on nothing locks nothing.
