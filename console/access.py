@@ -27,11 +27,18 @@ class PageName(StrEnum):
     EVENTS = "events"
     INVOICES = "invoices"
     WALLETS = "wallets"
+    PAYMENTS = "payments"
     REVENUE = "revenue"
 
 
 _STAFF = tuple(PageName)
-_OWN_DATA = (PageName.OVERVIEW, PageName.USAGE, PageName.INVOICES, PageName.WALLETS)
+_OWN_DATA = (
+    PageName.OVERVIEW,
+    PageName.USAGE,
+    PageName.INVOICES,
+    PageName.WALLETS,
+    PageName.PAYMENTS,
+)
 
 PAGES: dict[Role, tuple[PageName, ...]] = {
     Role.SUPER_ADMIN: _STAFF,

@@ -21,6 +21,8 @@ from billing.errors import BillingError, FieldError, InvalidError, UnavailableEr
 from billing.invoices.repository import get_invoice
 from billing.invoices.service import RejectInvoice, SubmitInvoice, reject_invoice, submit_invoice
 from billing.invoices.tables import Invoice
+from billing.payments.receipts import RecordReceipt, record_receipt
+from billing.payments.tables import Payment as PaymentRow
 from billing.usage.quarantine import (
     DiscardQuarantined,
     MendQuarantined,
@@ -112,6 +114,11 @@ class Payment:
 def credit(actor: Actor, key: str, wallet_id: UUID, payment: Payment) -> Wallet:
     """Credit a wallet with money that came in."""
     return _run(actor, key, top_up, TopUp, wallet_id=wallet_id, **asdict(payment))
+
+
+def record_money(actor: Actor, key: str, **fields: Any) -> PaymentRow:
+    """Record a transfer or cheque for an invoice; its reference is recorded once."""
+    return _run(actor, key, record_receipt, RecordReceipt, **fields)
 
 
 def replay_mended(actor: Actor, key: str, entry_id: UUID, event: str) -> QuarantinedEntry:

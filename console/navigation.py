@@ -17,6 +17,7 @@ _TITLES = {
     PageName.EVENTS: ("Events", ":material/search:"),
     PageName.INVOICES: ("Invoices", ":material/receipt_long:"),
     PageName.WALLETS: ("Wallets", ":material/account_balance_wallet:"),
+    PageName.PAYMENTS: ("Payments", ":material/payments:"),
     PageName.REVENUE: ("Revenue", ":material/trending_up:"),
 }
 

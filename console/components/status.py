@@ -31,6 +31,14 @@ _INVOICE = {
     "paid": Status("Paid", "✓", "good"),
     "void": Status("Void", "⊘", "quiet"),
 }
+_PAYMENT = {
+    "created": Status("Created", "○", "quiet"),
+    "pending": Status("Pending", "◷", "info"),
+    "authorised": Status("Authorised", "◐", "info"),
+    "captured": Status("Captured", "✓", "good"),
+    "failed": Status("Failed", "✕", "bad"),
+    "expired": Status("Expired", "⊘", "quiet"),
+}
 _REVIEW = {
     "pending": Status("Pending", "○", "info"),
     "in_review": Status("In review", "◐", "info"),
@@ -61,6 +69,11 @@ def wallet_status(value: str) -> Status:
 def invoice_status(value: str) -> Status:
     """Of an invoice."""
     return _INVOICE.get(value) or _unknown(value)
+
+
+def payment_status(value: str) -> Status:
+    """Of a payment."""
+    return _PAYMENT.get(value) or _unknown(value)
 
 
 def review_status(value: str) -> Status:
