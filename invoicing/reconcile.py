@@ -105,7 +105,7 @@ def _compared(
         if (payment_id := one.payment_id or of_key.get((one.provider_payment_id, one.refund_id)))
     }
     for payment_id in sorted(doubted):
-        theirs |= _said(collector.look_up(payment_id))
+        theirs |= _said(_asked(collector, payment_id))
     matched, differences = _differences(collector, gateway, since, until, theirs, wanted)
     named = [
         one.model_copy(
@@ -122,6 +122,16 @@ def _compared(
         caught_up=len(doubted),
         differences=named,
     )
+
+
+def _asked(collector: Collector, payment_id: UUID) -> list[Notice]:
+    """What the gateway says of one payment; nothing, if it says that it does not know it."""
+    try:
+        return collector.look_up(payment_id)
+    except UnavailableError as error:
+        if isinstance(error.__cause__, RefusedError):
+            return []
+        raise
 
 
 def _differences(

@@ -128,6 +128,18 @@ def test_money_that_only_we_have_is_named(till: Till, gateway: str) -> None:
     assert differences == [(DifferenceKind.MISSING_THERE, payment_id, None, 11800)]
 
 
+def test_a_payment_that_the_gateway_says_it_never_had_does_not_stop_the_others(till: Till) -> None:
+    lost_id, lost = paid(till, "stripe")
+    paid(till, "stripe")
+    del till.stripe.intents[lost]
+    del till.stripe.sessions[till.payment(lost_id).provider_order_id or ""]
+
+    run, differences = outcome(till, reconciled(till, "stripe"))
+
+    assert differences == [(DifferenceKind.MISSING_THERE, lost_id, None, 11800)]
+    assert (run.matched, run.error) == (1, None)
+
+
 def test_another_amount_or_currency_there_is_named(till: Till) -> None:
     less_id, less = paid(till, "razorpay")
     other_id, other = paid(till, "razorpay")
