@@ -82,7 +82,8 @@ _OUTPUT_TAX = text(
     """
     SELECT i.number,
         sum(a.amount_minor) - i.taxable_minor AS settled,
-        (SELECT coalesce(sum(e.amount_units), 0) / power(10::numeric, c.wallet_exponent - c.minor_exponent)
+        (SELECT coalesce(sum(e.amount_units), 0)
+            / power(10.0, c.wallet_exponent - c.minor_exponent)
          FROM billing.ledger_transactions t
          JOIN billing.ledger_entries e ON e.transaction_id = t.id
          WHERE t.reference = 'invoice:' || i.id AND e.account = 'output_tax') AS posted
@@ -98,7 +99,8 @@ _OUTPUT_TAX = text(
 
 _UNDOCUMENTED = text(
     """
-    SELECT t.reference, sum(e.amount_units) / power(10::numeric, c.wallet_exponent - c.minor_exponent)
+    SELECT t.reference,
+        sum(e.amount_units) / power(10.0, c.wallet_exponent - c.minor_exponent)
     FROM billing.ledger_transactions t
     JOIN billing.ledger_entries e ON e.transaction_id = t.id
     JOIN billing.currencies c ON c.code = t.currency
@@ -117,7 +119,7 @@ _VOUCHERS = text(
     """
     SELECT d.number, d.tax_minor,
         (SELECT abs(coalesce(sum(e.amount_units), 0))
-            / power(10::numeric, c.wallet_exponent - c.minor_exponent)
+            / power(10.0, c.wallet_exponent - c.minor_exponent)
          FROM billing.ledger_entries e
          WHERE e.transaction_id = d.ledger_transaction_id AND e.account = 'tax_on_advances')
     FROM billing.documents d
@@ -132,7 +134,7 @@ _UNPAPERED = text(
     """
     SELECT t.reference,
         coalesce(sum(e.amount_units) FILTER (WHERE e.account = 'tax_on_advances'), 0)
-            / power(10::numeric, c.wallet_exponent - c.minor_exponent)
+            / power(10.0, c.wallet_exponent - c.minor_exponent)
     FROM billing.ledger_transactions t
     JOIN billing.ledger_entries e ON e.transaction_id = t.id
     JOIN billing.currencies c ON c.code = t.currency
