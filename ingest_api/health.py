@@ -13,6 +13,7 @@ from billing.db.migrate import head_revision
 from billing.db.unit_of_work import read_only
 from billing.errors import BillingError, UnavailableError
 from billing.usage.tables import ShardMode, ShardState, WalletDrift
+from billing.wallets.connect import open_any
 from billing.wallets.keys import ShardKeys
 from ingest_api.auth import public
 from ingest_api.dependencies import CurrentServices, Envelope
@@ -117,7 +118,7 @@ def _writer_lag_ms(services: Services, shards: Iterable[ShardState]) -> int:
     now_ms = int(services.clock.now().timestamp() * 1000)
     lags = [0]
     try:
-        with redis.Redis.from_url(
+        with open_any(
             services.settings.require_redis_url(),
             socket_timeout=_REDIS_TIMEOUT_SECONDS,
             socket_connect_timeout=_REDIS_TIMEOUT_SECONDS,

@@ -14,6 +14,7 @@ from billing.clock import SystemClock
 from billing.errors import UnavailableError
 from billing.settings import Settings
 from billing.usage.tables import ShardMode
+from billing.wallets.connect import open_any
 from billing.wallets.postgres_port import PostgresPort
 from billing.wallets.shards import ShardStatus, ask_for_rebuild, shard_statuses
 
@@ -82,7 +83,7 @@ def _postgres() -> Connection[Any]:
 
 
 def _redis() -> "Redis":
-    return Redis.from_url(Settings.load().require_redis_url(), socket_timeout=5)
+    return open_any(Settings.load().require_redis_url(), socket_timeout=5)
 
 
 def register(app: typer.Typer) -> None:

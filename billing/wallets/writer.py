@@ -84,7 +84,12 @@ class WriterCore:
 
     def give_way(self) -> None:
         """Redis is away for too long: let events be taken in by PostgreSQL alone."""
-        row = self._postgres.shard(self.keys.shard)
-        if row.mode is not ShardMode.DIRECT:
-            row = enter_direct(self._postgres, row, self.keys.shard)
-            self._log.warning("direct mode", epoch=row.epoch)
+        give_way(self._postgres, self.keys.shard)
+
+
+def give_way(postgres: WriterPostgres, shard: int) -> None:
+    """Go to direct mode, unless the shard is in it; no Redis is needed for that."""
+    row = postgres.shard(shard)
+    if row.mode is not ShardMode.DIRECT:
+        row = enter_direct(postgres, row, shard)
+        logger.warning("direct mode", shard=shard, epoch=row.epoch)

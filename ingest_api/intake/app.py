@@ -6,8 +6,6 @@ from contextlib import AbstractContextManager, asynccontextmanager, nullcontext
 from typing import Final
 
 from redis.asyncio import Redis
-from redis.asyncio.retry import Retry
-from redis.backoff import NoBackoff
 from sqlalchemy import Engine
 from starlette.applications import Starlette
 from starlette.datastructures import Headers
@@ -19,6 +17,7 @@ from billing.db.engine import open_engine
 from billing.errors import BillingError, UnavailableError
 from billing.logs import configure_logs
 from billing.settings import Settings
+from billing.wallets.connect import open_async
 from billing.wallets.redis_port import AsyncRedisPort
 from ingest_api.intake import http
 from ingest_api.intake.admission import ShardIntake
@@ -116,11 +115,10 @@ class Intake:
         settings = self._settings
         database_url = settings.require_database_url()
         self._engine = engine = open_engine(database_url, application="billing-intake")
-        self._redis = redis = Redis.from_url(
+        self._redis = redis = open_async(
             settings.require_redis_url(),
             socket_timeout=_REDIS_SECONDS,
             socket_connect_timeout=_REDIS_SECONDS,
-            retry=Retry(NoBackoff(), 0),
         )
         directory = Directory(engine, settings, self._clock)
         shards = range(settings.shard_count)

@@ -19,8 +19,9 @@ from redis.exceptions import RedisError
 from billing.clock import Clock
 from billing.errors import UnavailableError
 from billing.settings import Settings
+from billing.wallets.connect import memory_info_async
 from billing.wallets.keys import ShardKeys
-from billing.wallets.memory import read_memory
+from billing.wallets.memory import RedisMemory, read_memory
 from ingest_api.intake.admission import Named, Outcome, ShardIntake
 from ingest_api.intake.watermark import ShardMark
 from ingest_api.metrics import api as metrics
@@ -124,19 +125,21 @@ class Pressure:
         Raises:
             RedisError: if it cannot be asked.
         """
-        memory = read_memory(await self._redis.info("memory"))
-        metrics.REDIS_USED.set(memory.used)
-        metrics.REDIS_MOST.set(memory.most)
-        too_much = memory.is_above(self._settings.redis_full_percent)
+        fullest = RedisMemory(0, 0)
         full: set[int] = set()
         for shard, mark in enumerate(self._marks):
+            memory = read_memory(await memory_info_async(self._redis, shard))
+            fullest = max(fullest, memory, key=lambda one: one.used)
+            too_much = memory.is_above(self._settings.redis_full_percent)
             entries = await self._look_at(shard, mark) if mark.epoch else 0
             if too_much or entries >= self._settings.most_queued_entries:
                 full.add(shard)
             metrics.QUEUE_FULL.labels(shard).set(shard in full)
         if bool(full) != bool(self._full):
             said = "the journal is full" if full else "the journal has room again"
-            logger.warning(said, shards=sorted(full or self._full), redis_bytes=memory.used)
+            logger.warning(said, shards=sorted(full or self._full), redis_bytes=fullest.used)
+        metrics.REDIS_USED.set(fullest.used)
+        metrics.REDIS_MOST.set(fullest.most)
         self._full, self._seen_at = full, monotonic()
 
     async def _look_at(self, shard: int, mark: ShardMark) -> int:

@@ -16,6 +16,7 @@ from billing.clock import Clock
 from billing.settings import Settings
 from billing.usage.batch import Position
 from billing.usage.tables import ShardMode
+from billing.wallets.connect import memory_info
 from billing.wallets.keys import ShardKeys
 from billing.wallets.memory import read_memory
 from ingest_api.metrics.lag import EntryLag
@@ -115,7 +116,8 @@ class StoresCollector(Collector):
         used = GaugeMetricFamily("billing_redis_memory_bytes", "Memory of Redis.", labels=["what"])
         now_ms = self._clock.now().timestamp() * 1000
         with closing(open_redis(self._settings.require_redis_url())) as redis:
-            memory = read_memory(redis.info("memory"))
+            asked = [memory_info(redis, shard) for shard, *_ in shards or [(0,)]]
+            memory = max(map(read_memory, asked), key=lambda one: one.used)
             used.add_metric(["used"], memory.used)
             used.add_metric(["most"], memory.most)
             for shard, epoch, ms, seq, *_ in shards:

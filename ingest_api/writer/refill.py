@@ -45,7 +45,7 @@ class Refill:
         application = f"billing-refill-{self._keys.shard}"
         try:
             with (
-                open_redis(self._settings.require_redis_url()) as redis,
+                open_redis(self._settings.require_redis_url(), self._keys.shard) as redis,
                 open_postgres(self._settings.require_database_url(), application) as connection,
             ):
                 postgres = PostgresPort(connection, self._clock)

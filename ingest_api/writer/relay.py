@@ -67,7 +67,7 @@ class Relay:
     def _follow(self) -> None:
         application = f"billing-relay-{self._keys.shard}"
         with (
-            open_redis(self._settings.require_redis_url()) as client,
+            open_redis(self._settings.require_redis_url(), self._keys.shard) as client,
             open_postgres(self._settings.require_database_url(), application) as connection,
         ):
             redis, postgres = RedisPort(client), PostgresPort(connection, self._clock)

@@ -21,7 +21,7 @@ from billing.wallets.ports import RebuildNeededError
 from billing.wallets.postgres_port import PostgresPort
 from billing.wallets.redis_port import RedisPort
 from billing.wallets.retention import Recoverable
-from billing.wallets.writer import WriterCore
+from billing.wallets.writer import WriterCore, give_way
 from ingest_api.writer.connections import open_postgres, open_redis
 from ingest_api.writer.reader import Reader
 from ingest_api.writer.refill import Refill
@@ -86,16 +86,15 @@ class ShardWriter:
             self._redis_seen = monotonic()
             postgres = PostgresPort(connection, self._clock)
             while not self._stop.is_set():
-                with open_redis(self._redis_url) as redis:
-                    core = WriterCore(self.shard, postgres, RedisPort(redis))
-                    try:
-                        self._serve(core)
-                    except RebuildNeededError as need:
-                        self._log.warning("Redis is not what it should be", reason=str(need))
-                    except CursorMovedError as moved:
-                        self._log.warning("reading the cursor again", reason=str(moved))
-                    except RedisError as error:
-                        self._redis_is_away(core, error)
+                try:
+                    with open_redis(self._redis_url, self.shard) as redis:
+                        self._serve(WriterCore(self.shard, postgres, RedisPort(redis)))
+                except RebuildNeededError as need:
+                    self._log.warning("Redis is not what it should be", reason=str(need))
+                except CursorMovedError as moved:
+                    self._log.warning("reading the cursor again", reason=str(moved))
+                except RedisError as error:
+                    self._redis_is_away(postgres, error)
 
     def _become_active(self, connection: Connection[Any]) -> bool:
         """Wait until no other writer holds the shard; False if we are to stop instead."""
@@ -110,15 +109,15 @@ class ShardWriter:
             self._stop.wait(_STANDBY_SECONDS)
         return False
 
-    def _redis_is_away(self, core: WriterCore, error: RedisError) -> None:
+    def _redis_is_away(self, postgres: PostgresPort, error: RedisError) -> None:
         self._log.warning("Redis away", reason=_first_line(error), retry_in=self._pause)
         if monotonic() - self._redis_seen >= self._settings.direct_after_seconds:
-            core.give_way()
+            give_way(postgres, self.shard)
         self._rest()
 
     def _serve(self, core: WriterCore) -> None:
         """Follow the stream of the current epoch."""
-        with open_redis(self._redis_url, pinned=True) as own:
+        with open_redis(self._redis_url, self.shard, pinned=True) as own:
             own.ping()
             self._follow(core, own, made_anew=core.begin())
 

@@ -35,20 +35,21 @@ class Script:
         return hashlib.sha1(self.text.encode(), usedforsecurity=False).hexdigest()
 
     def call(self, redis: "Redis", keys: list[str], args: list[Any]) -> Any:
-        """Run it; it is loaded when the server does not know it."""
+        """Run it; a server that does not know it gets the text, and keeps it.
+
+        Not by SCRIPT LOAD: in a cluster that goes to all nodes, and needs all of them.
+        """
         try:
             return redis.evalsha(self.sha, len(keys), *keys, *args)
         except NoScriptError:
-            redis.script_load(self.text)
-            return redis.evalsha(self.sha, len(keys), *keys, *args)
+            return redis.eval(self.text, len(keys), *keys, *args)
 
     async def call_async(self, redis: "AsyncRedis", keys: list[str], args: list[Any]) -> Any:
         """The same, without blocking."""
         try:
             return await redis.evalsha(self.sha, len(keys), *keys, *args)
         except NoScriptError:
-            await redis.script_load(self.text)
-            return await redis.evalsha(self.sha, len(keys), *keys, *args)
+            return await redis.eval(self.text, len(keys), *keys, *args)
 
 
 ADMIT: Final = Script("admit", shared=("price", "resolve"))
