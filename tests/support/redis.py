@@ -1,5 +1,9 @@
-"""A real Redis-protocol server for tests: one a session, emptied before each test."""
+"""A real Redis-protocol server for tests: one a session, emptied before each test.
 
+With `TEST_REDIS=cluster` it is a cluster of three nodes.
+"""
+
+import os
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -8,11 +12,20 @@ import redis
 
 from billing.stack import ports
 from billing.stack.redis import EmbeddedRedis
+from tests.support.redis_cluster import ClusterOfThree, running_cluster
+
+IS_CLUSTER = os.environ.get("TEST_REDIS") == "cluster"
+if IS_CLUSTER:
+    os.environ.setdefault("BILLING_SHARD_COUNT", "3")  # the servers under test inherit it
 
 
 @pytest.fixture(scope="session")
-def redis_server(server_dir: Path) -> Iterator[EmbeddedRedis]:
+def redis_server(server_dir: Path) -> Iterator[EmbeddedRedis | ClusterOfThree]:
     """A running server with the settings of the embedded stack."""
+    if IS_CLUSTER:
+        with running_cluster(server_dir / "cluster") as cluster:
+            yield cluster
+        return
     server = EmbeddedRedis(server_dir / "redis", ports.any_free())
     server.start()
     try:
@@ -22,8 +35,11 @@ def redis_server(server_dir: Path) -> Iterator[EmbeddedRedis]:
 
 
 @pytest.fixture
-def redis_url(redis_server: EmbeddedRedis) -> str:
+def redis_url(redis_server: EmbeddedRedis | ClusterOfThree) -> str:
     """The URL of the server, with nothing in it."""
+    if isinstance(redis_server, ClusterOfThree):
+        redis_server.empty()
+        return redis_server.url
     with redis.Redis.from_url(redis_server.url) as client:
         client.flushall()
         client.script_flush()

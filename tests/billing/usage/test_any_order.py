@@ -19,6 +19,7 @@ from billing.periods import Period
 from billing.rating.plan import GRADUATED, PER_UNIT, Charge, Rate, Segment, Tier, UsageRow
 from billing.rating.rater import Rating, rate_period
 from billing.usage.event import UsageEvent
+from billing.wallets.connect import open_any
 from billing.wallets.journal import Admission, admit_call, read_answer
 from billing.wallets.postgres_port import PostgresPort
 from billing.wallets.rebuild import rebuild
@@ -128,7 +129,7 @@ def shard(database_url: str, redis_url: str) -> Iterator[Shard]:
     engine.dispose()
     with (
         psycopg.connect(database_url, autocommit=True) as connection,
-        Redis.from_url(redis_url) as redis,
+        open_any(redis_url) as redis,
     ):
         yield Shard(connection, redis, senders)
 

@@ -46,6 +46,7 @@ from billing.usage.event import EventCheck, EventIn, UsageEvent
 from billing.usage.revisions import ReviseEvent, revise_event
 from billing.wallets.admissions import admission_of
 from billing.wallets.card_loader import load_account
+from billing.wallets.connect import is_cluster, open_any
 from billing.wallets.journal import Admission, admit_call, read_answer, read_entries
 from billing.wallets.mirror import compensate, sync_wallets
 from billing.wallets.postgres_port import PostgresPort
@@ -143,14 +144,18 @@ class World:
             assert int(found or 0) == micros  # type: ignore[arg-type]
 
 
+def _apart(url: str) -> str:
+    """A database of its own: writers of other tests may be at work on the first one."""
+    return url if is_cluster(url) else url.removesuffix("/0") + "/5"
+
+
 @pytest.fixture(scope="module")
 def world(postgres_server: str, template_database: str, redis_server: Any) -> Iterator[World]:
     with fresh_database(postgres_server, template_database) as url:
         engine = open_engine(url, application="test")
         with (
             psycopg.connect(url, autocommit=True) as connection,
-            # a database of its own: writers of other tests may be at work on the first one
-            Redis.from_url(redis_server.url.removesuffix("/0") + "/5") as redis,
+            open_any(_apart(redis_server.url)) as redis,
         ):
             redis.flushdb()
             yield World(connection, redis, engine)

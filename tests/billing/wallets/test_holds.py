@@ -19,6 +19,7 @@ from hypothesis.stateful import (
 from redis import Redis
 
 from billing.ids import new_id
+from billing.wallets.connect import open_any
 from billing.wallets.holds import (
     HoldAnswer,
     HoldState,
@@ -92,7 +93,7 @@ class WalletAndHolds(RuleBasedStateMachine):
 
     def __init__(self) -> None:
         super().__init__()
-        self.client = Redis.from_url(self.redis_url)
+        self.client = open_any(self.redis_url)
         self.desk = Desk(self.client, FLOOR)
         self.now = BEGAN
         self.balance = 0
@@ -205,7 +206,7 @@ def test_wallet_and_holds_agree_with_a_plain_model_in_any_order(redis_url: str) 
 
 @pytest.fixture
 def desk(redis_url: str) -> Iterator[Desk]:
-    with Redis.from_url(redis_url) as client:
+    with open_any(redis_url) as client:
         yield Desk(client)
 
 

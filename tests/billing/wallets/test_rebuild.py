@@ -18,6 +18,7 @@ from billing.commands import Context
 from billing.db.engine import open_engine
 from billing.db.unit_of_work import unit_of_work
 from billing.usage.batch import START, Applied, Batch, Position
+from billing.wallets.connect import open_any
 from billing.wallets.journal import Admission, Admitted, admit_call, read_answer, read_entries
 from billing.wallets.keys import ShardKeys
 from billing.wallets.mirror import compensate, require_current, sync_wallets
@@ -94,7 +95,7 @@ def pair(database_url: str, redis_url: str) -> Iterator[Pair]:
         sender = make_sender(session)
     with (
         psycopg.connect(database_url, autocommit=True) as connection,
-        Redis.from_url(redis_url) as redis,
+        open_any(redis_url) as redis,
     ):
         pair = Pair(connection, redis, engine, sender)
         pair.rebuild()

@@ -9,6 +9,7 @@ from redis import Redis
 
 from billing.ids import new_id
 from billing.usage.batch import Position
+from billing.wallets.connect import open_any
 from billing.wallets.journal import (
     Admission,
     Admitted,
@@ -28,7 +29,7 @@ LIMIT = 2**53
 
 @pytest.fixture
 def server(redis_url: str) -> Any:
-    with Redis.from_url(redis_url) as client:
+    with open_any(redis_url) as client:
         client.set(KEYS.epoch_key, KEYS.epoch)
         load(client, WALLET, 1000)
         yield client

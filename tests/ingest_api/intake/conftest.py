@@ -21,10 +21,11 @@ from billing.commands import Context
 from billing.db.engine import open_engine
 from billing.db.unit_of_work import unit_of_work
 from billing.settings import Settings
+from billing.stack.redis import EmbeddedRedis
 from tests.support.factories.usage import Sender, make_plan, make_sender
 from tests.support.postgres import fresh_database
 from tests.support.processes import running
-from tests.support.redis import EmbeddedRedis
+from tests.support.redis_cluster import ClusterOfThree
 
 _ids = count(1)
 
@@ -47,6 +48,7 @@ class Api:
     def sender(self, **options: Any) -> Sender:
         with unit_of_work(self.engine) as session:
             version = None if options.pop("unsubscribed", False) else self.version
+            options.setdefault("shard", next(_ids) % Settings.load().shard_count)
             return make_sender(session, version, **options)
 
     def key(self, role: Role, **options: Any) -> dict[str, str]:
@@ -98,7 +100,7 @@ class Api:
 def api(
     postgres_server: str,
     template_database: str,
-    redis_server: EmbeddedRedis,
+    redis_server: EmbeddedRedis | ClusterOfThree,
     tmp_path_factory: pytest.TempPathFactory,
 ) -> Iterator[Api]:
     with fresh_database(postgres_server, template_database) as url:

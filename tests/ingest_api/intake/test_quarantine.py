@@ -9,13 +9,13 @@ from typing import Any
 
 import msgspec
 import pytest
-import redis
 from typer.testing import CliRunner
 
 from billing.access.roles import Role
 from billing.cli.main import app as billing
 from billing.usage.event import EventCheck, EventIn, UsageEvent
 from billing.usage.row import encode_row, row_head, uuid_field
+from billing.wallets.connect import open_any
 from billing.wallets.keys import ShardKeys
 from tests.ingest_api.intake.conftest import Api
 from tests.support.factories.usage import Sender
@@ -57,7 +57,7 @@ class Aside:
         count = self.api.one("SELECT count(*) FROM usage.quarantine")
         received = int(now.timestamp() * 1_000_000)
         self.until(self._is_loaded)
-        with redis.Redis.from_url(self.api.redis_url) as client:
+        with open_any(self.api.redis_url) as client:
             client.hincrby(self.keys.wallet(self.wallet_id), "bal", -PRICE)
             client.xadd(self.keys.stream, {"v": "2", "r": received, "n": 1, "p": row})
         self.until(lambda: bool(self.api.one("SELECT count(*) FROM usage.quarantine") == count + 1))
@@ -67,11 +67,11 @@ class Aside:
         return ShardKeys(0, self.api.one("SELECT epoch FROM usage.shard_state WHERE shard = 0"))
 
     def _is_loaded(self) -> bool:
-        with redis.Redis.from_url(self.api.redis_url) as client:
+        with open_any(self.api.redis_url) as client:
             return bool(client.hexists(self.keys.wallet(self.wallet_id), "floor"))
 
     def in_redis(self) -> int:
-        with redis.Redis.from_url(self.api.redis_url) as client:
+        with open_any(self.api.redis_url) as client:
             return int(client.hget(self.keys.wallet(self.wallet_id), "bal") or 0)  # type: ignore[arg-type]
 
     def post(self, what: str, body: Any = None) -> Any:

@@ -3,8 +3,7 @@
 from collections.abc import Callable
 from typing import Any
 
-from redis import Redis
-
+from billing.wallets.connect import open_any
 from tests.ingest_api.intake.conftest import Api
 from tests.ingest_api.intake.test_holds import PATH, hold
 from tests.support.factories.usage import Sender
@@ -32,7 +31,7 @@ def entitle(api: Api, sender: Sender, units: int, enforcement: str) -> str:
 
 def is_counted(api: Api, entitlement: str) -> bool:
     """Whether Redis knows what was used before."""
-    with Redis.from_url(api.redis_url) as client:
+    with open_any(api.redis_url) as client:
         names = client.scan_iter(f"*:q:{entitlement.replace('-', '')}:*")
         return any(client.hexists(name, "base") for name in names)
 
@@ -77,7 +76,7 @@ def test_what_was_used_is_known_again_after_redis_was_emptied(api: Api, until: U
     api.send([api.event(sender), api.event(sender)])
     until(lambda: api.ask(sender)["reason"] == "quota_exceeded")
 
-    with Redis.from_url(api.redis_url) as client:
+    with open_any(api.redis_url) as client:
         client.flushall()
     until(lambda: api.ask(sender)["reason"] == "quota_exceeded")
     assert not api.ask(sender)["authorised"]

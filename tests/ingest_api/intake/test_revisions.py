@@ -5,8 +5,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 from urllib.parse import quote
 
-import redis
-
+from billing.wallets.connect import open_any
 from billing.wallets.keys import ShardKeys
 from tests.ingest_api.intake.conftest import Api
 from tests.support.factories.usage import Sender
@@ -31,7 +30,7 @@ def sent(api: Api, sender: Sender) -> dict[str, Any]:
 def in_redis(api: Api, sender: Sender) -> int:
     assert sender.wallet is not None
     epoch = api.one("SELECT epoch FROM usage.shard_state WHERE shard = 0")
-    with redis.Redis.from_url(api.redis_url) as client:
+    with open_any(api.redis_url) as client:
         return int(client.hget(ShardKeys(0, epoch).wallet(sender.wallet.id), "bal") or 0)
 
 

@@ -1,7 +1,6 @@
 """What the processes tell Prometheus, while they work and while the writer stands still."""
 
-import redis
-
+from billing.wallets.connect import open_any
 from tests.ingest_api.metrics.conftest import MOST_ENTRIES, Plant
 
 
@@ -48,7 +47,7 @@ def test_while_nobody_writes_new_events_are_refused_in_time_and_nothing_is_lost(
     assert plant.comes_true(lambda: plant.send("third").status_code == 200)
     plant.writer.stop()
     stream = f"{{b:0}}:{plant.count('SELECT epoch FROM usage.shard_state')}:j"
-    with redis.Redis.from_url(plant.redis_url) as client:
+    with open_any(plant.redis_url) as client:
         # entries nobody reads, as the journal of an hour would have
         while int(client.xlen(stream)) < MOST_ENTRIES:
             client.xadd(stream, {"v": "2", "r": "1", "n": "0", "p": b""})

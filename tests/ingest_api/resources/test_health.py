@@ -2,13 +2,13 @@
 
 from dataclasses import replace
 
-import redis
 from sqlalchemy import text
 
 from billing.db.migrate import head_revision
 from billing.db.unit_of_work import unit_of_work
 from billing.settings import Settings
 from billing.usage.tables import ShardState
+from billing.wallets.connect import open_any
 from billing.wallets.keys import ShardKeys
 from tests.support.api import Api
 
@@ -50,6 +50,6 @@ def test_a_writer_that_stands_still_is_not_ready(api: Api) -> None:
             state = ShardState(shard=0, epoch=1)
             session.add(state)
         epoch = state.epoch
-    with redis.Redis.from_url(str(api.settings.redis_url)) as client:
+    with open_any(str(api.settings.redis_url)) as client:
         client.xadd(ShardKeys(0, epoch).stream, {"f": "x"}, id=f"{now_ms - 31_000}-1")
     assert _ready(api) == (503, "writer")

@@ -115,10 +115,12 @@ def make_sender(
     *,
     prepaid: bool = True,
     credit_line_units: int = 0,
+    shard: int = 0,
 ) -> Sender:
     """An account that may send: subscribed and, if prepaid, with an empty wallet."""
     mode = BillingMode.PREPAID if prepaid else BillingMode.POSTPAID
     account = make_account(session, billing_mode=mode, tax_profile=False)
+    account.shard = shard
     if version is not None:
         subscribe(session, account, version)
     wallet = None
