@@ -42,6 +42,10 @@ chaos: setup-test ## break every part under load and compare; CHAOS_FAULTS=500 f
 simulate: setup-test ## the intake over stores in memory, faults by seed; SIM_SEEDS=20000 for long
 	@$(BIN)/python -m tests.simulation
 
+.PHONY: cluster
+cluster: setup-test ## the tests of intake and wallets on a Redis Cluster of three nodes and shards
+	@TEST_REDIS=cluster $(BIN)/pytest tests/ingest_api/intake tests/billing/wallets $(PYTEST_ARGS)
+
 .PHONY: timescale
 timescale: setup-test ## the tests that use a database, on a real TimescaleDB (root only)
 	@.ci/timescaledb.sh $(PYTEST) --ignore tests/architecture --ignore tests/stack $(PYTEST_ARGS)
