@@ -15,6 +15,8 @@ from billing.rating.cumulative import cumulative_price
 from billing.rating.match import DIMENSIONS
 from billing.rating.plan import Tier
 
+_TIERED = frozenset({PriceModel.GRADUATED, PriceModel.VOLUME, PriceModel.STAIRSTEP})
+
 
 def errors_in(
     charges: Sequence[ChargeInput], items: Mapping[str, BillableItem]
@@ -112,7 +114,7 @@ def _rate_errors(path: str, charge: ChargeInput, rate: RateInput) -> Iterator[Fi
 
 
 def _tier_errors(path: str, model: PriceModel, tiers: Sequence[TierInput]) -> Iterator[FieldError]:
-    if model is not PriceModel.GRADUATED:
+    if model not in _TIERED:
         if len(tiers) != 1 or tiers[0].up_to is not None:
             yield FieldError(f"{path}.tiers", f"a {model.value} price has one open tier")
         if model is PriceModel.FLAT and tiers[0].unit_price:
@@ -120,6 +122,12 @@ def _tier_errors(path: str, model: PriceModel, tiers: Sequence[TierInput]) -> It
         if model in {PriceModel.PER_UNIT, PriceModel.PACKAGE} and tiers[0].flat_amount:
             yield FieldError(f"{path}.tiers.0.flat_amount", "a unit price has no flat amount")
         return
+    if model is PriceModel.STAIRSTEP:
+        for index, tier in enumerate(tiers):
+            if tier.unit_price:
+                yield FieldError(
+                    f"{path}.tiers.{index}.unit_price", "a stairstep has flat amounts alone"
+                )
     bounds = [tier.up_to for tier in tiers]
     if bounds[-1] is not None or None in bounds[:-1]:
         yield FieldError(f"{path}.tiers", "the last tier, and only it, is open")

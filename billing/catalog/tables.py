@@ -42,6 +42,8 @@ class PriceModel(StrEnum):
     PER_UNIT = "per_unit"
     GRADUATED = "graduated"
     PACKAGE = "package"
+    VOLUME = "volume"
+    STAIRSTEP = "stairstep"
 
 
 class BillableItem(Base):

@@ -11,7 +11,7 @@ from decimal import Decimal
 from typing import Final, NamedTuple
 
 from billing.money import WALLET_UNITS_LIMIT, currency
-from billing.rating.plan import GRADUATED, PACKAGE, Tier
+from billing.rating.plan import GRADUATED, PACKAGE, STAIRSTEP, VOLUME, Tier
 
 MICROS: Final = 1_000_000
 """Quantities have at most 6 decimals, and are counted in millionths of a unit."""
@@ -118,6 +118,8 @@ def cumulative_price(
     Raises:
         ValueError: if integers cannot say it exactly, with the reason for people.
     """
+    if price_model in {VOLUME, STAIRSTEP}:
+        raise ValueError(f"a {price_model} price, which a later unit may change, is not sold")
     free = in_micros(free_units)
     used = tiers if price_model == GRADUATED else tiers[:1]
     steps: list[Step] = []

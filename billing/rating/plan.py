@@ -13,6 +13,9 @@ FLAT: Final = "flat"
 PER_UNIT: Final = "per_unit"
 GRADUATED: Final = "graduated"
 PACKAGE: Final = "package"
+VOLUME: Final = "volume"
+STAIRSTEP: Final = "stairstep"
+MODELS: Final = frozenset({FLAT, PER_UNIT, GRADUATED, PACKAGE, VOLUME, STAIRSTEP})
 COUNT: Final = "count"
 SUM: Final = "sum"
 
@@ -47,7 +50,7 @@ class Charge:
     sac: str
     unit: str
     price_model: str
-    """`FLAT`, `PER_UNIT`, `GRADUATED` or `PACKAGE`."""
+    """One of `MODELS`."""
     rates: tuple[Rate, ...]
     event_type: str | None = None
     event_filter: Mapping[str, Sequence[str]] = field(default_factory=dict)
@@ -60,7 +63,7 @@ class Charge:
     id: UUID | None = None
 
     def __post_init__(self) -> None:
-        if self.price_model not in {FLAT, PER_UNIT, GRADUATED, PACKAGE}:
+        if self.price_model not in MODELS:
             raise ValueError(f"unknown price model {self.price_model}")
         if self.aggregation not in {COUNT, SUM}:
             raise ValueError(f"unknown aggregation {self.aggregation}")

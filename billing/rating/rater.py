@@ -3,7 +3,7 @@
 1. select usage: the segment's days, the item's event type and filter
 2. aggregate per segment and rate: the rate that matches most exactly
 3. take free units, once per period and rate, earliest segment first
-4. price: flat, per unit, graduated or by packages
+4. price: flat, per unit, by tiers (graduated, volume, stairstep) or by packages
 5. round the line, once
 """
 
@@ -25,11 +25,23 @@ from billing.rating.line import (
     stored_amount,
 )
 from billing.rating.match import counts, match_rate
-from billing.rating.plan import FLAT, GRADUATED, SUM, Charge, Rate, Segment, Tier, UsageRow
+from billing.rating.plan import (
+    FLAT,
+    GRADUATED,
+    STAIRSTEP,
+    SUM,
+    VOLUME,
+    Charge,
+    Rate,
+    Segment,
+    Tier,
+    UsageRow,
+)
 from billing.rating.prices.flat import flat_amount
 from billing.rating.prices.graduated import TierShare, graduated_shares, total
 from billing.rating.prices.package import package_amount
 from billing.rating.prices.per_unit import per_unit_amount
+from billing.rating.prices.volume import volume_shares
 
 _PREVIEW_SUBSCRIPTION = UUID(int=0)
 _PREVIEW_DAY = date(2026, 1, 1)
@@ -165,6 +177,9 @@ def _usage_line(
     units = measured.quantity - free
     if charge.price_model == GRADUATED:
         shares = graduated_shares(units, rate.tiers)
+        unit_price = None
+    elif charge.price_model in {VOLUME, STAIRSTEP}:
+        shares = volume_shares(units, rate.tiers)
         unit_price = None
     elif charge.package_size is not None:
         shares = _packages(units, rate.tiers[0], charge.package_size)

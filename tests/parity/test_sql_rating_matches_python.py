@@ -26,7 +26,9 @@ from billing.rating.plan import (
     GRADUATED,
     PACKAGE,
     PER_UNIT,
+    STAIRSTEP,
     SUM,
+    VOLUME,
     Charge,
     Rate,
     Segment,
@@ -111,14 +113,18 @@ def tiers(draw: st.DrawFn, model: str) -> tuple[Tier, ...]:
         return (Tier(None, unit_price=draw(decimals("0", "9", 12))),)
     bounds = sorted(draw(st.sets(decimals("0.5", "12", 1), max_size=3)))
     return tuple(
-        Tier(bound, draw(decimals("0", "9", 12)), draw(decimals("0", "50", 3)))
+        Tier(
+            bound,
+            Decimal(0) if model == STAIRSTEP else draw(decimals("0", "9", 12)),
+            draw(decimals("0", "50", 3)),
+        )
         for bound in [*bounds, None]
     )
 
 
 @st.composite
 def charges(draw: st.DrawFn, code: str, currency: str) -> Charge:
-    model = draw(st.sampled_from([FLAT, PER_UNIT, GRADUATED, PACKAGE]))
+    model = draw(st.sampled_from([FLAT, PER_UNIT, GRADUATED, PACKAGE, VOLUME, STAIRSTEP]))
     if model == FLAT:
         matches: list[dict[str, str]] = [{}]
     else:

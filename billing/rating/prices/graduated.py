@@ -32,7 +32,7 @@ def graduated_shares(units: Decimal, tiers: Sequence[Tier]) -> list[TierShare]:
         ValueError: if the tiers do not rise, or the last one has an end: units above it would
             have no price.
     """
-    _require_rising(tiers)
+    require_rising(tiers)
     shares = []
     above = Decimal(0)
     with localcontext() as context:
@@ -66,7 +66,12 @@ def total(shares: Sequence[TierShare]) -> Decimal:
         return sum((share.amount for share in shares), Decimal(0))
 
 
-def _require_rising(tiers: Sequence[Tier]) -> None:
+def require_rising(tiers: Sequence[Tier]) -> None:
+    """Refuse tiers that leave a quantity without a price.
+
+    Raises:
+        ValueError: if they do not rise, or the last one has an end.
+    """
     if not tiers or tiers[-1].up_to is not None:
         raise ValueError("the last tier must be open: units above it would have no price")
     bounds = [Decimal(0), *(tier.up_to for tier in tiers[:-1] if tier.up_to is not None)]

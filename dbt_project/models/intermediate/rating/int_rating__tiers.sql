@@ -1,4 +1,5 @@
 -- Tiers with what all tiers below them come to when full: one match then prices a quantity.
+-- A volume or stairstep tier prices all units by itself: nothing below it counts.
 -- A per-unit rate is one open tier without a flat amount; so is a rate for packages, whose unit
 -- price is the price of a package.
 with tiers as (select * from {{ ref("stg_billing__rate_tiers") }}),
@@ -14,8 +15,14 @@ normalised as (
         charges.price_model,
         charges.package_size,
         tiers.unit_price,
-        case charges.price_model when 'graduated' then tiers.flat_amount else 0 end as flat_amount,
-        case charges.price_model when 'graduated' then tiers.up_to end as up_to,
+        charges.price_model in ('volume', 'stairstep') as prices_all_units,
+        case
+            when charges.price_model in ('graduated', 'volume', 'stairstep') then tiers.flat_amount
+            else 0
+        end as flat_amount,
+        case
+            when charges.price_model in ('graduated', 'volume', 'stairstep') then tiers.up_to
+        end as up_to,
         coalesce(lag(tiers.up_to) over rising, 0) as above,
         row_number() over rising as position
     from tiers
@@ -29,16 +36,20 @@ select
     ordinal,
     price_model,
     package_size,
+    prices_all_units,
     above,
     up_to,
     unit_price,
     flat_amount,
-    coalesce(
-        sum(flat_amount + (up_to - above) * unit_price) over (
-            partition by rate_id order by ordinal
-            rows between unbounded preceding and 1 preceding
-        ),
-        0
-    ) as amount_below
+    case
+        when prices_all_units then 0
+        else coalesce(
+            sum(flat_amount + (up_to - above) * unit_price) over (
+                partition by rate_id order by ordinal
+                rows between unbounded preceding and 1 preceding
+            ),
+            0
+        )
+    end as amount_below
 from normalised
-where price_model = 'graduated' or position = 1
+where price_model in ('graduated', 'volume', 'stairstep') or position = 1

@@ -1,5 +1,6 @@
 -- Step 4 of rating for usage: the amount of a quantity is what the tiers below come to, plus the
--- flat amount and the units of the tier it ends in. No unit, no tier entered, nothing to pay.
+-- flat amount and the units of the tier it ends in; where that tier prices all units, of all of
+-- them. No unit, no tier entered, nothing to pay.
 with measured as (select * from {{ ref("int_rating__measured") }}),
 
 tiers as (select * from {{ ref("int_rating__tiers") }}),
@@ -13,6 +14,7 @@ priced as (
         tiers.amount_below
             + tiers.flat_amount
             + case
+                when tiers.prices_all_units then measured.billed_quantity
                 when tiers.package_size is null then measured.billed_quantity - tiers.above
                 else {{ packages_begun("measured.billed_quantity", "tiers.package_size") }}
             end * tiers.unit_price as amount
@@ -48,10 +50,18 @@ breakdowns as (
     inner join tiers
         on tiers.rate_id = measured.rate_id
         and tiers.above < measured.billed_quantity
+        and (
+            tiers.prices_all_units is not true
+            or coalesce(tiers.up_to, 'infinity'::numeric) >= measured.billed_quantity
+        )
     cross join lateral (
         select
-            least(tiers.up_to, measured.billed_quantity) - tiers.above as units,
             case
+                when tiers.prices_all_units then measured.billed_quantity
+                else least(tiers.up_to, measured.billed_quantity) - tiers.above
+            end as units,
+            case
+                when tiers.prices_all_units then measured.billed_quantity
                 when tiers.package_size is null
                     then least(tiers.up_to, measured.billed_quantity) - tiers.above
                 else {{ packages_begun("measured.billed_quantity", "tiers.package_size") }}
