@@ -1,0 +1,110 @@
+"""Prices previewed over HTTP, and the published examples of other systems through that door."""
+
+from typing import Any
+
+import pytest
+
+from billing.access.roles import Role
+from tests.support.api import Api
+from tests.support.bodies import create_items, platform_charge, rate, sms_charge
+
+TIERS = [
+    {"up_to": "100", "unit_price": "0.20"},
+    {"up_to": "500", "unit_price": "0.15"},
+    {"unit_price": "0.10"},
+]
+BANDS = [{"up_to": "5", "flat_amount": "100"}, {"flat_amount": "150"}]
+
+
+def _charge(model: str, *tiers: dict[str, Any], **other: Any) -> dict[str, Any]:
+    body = {"currency": "INR", "tiers": list(tiers)}
+    return sms_charge(body, price_model=model, match_dimensions=[], **other)
+
+
+@pytest.mark.parametrize(
+    ("charge", "quantity", "amount"),
+    [
+        (_charge("per_unit", {"unit_price": "0.1175"}), "4125", "484.6875"),
+        (_charge("graduated", *TIERS), "600", "90"),
+        (_charge("volume", *TIERS), "600", "60"),
+        (_charge("volume", *TIERS), "500", "75"),
+        (_charge("stairstep", *BANDS), "5.5", "150"),
+        (_charge("package", {"unit_price": "8"}, package_size="100", free_units="20"), "245", "24"),
+        (platform_charge("999"), "3", "2997"),
+    ],
+)  # fmt: skip
+def test_every_price_model_is_previewed(
+    api: Api, charge: dict[str, Any], quantity: str, amount: str
+) -> None:
+    create_items(api)
+    found = api.post("/pricing/preview", {"charge": charge, "quantity": quantity})["attributes"]
+    assert found["amount"] == amount
+    assert sum(line["amount_minor"] for line in found["lines"]) == found["amount_minor"]
+
+
+def test_events_are_filtered_counted_and_matched_and_nothing_is_stored(api: Api) -> None:
+    create_items(api)
+    charge = sms_charge(rate("0.22", country="IN"))
+    events = [
+        {"dimensions": {"country": "IN", "status": "delivered"}, "quantity": "2"},
+        {"dimensions": {"country": "IN", "status": "failed"}},
+        {"dimensions": {"country": "US", "status": "sent"}},
+    ]
+    found = api.post("/pricing/preview", {"charge": charge, "events": events}, role=Role.PRODUCT_ANALYST)[
+        "attributes"
+    ]
+    assert (found["amount"], found["lines"][0]["quantity"]) == ("0.44", "2")
+    assert [usage["dimensions"]["country"] for usage in found["unpriced"]] == ["US"]
+    assert api.get("/price-plans") == []
+
+
+def test_rounding_and_the_tier_that_priced_everything_are_told(api: Api) -> None:
+    create_items(api)
+    charge = _charge("volume", {"up_to": "10", "unit_price": "0.333"}, {"unit_price": "0.111"})
+    found = api.post("/pricing/preview", {"charge": charge, "quantity": "11"})["attributes"]
+    assert (found["amount"], found["amount_minor"], found["rounding"]) == ("1.221", 122, "-0.001")
+    assert found["lines"][0]["tier_breakdown"] == [
+        {
+            "from": "10",
+            "to": None,
+            "units": "11",
+            "unit_price": "0.111",
+            "flat_amount": "0",
+            "amount": "1.221",
+        }
+    ]
+
+
+@pytest.mark.parametrize(
+    ("body", "path"),
+    [
+        ({"charge": sms_charge(item_code="nothing"), "quantity": "1"}, "charge.item_code"),
+        (
+            {"charge": _charge("stairstep", {"unit_price": "1"}), "quantity": "1"},
+            "charge.rates.0.tiers.0.unit_price",
+        ),
+        (
+            {"charge": _charge("volume", {"up_to": "5", "unit_price": "1"}), "quantity": "1"},
+            "charge.rates.0.tiers",
+        ),
+        ({"charge": sms_charge(), "quantity": "1", "currency": "USD"}, "currency"),
+        (
+            {"charge": sms_charge(rate("1"), rate("1", currency="USD")), "quantity": "1"},
+            "currency",
+        ),
+        ({"charge": platform_charge(), "events": []}, "events"),
+        ({"charge": sms_charge(), "quantity": "-1"}, "quantity"),
+    ],
+)
+def test_what_could_not_be_published_or_used_is_named(
+    api: Api, body: dict[str, Any], path: str
+) -> None:
+    create_items(api)
+    error = api.refused("POST", "/pricing/preview", 400, json=body)
+    assert path in {wrong["field"] for wrong in error["fields"]}
+
+
+def test_usage_is_given_once(api: Api) -> None:
+    create_items(api)
+    for usage in ({}, {"quantity": "1", "events": []}):
+        api.refused("POST", "/pricing/preview", 400, json={"charge": sms_charge(), **usage})
