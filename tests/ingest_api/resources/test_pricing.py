@@ -50,9 +50,8 @@ def test_events_are_filtered_counted_and_matched_and_nothing_is_stored(api: Api)
         {"dimensions": {"country": "IN", "status": "failed"}},
         {"dimensions": {"country": "US", "status": "sent"}},
     ]
-    found = api.post("/pricing/preview", {"charge": charge, "events": events}, role=Role.PRODUCT_ANALYST)[
-        "attributes"
-    ]
+    body = {"charge": charge, "events": events}
+    found = api.post("/pricing/preview", body, role=Role.PRODUCT_ANALYST)["attributes"]
     assert (found["amount"], found["lines"][0]["quantity"]) == ("0.44", "2")
     assert [usage["dimensions"]["country"] for usage in found["unpriced"]] == ["US"]
     assert api.get("/price-plans") == []

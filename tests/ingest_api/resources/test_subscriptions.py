@@ -70,7 +70,15 @@ def test_prices_that_cannot_be_debited_exactly_are_not_for_prepaid(api: Api, acc
     graduated = sms_charge({"currency": "INR", "tiers": tiers}, price_model="graduated")
     create_plan(api, "graduated", graduated)
     create_plan(api, "dear", sms_charge({"currency": "INR", "tiers": [{"unit_price": "9000"}]}))
-    for plan, reason in (("graduated", "at most 6 decimals"), ("dear", "below 9000000000")):
+    for model in ("volume", "stairstep"):
+        banded = {"currency": "INR", "tiers": [{"up_to": "10"}, {"flat_amount": "5"}]}
+        create_plan(api, model, sms_charge(banded, price_model=model))
+    for plan, reason in (
+        ("graduated", "at most 6 decimals"),
+        ("dear", "below 9000000000"),
+        ("volume", "a later unit may change"),
+        ("stairstep", "a later unit may change"),
+    ):
         error = api.refused("POST", "/subscriptions", 409, json=_start(account, plan_code=plan))
         assert error["code"] == "not_for_prepaid"
         assert [wrong["field"] for wrong in error["fields"]] == ["charges.sms"]
