@@ -48,6 +48,16 @@ def _hidden(name: str, value: Any) -> Any:
     return value
 
 
+class _StandardError:
+    """Standard error as it is when something is written, whoever replaced it since."""
+
+    def write(self, text: str) -> int:
+        return sys.stderr.write(text)
+
+    def flush(self) -> None:
+        sys.stderr.flush()
+
+
 def configure_logs(level: int = logging.INFO) -> None:
     """Set up structlog for this process."""
     structlog.configure(
@@ -60,6 +70,6 @@ def configure_logs(level: int = logging.INFO) -> None:
             structlog.processors.JSONRenderer(default=str),
         ],
         wrapper_class=structlog.make_filtering_bound_logger(level),
-        logger_factory=structlog.PrintLoggerFactory(sys.stderr),
+        logger_factory=structlog.PrintLoggerFactory(_StandardError()),  # type: ignore[arg-type]
         cache_logger_on_first_use=True,
     )

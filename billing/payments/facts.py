@@ -182,7 +182,8 @@ def fold(facts: Iterable[Fact], currency: str) -> Picture:
             key = fact.refund_id or ""
             refunds[key] = max(refunds.get(key, 0), amount)
             if fact.provider_payment_id:
-                refunded_from[key] = fact.provider_payment_id
+                known = refunded_from.get(key, "")
+                refunded_from[key] = max(known, fact.provider_payment_id)
         elif fact.kind is FactKind.REFUND_FAILED and fact.refund_id:
             failed.add(fact.refund_id)
     return Picture(

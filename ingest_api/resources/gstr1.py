@@ -2,7 +2,7 @@
 
 from datetime import date, datetime
 from enum import StrEnum
-from typing import Annotated
+from typing import Annotated, Any
 
 from fastapi import APIRouter, Body, Query, Response
 
@@ -73,7 +73,7 @@ class LockAttributes(Attributes):
 
 
 _LOCK = {"gstin": "29AAACO1234F1ZS", "month": "2026-10"}
-_FILES = {
+_FILES: dict[int | str, dict[str, Any]] = {
     200: {
         "description": "The file for the portal; or CSV, of one table or of all in a ZIP file.",
         "content": {"application/json": {}, "text/csv": {}, "application/zip": {}},

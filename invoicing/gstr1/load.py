@@ -279,6 +279,8 @@ def _settled(session: Session, gstin: str, end: date) -> Iterator[Draw]:
         )
     )
     for account_id, code, number, day, taxable_minor, settled_minor, at in rows:
+        if number is None or day is None:
+            continue  # an issued invoice has both; the types do not know
         tax_minor = max(settled_minor - taxable_minor, 0)
         yield Draw(_wallet_key(account_id, code), number, day, at, DrawKind.INVOICE, tax_minor)
 

@@ -4,13 +4,13 @@ The return is made from snapshots; here everything is summed again from the rows
 other ways, and what is not equal is named.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import date
 from decimal import Decimal
 from typing import Any
 
-from sqlalchemy import text
+from sqlalchemy import TextClause, text
 from sqlalchemy.orm import Session
 
 from billing.money import to_minor
@@ -151,25 +151,29 @@ def reconcile(
     session: Session, facts: ReturnFacts, found: dict[str, Any], advances: Advances
 ) -> list[Difference]:
     """Every difference between a return and the books; none if it may be filed."""
-    period = {"gstin": facts.gstin, "start": facts.month, "end": next_month(facts.month)}
-    taxable, igst, cgst, sgst = session.execute(_BOOKS, period).one()
+    period: dict[str, Any] = {
+        "gstin": facts.gstin,
+        "start": facts.month,
+        "end": next_month(facts.month),
+    }
+    taxable, igst, cgst, sgst = rows(_BOOKS)[0]
     books = Amounts(int(taxable), int(igst), int(cgst), int(sgst))
-    counted = session.execute(_COUNT, period).scalar_one()
+    counted = rows(_COUNT)[0][0]
     pairs = [
         *_amounts("documents", supplies_in(found), books),
         *_amounts("hsn", hsn_in(found), books),
         ("documents_issued", _net_issued(found), int(counted)),
         *(
             (f"ledger.output_tax {number}", int(settled), int(posted))
-            for number, settled, posted in session.execute(_OUTPUT_TAX, period)
+            for number, settled, posted in rows(_OUTPUT_TAX)
         ),
         *(
             (f"ledger.tax_on_advances {number}", int(papered), int(posted))
-            for number, papered, posted in session.execute(_VOUCHERS, period)
+            for number, papered, posted in rows(_VOUCHERS)
         ),
         *(
             (f"ledger.output_tax without document {reference}", 0, int(posted))
-            for reference, posted in session.execute(_UNDOCUMENTED, period)
+            for reference, posted in rows(_UNDOCUMENTED)
         ),
         *_unfounded(advances, facts.month),
     ]
@@ -177,7 +181,7 @@ def reconcile(
     # An advance without its voucher is named even if it bore no tax: table 13 lacks it.
     differences += [
         Difference(f"advance without voucher {reference}", 0, int(tax))
-        for reference, tax in session.execute(_UNPAPERED, period)
+        for reference, tax in rows(_UNPAPERED)
     ]
     return differences
 

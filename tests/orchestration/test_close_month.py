@@ -99,6 +99,7 @@ def the_draft(engine: Engine) -> Invoice:
         return session.scalars(select(Invoice)).one()
 
 
+@pytest.mark.timeout(600)
 def test_closing_again_changes_nothing_and_late_amended_and_voided_events_change_their_lines_only(
     engine: Engine, instance: dg.DagsterInstance
 ) -> None:
@@ -130,7 +131,8 @@ def test_closing_again_changes_nothing_and_late_amended_and_voided_events_change
     with Session(engine) as session:
         left = session.execute(
             text(
-                "SELECT status, sum(event_count) AS events FROM marts.fct_usage_daily GROUP BY status"
+                "SELECT status, sum(event_count) AS events "
+                "FROM marts.fct_usage_daily GROUP BY status"
             )
         )
         assert {row.status: row.events for row in left} == {"delivered": 7, "failed": 1}

@@ -5,6 +5,7 @@ With `TEST_REDIS=cluster` it is a cluster of three nodes.
 
 import os
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -19,19 +20,26 @@ if IS_CLUSTER:
     os.environ.setdefault("BILLING_SHARD_COUNT", "3")  # the servers under test inherit it
 
 
-@pytest.fixture(scope="session")
-def redis_server(server_dir: Path) -> Iterator[EmbeddedRedis | ClusterOfThree]:
-    """A running server with the settings of the embedded stack."""
+@contextmanager
+def running_redis(folder: Path) -> Iterator[EmbeddedRedis | ClusterOfThree]:
+    """A server of one's own: whoever runs a writer must not share one with other tests."""
     if IS_CLUSTER:
-        with running_cluster(server_dir / "cluster") as cluster:
+        with running_cluster(folder) as cluster:
             yield cluster
         return
-    server = EmbeddedRedis(server_dir / "redis", ports.any_free())
+    server = EmbeddedRedis(folder, ports.any_free())
     server.start()
     try:
         yield server
     finally:
         server.stop()
+
+
+@pytest.fixture(scope="session")
+def redis_server(server_dir: Path) -> Iterator[EmbeddedRedis | ClusterOfThree]:
+    """A running server with the settings of the embedded stack."""
+    with running_redis(server_dir / "redis") as server:
+        yield server
 
 
 @pytest.fixture

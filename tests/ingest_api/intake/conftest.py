@@ -4,6 +4,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from itertools import count
+from pathlib import Path
 from typing import Any
 
 import httpx
@@ -21,11 +22,10 @@ from billing.commands import Context
 from billing.db.engine import open_engine
 from billing.db.unit_of_work import unit_of_work
 from billing.settings import Settings
-from billing.stack.redis import EmbeddedRedis
 from tests.support.factories.usage import Sender, make_plan, make_sender
 from tests.support.postgres import fresh_database
 from tests.support.processes import running
-from tests.support.redis_cluster import ClusterOfThree
+from tests.support.redis import running_redis
 
 _ids = count(1)
 
@@ -96,14 +96,17 @@ class Api:
         )
 
 
-@pytest.fixture(scope="package")
+@pytest.fixture(scope="session")
 def api(
     postgres_server: str,
     template_database: str,
-    redis_server: EmbeddedRedis | ClusterOfThree,
+    server_dir: Path,
     tmp_path_factory: pytest.TempPathFactory,
 ) -> Iterator[Api]:
-    with fresh_database(postgres_server, template_database) as url:
+    with (
+        fresh_database(postgres_server, template_database) as url,
+        running_redis(server_dir / "intake-redis") as redis_server,
+    ):
         engine = open_engine(url, application="test")
         with unit_of_work(engine) as session:
             ctx = Context(session, SYSTEM, SystemClock())

@@ -164,8 +164,8 @@ def test_a_process_without_the_redis_allows_a_part(limits_redis: EmbeddedLimitsR
     async def test(limiter: Limiter) -> None:
         taken.append(await attempts(limiter, actor(), What.EVENTS, [1] * 40))
         await asyncio.to_thread(limits_redis.stop)
-        taken.append(await attempts(limiter, actor(), What.EVENTS, [1] * 40))
-        assert limiter.store.is_away
+        while not limiter.store.is_away:  # what was borrowed before is spent first
+            taken.append(await attempts(limiter, actor(), What.EVENTS, [1] * 40))
 
     seconds = run(limits_redis.url, test)
     assert taken[0] >= 20
