@@ -6,6 +6,10 @@ PYTEST_ARGS ?=
 # that what it builds once is built once.
 PYTEST := $(BIN)/pytest -n 3 --dist loadscope --no-loadscope-reorder
 
+# What reads or writes events; the rest never meets the tables that differ.
+TIMESCALE_TESTS := tests/billing tests/dbt_project tests/ingest_api/intake tests/ingest_api/resources \
+	tests/orchestration tests/parity tests/scenarios
+
 .PHONY: help
 help: ## show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -47,8 +51,8 @@ cluster: setup-test ## the tests of intake and wallets on a Redis Cluster of thr
 	@TEST_REDIS=cluster $(BIN)/pytest tests/ingest_api/intake tests/billing/wallets $(PYTEST_ARGS)
 
 .PHONY: timescale
-timescale: setup-test ## the tests that use a database, on a real TimescaleDB (root only)
-	@.ci/timescaledb.sh $(PYTEST) --ignore tests/architecture --ignore tests/stack $(PYTEST_ARGS)
+timescale: setup-test ## the tests that read or write events, on a real TimescaleDB (root only)
+	@.ci/timescaledb.sh $(PYTEST) $(TIMESCALE_TESTS) $(PYTEST_ARGS)
 
 .PHONY: bench-intake
 bench-intake: setup ## the figures of the intake path, with every invariant checked; see bench/README.md

@@ -151,11 +151,11 @@ def reconcile(
     session: Session, facts: ReturnFacts, found: dict[str, Any], advances: Advances
 ) -> list[Difference]:
     """Every difference between a return and the books; none if it may be filed."""
-    period: dict[str, Any] = {
-        "gstin": facts.gstin,
-        "start": facts.month,
-        "end": next_month(facts.month),
-    }
+    period = {"gstin": facts.gstin, "start": facts.month, "end": next_month(facts.month)}
+
+    def rows(statement: TextClause) -> Sequence[Any]:
+        return session.execute(statement, period).all()
+
     taxable, igst, cgst, sgst = rows(_BOOKS)[0]
     books = Amounts(int(taxable), int(igst), int(cgst), int(sgst))
     counted = rows(_COUNT)[0][0]
