@@ -248,13 +248,13 @@ def in_python(world: World, subscription_id: UUID, stored: Sequence[Sequence[Cha
 
 
 @settings(
-    max_examples=3,
+    max_examples=4,
     deadline=None,
     derandomize=True,
     phases=[Phase.generate],
     suppress_health_check=list(HealthCheck),
 )
-@given(st.lists(worlds(), min_size=30, max_size=30))
+@given(st.lists(worlds(), min_size=20, max_size=20))
 def test_generated_plans_rate_alike_in_sql_and_python(
     engine: Engine, dbt: DbtProjectRunner, generated: list[World]
 ) -> None:
