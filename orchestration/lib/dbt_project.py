@@ -1,5 +1,6 @@
 """The dbt project as Dagster sees it: its manifest, and how a build of it is run."""
 
+import fcntl
 import json
 import os
 import shutil
@@ -25,20 +26,30 @@ def dbt_executable() -> str:
 
 
 def ensure_manifest() -> Path:
-    """Parse the project if that was never done or a file of it is newer; needs no database."""
+    """Parse the project if that was never done or a file of it is newer; needs no database.
+
+    Of several processes that start at once one parses, and the others wait until it is done.
+    """
     manifest = PROJECT_DIR / "target" / "manifest.json"
-    if not manifest.exists() or manifest.stat().st_mtime < _newest_source():
-        done = subprocess.run(
-            [dbt_executable(), "parse"],
-            cwd=PROJECT_DIR,
-            env={**os.environ, "DBT_PROFILES_DIR": str(PROJECT_DIR)},
-            capture_output=True,
-            text=True,
-            check=False,
-        )
-        if done.returncode:
-            raise RuntimeError(f"dbt cannot read {PROJECT_DIR}:\n{done.stdout}{done.stderr}")
+    manifest.parent.mkdir(exist_ok=True)
+    with (manifest.parent / ".lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if not manifest.exists() or manifest.stat().st_mtime < _newest_source():
+            _parse()
     return manifest
+
+
+def _parse() -> None:
+    done = subprocess.run(
+        [dbt_executable(), "parse"],
+        cwd=PROJECT_DIR,
+        env={**os.environ, "DBT_PROFILES_DIR": str(PROJECT_DIR)},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    if done.returncode:
+        raise RuntimeError(f"dbt cannot read {PROJECT_DIR}:\n{done.stdout}{done.stderr}")
 
 
 def build(
