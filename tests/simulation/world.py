@@ -40,6 +40,8 @@ class History:
 
     sent: dict[str, tuple[Named, UUID, int]] = field(default_factory=dict)
     answered: set[str] = field(default_factory=set)
+    rightly_missing: set[str] = field(default_factory=set)
+    """May be missing in PostgreSQL: answered by the journal, or there before a restore."""
     paid: dict[str, tuple[UUID, int]] = field(default_factory=dict)
     faults: list[str] = field(default_factory=list)
 
@@ -172,6 +174,8 @@ class World:
                 if outcome.durability is Durability.JOURNAL and losses != self._losses:
                     continue  # Redis lost it before it was answered: no more than it promises
                 self.history.answered.add(name)
+                if outcome.durability is Durability.JOURNAL:
+                    self.history.rightly_missing.add(name)
                 del waiting[name]
             if waiting:
                 await asyncio.sleep(self.chance.uniform(0.01, 0.2))
@@ -303,6 +307,8 @@ class World:
         if self.postgres.state.shard(0).mode is not ShardMode.OPEN:
             return
         self.postgres.go_down()
+        lost = self.postgres.state.events.keys() - backup.events.keys()
+        self.history.rightly_missing |= {name for _, name in lost}
         await self._pause(1)
         self._is_restoring = True
         self.postgres.come_up(backup)
@@ -320,8 +326,11 @@ class World:
         )
 
     def _may_redis_lose(self) -> bool:
-        """Not while only Redis has what was answered: by the journal, or before a restore."""
-        return not self._missing()
+        """Not while only Redis has what was answered: by the journal, or before a restore.
+
+        What was answered otherwise must be in PostgreSQL; should it not be, the loss shows it.
+        """
+        return not self._missing() & self.history.rightly_missing
 
     def _missing(self) -> set[str]:
         """What was answered and PostgreSQL does not have."""
