@@ -20,7 +20,13 @@ def main() -> int:
     print(f"seed {seed}: CHAOS_SEED={seed} CHAOS_FAULTS={faults} make chaos", flush=True)
     folder = Path(tempfile.mkdtemp(prefix="billing-chaos-"))
     folder.chmod(0o755)
-    report = run_chaos(folder, faults, seed, say=True)
+    try:
+        report = run_chaos(folder, faults, seed, say=True)
+    except Exception:
+        print("\nIt broke off. The last lines of every log:")
+        for log in sorted(folder.glob("*.log")):
+            print(f"--- {log}", *log.read_text(errors="replace").splitlines()[-15:], sep="\n")
+        raise
     print(report)
     if report.verdict is not None and report.verdict.is_good:
         shutil.rmtree(folder)

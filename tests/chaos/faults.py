@@ -150,7 +150,10 @@ def _restore_folder(scene: Scene) -> None:
 @_fault("Redis append-only file torn")
 def _tear(scene: Scene) -> None:
     kill_server(scene.stack.redis)
-    (last,) = scene.stack.append_only_dir.glob("*.incr.aof")
+    # there are two while the file is being rewritten: the later one is written to
+    last = max(
+        scene.stack.append_only_dir.glob("*.incr.aof"), key=lambda file: file.stat().st_mtime
+    )
     size = last.stat().st_size
     os.truncate(last, size - min(size, scene.chance.randint(1, 4000)))
     scene.stack.redis.start()
@@ -226,6 +229,7 @@ def _roll_back(scene: Scene) -> None:
     """
     postgres = scene.stack.postgres
     data, backup = postgres.place.data, postgres.place.data.with_name("backup")
+    paid_before = max(0, len(scene.load.history.top_ups) - 1)  # the last may be on its way
     postgres.stop()
     subprocess.run(["cp", "-a", str(data), str(backup)], check=True)
     postgres.start()
@@ -236,7 +240,7 @@ def _roll_back(scene: Scene) -> None:
     with scene.load.payments_held:
         postgres.start()
         scene.wait_for_answers()
-    scene.load.pay_again()
+    scene.load.pay_again(paid_before)
 
 
 @_fault("both disks slow")

@@ -91,9 +91,9 @@ class Load:
             if one.done():
                 one.result()
 
-    def pay_again(self) -> None:
-        """Send every payment again, as after PostgreSQL went back to a backup."""
-        for reference, wallet_id in list(self.history.top_ups.items()):
+    def pay_again(self, first: int) -> None:
+        """Send every payment from the n-th on again, as after PostgreSQL went back to a backup."""
+        for reference, wallet_id in list(self.history.top_ups.items())[first:]:
             self._pay(wallet_id, reference)
 
     def _send(self, client_no: int) -> None:

@@ -85,13 +85,15 @@ def run_chaos(folder: Path, faults: int, seed: int, *, say: bool = False) -> Rep
             scene.wait_for_answers()
             history.take_stall()
             for number, kind in enumerate(plan(faults, seed), start=1):
+                if say:
+                    print(f"{number:>4} {kind:<44}", end="", flush=True)
                 scene.pause(0, 0.3)
                 _fault(kind)(scene)
                 scene.wait_for_answers()
                 stall = history.take_stall()
                 report.faults[kind].append(stall)
                 if say:
-                    print(f"{number:>4} {stall:>5.1f} s  {kind}", flush=True)
+                    print(f" {stall:>5.1f} s", flush=True)
         report.events, report.requests = len(history.answered), history.requests
         report.top_ups = len(history.top_ups)
         report.verdict = check(stack, history)
