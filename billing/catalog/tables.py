@@ -140,6 +140,10 @@ class Charge(Base):
     """Units that are sold together, begun packages whole; the unit price is that of a package."""
     match_dimensions: Mapped[list[str]]
     """The event dimensions its rates may name, such as `["country", "channel"]`."""
+    rate_deck_id: Mapped[UUID | None] = mapped_column(
+        ForeignKey("billing.rate_decks.id"), index=True
+    )
+    """The deck whose rows are its rates; it then has none of its own."""
 
     item: Mapped[BillableItem] = relationship(lazy="raise")
     rates: Mapped[list["Rate"]] = relationship(

@@ -3,12 +3,14 @@
 import billing.access.tables
 import billing.catalog.tables
 import billing.customers.tables
+import billing.decks.tables
 import billing.documents.tables
 import billing.entitlements.tables
 import billing.fx.tables
 import billing.invoices.return_periods
 import billing.invoices.tables
 import billing.outbox.tables
+import billing.overrides.tables
 import billing.payments.reconciliation
 import billing.payments.tables
 import billing.subscriptions.tables
