@@ -12,6 +12,7 @@ from sqlalchemy.orm import Session
 
 from billing.access.actor import Actor
 from billing.access.roles import Permission
+from billing.catalog.rated import as_rated
 from billing.catalog.requests import ChargeInput
 from billing.catalog.rules import errors_in
 from billing.catalog.tables import BillableItem, ItemKind
@@ -93,7 +94,7 @@ def preview_price(session: Session, actor: Actor, request: PricePreview) -> Prev
     if wrong:
         raise InvalidError("The preview is not valid.", code="invalid_request", fields=wrong)
     currency = request.currency or request.charge.rates[0].currency
-    charge = _charge(request.charge, items[request.charge.item_code])
+    charge = as_rated(request.charge, items[request.charge.item_code])
     if request.events is not None:
         rows = _rows(request.events, charge)
         return Preview(currency, rate_preview(charge, rows, currency=currency))
@@ -130,31 +131,3 @@ def _rows(events: tuple[PreviewEvent, ...], charge: plan.Charge) -> list[plan.Us
         plan.UsageRow(_DAY, charge.event_type or "", dict(key), count, quantity)
         for key, (count, quantity) in totals.items()
     ]
-
-
-def _charge(given: ChargeInput, item: BillableItem) -> plan.Charge:
-    return plan.Charge(
-        code=given.code,
-        name=given.name,
-        item_code=item.code,
-        sac=item.sac,
-        unit=item.unit,
-        price_model=given.price_model.value,
-        rates=tuple(
-            plan.Rate(
-                ordinal,
-                rate.currency,
-                tuple(
-                    plan.Tier(tier.up_to, tier.unit_price, tier.flat_amount) for tier in rate.tiers
-                ),
-                rate.match,
-            )
-            for ordinal, rate in enumerate(given.rates, 1)
-        ),
-        event_type=item.event_type,
-        event_filter=item.event_filter,
-        aggregation=item.aggregation.value,
-        prorated=given.prorated,
-        free_units=given.free_units,
-        package_size=given.package_size,
-    )
