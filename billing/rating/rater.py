@@ -28,6 +28,7 @@ from billing.rating.match import counts, match_rate
 from billing.rating.plan import (
     FLAT,
     GRADUATED,
+    PER_UNIT,
     STAIRSTEP,
     SUM,
     VOLUME,
@@ -175,18 +176,7 @@ def _usage_line(
     rate = measured.rate
     free = free_units_taken(charge.free_units, used_before, measured.quantity)
     units = measured.quantity - free
-    if charge.price_model == GRADUATED:
-        shares = graduated_shares(units, rate.tiers)
-        unit_price = None
-    elif charge.price_model in {VOLUME, STAIRSTEP}:
-        shares = volume_shares(units, rate.tiers)
-        unit_price = None
-    elif charge.package_size is not None:
-        shares = _packages(units, rate.tiers[0], charge.package_size)
-        unit_price = None
-    else:
-        unit_price = rate.tiers[0].unit_price
-        shares = _single_share(units, rate.tiers[0])
+    shares = tier_shares(charge, rate, units)
     amount = total(shares)
     return RatedLine(
         line_ref=line_ref(
@@ -203,13 +193,28 @@ def _usage_line(
         free_quantity=free,
         event_count=measured.event_count,
         unit=charge.unit,
-        unit_price=unit_price,
+        unit_price=rate.tiers[0].unit_price if charge.price_model == PER_UNIT else None,
         currency=frame.currency,
         amount=stored_amount(amount),
         amount_minor=to_minor(amount, frame.currency),
         is_recurring=False,
         tier_breakdown=tuple(breakdown_entry(share) for share in shares),
     )
+
+
+def tier_shares(charge: Charge, rate: Rate, units: Decimal) -> list[TierShare]:
+    """Step 4 for usage: what every tier entered comes to.
+
+    Args:
+        units: those to pay, the free ones taken away.
+    """
+    if charge.price_model == GRADUATED:
+        return graduated_shares(units, rate.tiers)
+    if charge.price_model in {VOLUME, STAIRSTEP}:
+        return volume_shares(units, rate.tiers)
+    if charge.package_size is not None:
+        return _packages(units, rate.tiers[0], charge.package_size)
+    return _single_share(units, rate.tiers[0])
 
 
 def _single_share(units: Decimal, tier: Tier) -> list[TierShare]:
