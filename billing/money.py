@@ -58,6 +58,11 @@ def round_half_up(amount: Decimal, exponent: int) -> Decimal:
         return amount.quantize(Decimal(1).scaleb(-exponent), rounding=ROUND_HALF_UP)
 
 
+def plain(number: Decimal) -> Decimal:
+    """The same number with one spelling, whatever scale its column gave it: 9.00 is 9."""
+    return Decimal(f"{number.normalize():f}")
+
+
 def to_minor(amount: Decimal, code: str) -> int:
     """A rated amount as integer minor units, rounded once."""
     exponent = currency(code).minor_exponent

@@ -26,13 +26,13 @@ from billing.invoices.settlement import SettlementSource, outstanding_minor, set
 from billing.invoices.tables import Invoice, InvoiceLine, InvoiceStatus
 from billing.money import minor_to_units, split
 from billing.periods import DEFAULT_ZONE, local_day
-from billing.tax.compute import inr_minor
 from billing.tax.einvoice import DocumentType
 from billing.tax.fiscal import credit_note_safe_issue_day
 from billing.tax.model import TaxHead
 from billing.wallets.ledger import Posting, post_adjustment
 from billing.wallets.tables import LedgerAccount, LedgerKind, Wallet
 from invoicing import document as doc
+from invoicing.parts import fx_at, head_totals, taxes_on_line
 from invoicing.words import amount_in_words
 
 _ISSUED = frozenset({InvoiceStatus.DUE, InvoiceStatus.PAID})
@@ -227,6 +227,7 @@ def _paper(
     taxable_minor = sum(line.taxable_minor for line in lines)
     tax_minor = sum(line.tax_minor for line in credited)
     with_tax = kind is DocumentKind.CREDIT_NOTE
+    amounts = [(line.taxable_minor, line.taxes) for line in credited]
     fields = original.model_dump() | {
         "document_type": DocumentType.CREDIT_NOTE,
         "status": doc.DocumentStatus.ISSUED,
@@ -240,13 +241,14 @@ def _paper(
             ),
         ),
         "lines": lines,
-        "head_totals": _head_totals(credited),
+        "head_totals": head_totals(amounts),
         "taxable_minor": taxable_minor,
         "tax_minor": tax_minor,
         "round_off_minor": 0,
         "total_minor": taxable_minor + tax_minor,
         "amount_in_words": amount_in_words(taxable_minor + tax_minor, invoice.currency),
-        "fx": _fx(original, credited),
+        # At the invoice's own rate, so that what was declared is what is taken back.
+        "fx": original.fx and fx_at(original.fx, original.currency, amounts),
         "settlements": (),
         "bank": None,
         "notes": (f"Reason: {reason}",),
@@ -269,45 +271,8 @@ def _printed(line: doc.DocumentLine, ordinal: int, taken: CreditedLine) -> doc.D
         unit_price=line.unit_price if whole else None,
         price_note="" if whole and line.unit_price is not None else "as invoiced",
         taxable_minor=taken.taxable_minor,
-        taxes=tuple(
-            doc.TaxOnLine(head=tax.head, rate=_plain(tax.rate), tax_minor=tax.tax_minor)
-            for tax in taken.taxes
-        ),
+        taxes=taxes_on_line(taken.taxes),
         total_minor=taken.taxable_minor + taken.tax_minor,
-    )
-
-
-def _head_totals(credited: list[CreditedLine]) -> tuple[doc.HeadTotal, ...]:
-    sums: dict[tuple[TaxHead, Decimal], tuple[int, int]] = {}
-    for line in credited:
-        for tax in line.taxes:
-            key = (tax.head, _plain(tax.rate))
-            taxable, amount = sums.get(key, (0, 0))
-            sums[key] = (taxable + line.taxable_minor, amount + tax.tax_minor)
-    return tuple(
-        doc.HeadTotal(head=head, rate=rate, taxable_minor=taxable, tax_minor=amount)
-        for (head, rate), (taxable, amount) in sorted(sums.items())
-    )
-
-
-def _fx(original: doc.InvoiceDocument, credited: list[CreditedLine]) -> doc.Fx | None:
-    """In rupees at the invoice's own rate, so that what was declared is what is taken back."""
-    if original.fx is None:
-        return None
-    rate = original.fx.inr_per_unit
-    taxable = sum(inr_minor(line.taxable_minor, original.currency, rate) for line in credited)
-    tax = sum(
-        inr_minor(part.tax_minor, original.currency, rate)
-        for line in credited
-        for part in line.taxes
-    )
-    return doc.Fx(
-        inr_per_unit=rate,
-        source=original.fx.source,
-        rate_date=original.fx.rate_date,
-        taxable_inr_minor=taxable,
-        tax_inr_minor=tax,
-        total_inr_minor=taxable + tax,
     )
 
 
@@ -364,7 +329,3 @@ def _part(stored: Mapping[str, object]) -> TaxPart:
     return TaxPart(
         TaxHead(str(stored["head"])), Decimal(str(stored["rate"])), int(str(stored["tax_minor"]))
     )
-
-
-def _plain(number: Decimal) -> Decimal:
-    return Decimal(f"{number.normalize():f}")

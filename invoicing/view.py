@@ -1,7 +1,6 @@
 """From stored rows to the document a customer reads; everything is copied, nothing refers back."""
 
 from collections.abc import Mapping, Sequence
-from datetime import date
 from decimal import Decimal
 from typing import Any
 
@@ -9,8 +8,6 @@ from babel import Locale
 from sqlalchemy.orm import Session
 
 from billing.customers.tables import Account, Customer, TaxProfile
-from billing.errors import PreconditionError
-from billing.fx.service import rate_on
 from billing.invoices.tables import (
     Invoice,
     InvoiceAllocation,
@@ -18,10 +15,11 @@ from billing.invoices.tables import (
     InvoiceStatus,
     SupplierRegistration,
 )
-from billing.tax.compute import inr_minor
+from billing.money import plain
 from billing.tax.model import TaxDecision, TaxKind
 from billing.tax.rules import place_name
 from invoicing import document as doc
+from invoicing.parts import TaxedAmount, fx_on, head_totals, taxes_on_line
 from invoicing.words import amount_in_words
 
 _RECIPIENT_KINDS = {
@@ -66,12 +64,12 @@ def document_of(
         place_of_supply_name=decision.pos_name or "",
         currency=invoice.currency,
         lines=tuple(_line(line) for line in invoice.lines),
-        head_totals=_head_totals(invoice.lines),
+        head_totals=head_totals(_amounts(invoice)),
         taxable_minor=invoice.taxable_minor,
         tax_minor=invoice.tax_minor,
         total_minor=invoice.total_minor,
         amount_in_words=amount_in_words(invoice.total_minor, invoice.currency),
-        fx=_fx(session, invoice, rate_day),
+        fx=fx_on(session, invoice.currency, rate_day, _amounts(invoice)),
         settlements=tuple(
             doc.Settlement(label=f"Settled from {row.source}", amount_minor=row.amount_minor)
             for row in allocations
@@ -79,6 +77,10 @@ def document_of(
         bank=doc.BankDetails(**supplier.bank_details) if supplier.bank_details else None,
         wording=decision.wording,
     )
+
+
+def _amounts(invoice: Invoice) -> list[TaxedAmount]:
+    return [(line.amount_minor, line.taxes) for line in invoice.lines]
 
 
 def supplier_part(row: SupplierRegistration, decision: TaxDecision) -> doc.Supplier:
@@ -126,10 +128,7 @@ def _address(
 
 
 def _line(line: InvoiceLine) -> doc.DocumentLine:
-    taxes = tuple(
-        doc.TaxOnLine(head=tax.head, rate=_plain(tax.rate), tax_minor=tax.tax_minor)
-        for tax in line.taxes
-    )
+    taxes = taxes_on_line(line.taxes)
     return doc.DocumentLine(
         ordinal=line.ordinal,
         line_ref=line.line_ref,
@@ -137,9 +136,9 @@ def _line(line: InvoiceLine) -> doc.DocumentLine:
         sac=line.sac,
         period_start=line.period_start,
         period_end=line.period_end,
-        quantity=_plain(line.quantity),
+        quantity=plain(line.quantity),
         unit=line.unit,
-        unit_price=None if line.unit_price is None else _plain(line.unit_price),
+        unit_price=None if line.unit_price is None else plain(line.unit_price),
         price_note=_price_note(line),
         taxable_minor=line.amount_minor,
         taxes=taxes,
@@ -167,59 +166,17 @@ def _price_note(line: InvoiceLine) -> str:
 
 
 def _tier(tier: Mapping[str, Any]) -> doc.TierRow:
-    flat = _plain(Decimal(tier["flat_amount"]))
+    flat = plain(Decimal(tier["flat_amount"]))
     return doc.TierRow(
         from_quantity=_first_unit(Decimal(tier["from"])),
-        up_to=None if tier["to"] is None else _plain(Decimal(tier["to"])),
-        quantity=_plain(Decimal(tier["units"])),
-        unit_price=_plain(Decimal(tier["unit_price"])),
+        up_to=None if tier["to"] is None else plain(Decimal(tier["to"])),
+        quantity=plain(Decimal(tier["units"])),
+        unit_price=plain(Decimal(tier["unit_price"])),
         flat=flat or None,
-        amount=_plain(Decimal(tier["amount"])),
+        amount=plain(Decimal(tier["amount"])),
     )
 
 
 def _first_unit(above: Decimal) -> Decimal:
     """What a reader calls the start of a tier: above 100 begins with unit 101."""
-    return _plain(above + 1 if above == above.to_integral_value() else above)
-
-
-def _plain(number: Decimal) -> Decimal:
-    """The same number with one spelling, whatever scale its column gave it."""
-    return Decimal(f"{number.normalize():f}")
-
-
-def _head_totals(lines: Sequence[InvoiceLine]) -> tuple[doc.HeadTotal, ...]:
-    sums: dict[tuple[Any, Decimal], tuple[int, int]] = {}
-    for line in lines:
-        for tax in line.taxes:
-            key = (tax.head, _plain(tax.rate))
-            taxable, amount = sums.get(key, (0, 0))
-            sums[key] = (taxable + tax.taxable_minor, amount + tax.tax_minor)
-    return tuple(
-        doc.HeadTotal(head=head, rate=rate, taxable_minor=taxable, tax_minor=amount)
-        for (head, rate), (taxable, amount) in sorted(sums.items())
-    )
-
-
-def _fx(session: Session, invoice: Invoice, day: date) -> doc.Fx | None:
-    if invoice.currency == "INR":
-        return None
-    rate = rate_on(session, invoice.currency, day)
-    if rate is None:
-        raise PreconditionError(
-            f"No {invoice.currency} exchange rate on or before {day} is on record; record one.",
-            code="no_fx_rate",
-        )
-    taxable = tax = 0
-    for line in invoice.lines:
-        taxable += inr_minor(line.amount_minor, invoice.currency, rate.inr_per_unit)
-        for on_line in line.taxes:
-            tax += inr_minor(on_line.tax_minor, invoice.currency, rate.inr_per_unit)
-    return doc.Fx(
-        inr_per_unit=_plain(rate.inr_per_unit),
-        source=rate.source,
-        rate_date=rate.rate_date,
-        taxable_inr_minor=taxable,
-        tax_inr_minor=tax,
-        total_inr_minor=taxable + tax,
-    )
+    return plain(above + 1 if above == above.to_integral_value() else above)

@@ -23,7 +23,6 @@ from billing.customers.tables import Account, Customer, TaxProfile
 from billing.db.unit_of_work import read_only, unit_of_work
 from billing.documents.tables import SERIES, Document, DocumentKind, DocumentLine
 from billing.errors import BillingError, PreconditionError, not_found
-from billing.fx.service import rate_on
 from billing.invoices.numbering import next_number
 from billing.invoices.repository import default_registration
 from billing.invoices.tables import SupplierRegistration
@@ -31,7 +30,6 @@ from billing.invoices.taxing import decide_invoice_tax, tax_profile_on
 from billing.money import currency
 from billing.payments.advances import ADVANCE_SAC
 from billing.periods import DEFAULT_ZONE, local_day
-from billing.tax.compute import inr_minor
 from billing.tax.einvoice import DocumentType
 from billing.tax.model import DecisionStatus, TaxDecision, TaxHead
 from billing.wallets.tables import (
@@ -42,6 +40,7 @@ from billing.wallets.tables import (
     Wallet,
 )
 from invoicing import document as doc
+from invoicing.parts import fx_on, head_totals
 from invoicing.view import recipient_part, supplier_part
 from invoicing.words import amount_in_words
 
@@ -227,6 +226,7 @@ def _advance(ctx: Context, posting: LedgerTransaction, kind: DocumentKind) -> _A
 def _paper(session: Session, advance: _Advance, number: str) -> doc.InvoiceDocument:
     line = _line(advance)
     currency_code = advance.posting.currency
+    amounts = [(line.taxable_minor, line.taxes)]
     return doc.InvoiceDocument(
         document_type=_TYPES[advance.kind],
         status=doc.DocumentStatus.ISSUED,
@@ -245,20 +245,12 @@ def _paper(session: Session, advance: _Advance, number: str) -> doc.InvoiceDocum
         place_of_supply_name=advance.decision.pos_name or "",
         currency=currency_code,
         lines=(line,),
-        head_totals=tuple(
-            doc.HeadTotal(
-                head=tax.head,
-                rate=tax.rate,
-                taxable_minor=advance.taxable_minor,
-                tax_minor=tax.tax_minor,
-            )
-            for tax in sorted(line.taxes, key=lambda one: one.head)
-        ),
+        head_totals=head_totals(amounts),
         taxable_minor=advance.taxable_minor,
         tax_minor=advance.tax_minor,
         total_minor=advance.total_minor,
         amount_in_words=amount_in_words(advance.total_minor, currency_code),
-        fx=_fx(session, advance),
+        fx=fx_on(session, currency_code, advance.day, amounts),
         wording=advance.decision.wording,
         signature_note="This is a computer-generated voucher; no signature is required.",
     )
@@ -324,26 +316,4 @@ def _references(
     )
     return tuple(
         doc.DocumentReference(number=row.number, issue_date=row.issue_date) for row in rows
-    )
-
-
-def _fx(session: Session, advance: _Advance) -> doc.Fx | None:
-    code = advance.posting.currency
-    if code == "INR":
-        return None
-    rate = rate_on(session, code, advance.day)
-    if rate is None:
-        raise PreconditionError(
-            f"No {code} exchange rate on or before {advance.day} is on record; record one.",
-            code="no_fx_rate",
-        )
-    taxable = inr_minor(advance.taxable_minor, code, rate.inr_per_unit)
-    tax = inr_minor(advance.tax_minor, code, rate.inr_per_unit)
-    return doc.Fx(
-        inr_per_unit=Decimal(f"{rate.inr_per_unit.normalize():f}"),
-        source=rate.source,
-        rate_date=rate.rate_date,
-        taxable_inr_minor=taxable,
-        tax_inr_minor=tax,
-        total_inr_minor=taxable + tax,
     )

@@ -11,7 +11,7 @@ from decimal import Decimal
 from itertools import groupby
 from typing import Any, Final
 
-from billing.money import from_minor
+from billing.money import from_minor, plain
 from billing.tax import rules
 from billing.tax.numbering import follows
 from invoicing.gstr1.advances import Advances, follow
@@ -73,10 +73,6 @@ def _day(day: date) -> str:
     return f"{day:%d-%m-%Y}"
 
 
-def _rate(rate: Decimal) -> Decimal:
-    return Decimal(f"{rate.normalize():f}")
-
-
 def _heads(amounts: Amounts) -> Json:
     return {
         "iamt": _rupees(amounts.igst),
@@ -94,7 +90,7 @@ def _by_rate(lines: Iterable[Line]) -> list[tuple[Decimal, Amounts]]:
     sums: dict[Decimal, Amounts] = {}
     for line in lines:
         if not line.nil_rated:
-            rate = _rate(line.rate)
+            rate = plain(line.rate)
             sums[rate] = sums.get(rate, Amounts()) + line.amounts
     return sorted(sums.items())
 
@@ -181,7 +177,7 @@ def _small(papers: Sequence[Paper]) -> list[Json]:
     """Summed by place and rate, less the notes; a month of notes alone is negative."""
     sums: dict[tuple[bool, str, Decimal], Amounts] = {}
     for paper, line in supplies(papers):
-        key = (paper.is_inter, paper.pos, _rate(line.rate))
+        key = (paper.is_inter, paper.pos, plain(line.rate))
         sums[key] = sums.get(key, Amounts()) + line.amounts.times(paper.kind.sign)
     return [
         {
@@ -225,7 +221,7 @@ def _advance_rows(found: Sequence[tuple[Lot, Amounts]]) -> list[Json]:
     sums: dict[tuple[str, bool], dict[Decimal, Amounts]] = {}
     for lot, amounts in found:
         rates = sums.setdefault((lot.pos, lot.is_inter), {})
-        rate = _rate(lot.rate)
+        rate = plain(lot.rate)
         rates[rate] = rates.get(rate, Amounts()) + amounts
     rows = [
         {
@@ -249,7 +245,7 @@ def _hsn(facts: ReturnFacts) -> Json:
     for paper in facts.papers:
         part = sums[paper.ctin is not None or not split]
         for line in paper.lines:
-            key = (line.sac, _rate(line.rate))
+            key = (line.sac, plain(line.rate))
             part[key] = part.get(key, Amounts()) + line.amounts.times(paper.kind.sign)
     if not split:
         rows = _hsn_rows(sums[True])

@@ -6,6 +6,7 @@ import subprocess
 import sys
 import zipfile
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, date, datetime
 from decimal import Decimal
 from pathlib import Path
@@ -20,8 +21,10 @@ from billing.access.actor import SYSTEM
 from billing.access.roles import Role
 from billing.commands import Context
 from billing.customers.tables import BillingMode
-from billing.db.unit_of_work import unit_of_work
+from billing.db.unit_of_work import read_only, unit_of_work
+from billing.invoices.numbering import next_number
 from billing.invoices.tables import Invoice
+from billing.stack.process import wait_until
 from billing.tax.model import TaxKind
 from billing.wallets.service import CreateWallet, TopUp, create_wallet, top_up
 from invoicing.assemble import draft_invoices
@@ -204,6 +207,31 @@ def test_a_locked_month_takes_no_document_by_code_or_by_the_database(
     found = api.get(f"/gstr1/reconciliation?gstin={OURS}&month=2026-07")["attributes"]
     assert found["locked_by"] == locked["attributes"]["locked_by"]
     assert found["changed_since_lock"] is False
+
+
+def test_a_lock_waits_for_what_is_being_issued_into_the_month(
+    api: Api, july: Callable[..., Invoice]
+) -> None:
+    july()
+    api.clock.advance(datetime(2026, 8, 2, 6, tzinfo=UTC) - api.clock.now())
+    waiting = text(
+        "SELECT count(*) FROM pg_locks JOIN pg_database d ON d.oid = database "
+        "WHERE datname = current_database() AND locktype = 'advisory' AND NOT granted"
+    )
+
+    def is_waiting() -> bool:
+        with read_only(api.engine) as session:
+            return bool(session.execute(waiting).scalar_one())
+
+    with ThreadPoolExecutor(1) as pool:
+        with unit_of_work(api.engine) as issuing:
+            number = next_number(issuing, gstin=OURS, series="INV", issue_date=date(2026, 7, 31))
+            body = {"gstin": OURS, "month": "2026-07"}
+            locking = pool.submit(api.post, "/gstr1/locks", body)
+            assert wait_until(is_waiting, 20)
+            assert not locking.done()
+        assert locking.result()["attributes"]["month"] == "2026-07-01"
+    assert number == "INV-2627-000002"
 
 
 def test_tables_come_as_csv_one_or_all(api: Api, july: Callable[..., Invoice]) -> None:
