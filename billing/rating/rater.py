@@ -7,7 +7,7 @@
 5. round the line, once
 """
 
-from collections.abc import Hashable, Sequence
+from collections.abc import Hashable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import date
 from decimal import Decimal
@@ -149,15 +149,10 @@ def _measure(
     charge: Charge, days: Period, usage: Sequence[UsageRow], currency: str
 ) -> tuple[list[_Measured], list[UnratedUsage]]:
     """Steps 1 and 2: what each rate measures, and what no rate matches."""
-    rates = [rate for rate in charge.rates if rate.currency == currency]
     measured: dict[int, _Measured] = {}
     missed = []
-    for row in usage:
-        wanted = row.event_type == charge.event_type and row.day in days
-        if not wanted or not counts(charge.event_filter, row.dimensions):
-            continue
+    for row, rate in counted_usage(charge, days, usage, currency):
         units = row.quantity if charge.aggregation == SUM else Decimal(row.event_count)
-        rate = match_rate(rates, row.dimensions)
         if rate is None:
             missed.append(
                 UnratedUsage(charge.code, row.event_type, row.dimensions, row.event_count, units)
@@ -167,6 +162,17 @@ def _measure(
         sums.quantity += units
         sums.event_count += row.event_count
     return list(measured.values()), missed
+
+
+def counted_usage(
+    charge: Charge, days: Period, usage: Iterable[UsageRow], currency: str
+) -> Iterator[tuple[UsageRow, Rate | None]]:
+    """The usage that a charge counts on some days, each row with the rate that it falls under."""
+    rates = [rate for rate in charge.rates if rate.currency == currency]
+    for row in usage:
+        wanted = row.event_type == charge.event_type and row.day in days
+        if wanted and counts(charge.event_filter, row.dimensions):
+            yield row, match_rate(rates, row.dimensions)
 
 
 def _usage_line(
