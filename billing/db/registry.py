@@ -5,8 +5,11 @@ import billing.catalog.tables
 import billing.customers.tables
 import billing.decks.tables
 import billing.documents.tables
+import billing.documents.templates
+import billing.einvoices.tables
 import billing.entitlements.tables
 import billing.fx.tables
+import billing.invoices.beside
 import billing.invoices.return_periods
 import billing.invoices.tables
 import billing.outbox.tables

@@ -23,6 +23,8 @@ class DocumentKind(StrEnum):
     """An advance was received (s.31(3)(d), r.50)."""
     REFUND_VOUCHER = "refund_voucher"
     """An advance went back for which no invoice was issued (s.31(3)(e), r.51)."""
+    PROFORMA = "proforma"
+    """What an invoice would say; no document of GST."""
 
 
 SERIES: dict[DocumentKind, str] = {
@@ -30,7 +32,10 @@ SERIES: dict[DocumentKind, str] = {
     DocumentKind.FINANCIAL_CREDIT_NOTE: "FCN",
     DocumentKind.RECEIPT_VOUCHER: "RV",
     DocumentKind.REFUND_VOUCHER: "RF",
+    DocumentKind.PROFORMA: "PF",
 }
+WITHOUT_GST = frozenset({DocumentKind.FINANCIAL_CREDIT_NOTE, DocumentKind.PROFORMA})
+"""Documents that no return knows of."""
 
 
 class Document(Base):

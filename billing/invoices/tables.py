@@ -8,6 +8,7 @@ from uuid import UUID
 
 from sqlalchemy import (
     CheckConstraint,
+    Enum,
     ForeignKey,
     Index,
     Integer,
@@ -18,6 +19,7 @@ from sqlalchemy.orm import Mapped, mapped_column, relationship
 
 from billing.db.base import Base, choices
 from billing.ids import new_id
+from billing.tax.einvoice import DocumentType
 from billing.tax.model import TaxHead
 
 
@@ -41,6 +43,17 @@ class ReviewState(StrEnum):
     """Something must be mended first: usage without a rate, or a tax question."""
 
 
+class InvoiceOrigin(StrEnum):
+    """What an invoice is made from."""
+
+    RATED = "rated"
+    """The lines of a rating run; recomputed while a draft."""
+    CUSTOM = "custom"
+    """Lines that a person wrote."""
+    CORRECTION = "correction"
+    """What an issued invoice said too little."""
+
+
 class SupplierRegistration(Base):
     """One of our GST registrations."""
 
@@ -60,6 +73,8 @@ class SupplierRegistration(Base):
     invoice_series: Mapped[str]
     bank_details: Mapped[dict[str, Any]]
     is_default: Mapped[bool] = mapped_column(default=False)
+    second_approval_above_minor: Mapped[int | None]
+    """In paise, with tax: above it two persons approve; None asks for one always."""
 
 
 class RatingRun(Base):
@@ -92,11 +107,23 @@ class RatingRunCutoff(Base):
 
 
 class Invoice(Base):
-    """A tax invoice: recomputed while a draft, a frozen snapshot from issue on."""
+    """A document that asks for money: a draft, and a frozen snapshot from issue on.
+
+    Bills of supply and debit notes are settled, reviewed and void as invoices are, and are kept
+    beside them; `document_type` says what it is in law.
+    """
 
     __tablename__ = "invoices"
     __table_args__ = (
-        UniqueConstraint("account_id", "period_start", "period_end", "revision"),
+        Index(
+            "uq_invoices_rated_period",
+            "account_id",
+            "period_start",
+            "period_end",
+            "revision",
+            unique=True,
+            postgresql_where="origin = 'rated'",
+        ),
         UniqueConstraint("supplier_gstin", "number"),
         CheckConstraint("total_minor = taxable_minor + tax_minor", name="total_adds_up"),
         CheckConstraint("taxable_minor >= 0 AND tax_minor >= 0", name="amounts_not_negative"),
@@ -106,6 +133,15 @@ class Invoice(Base):
         CheckConstraint("settled_minor BETWEEN 0 AND total_minor", name="settled_within_total"),
         CheckConstraint(
             "status <> 'paid' OR settled_minor = total_minor", name="paid_means_settled"
+        ),
+        CheckConstraint("status <> 'void' OR settled_minor = 0", name="void_means_nothing_settled"),
+        CheckConstraint(
+            "document_type IN ('invoice', 'debit_note', 'bill_of_supply')",
+            name="document_type_of_invoices",
+        ),
+        CheckConstraint(
+            "(document_type = 'debit_note') = (corrects_id IS NOT NULL)",
+            name="a_debit_note_corrects",
         ),
         Index("ix_invoices_status", "status", "review_state"),
     )
@@ -118,6 +154,26 @@ class Invoice(Base):
     period_end: Mapped[date]
     invoice_month: Mapped[date] = mapped_column(index=True)
     revision: Mapped[int] = mapped_column(Integer, default=1)
+    """Of a rated period: one more for each that became void."""
+    origin: Mapped[InvoiceOrigin] = mapped_column(
+        choices(InvoiceOrigin), default=InvoiceOrigin.RATED
+    )
+    document_type: Mapped[DocumentType] = mapped_column(
+        Enum(
+            DocumentType,
+            values_callable=lambda members: [member.value for member in members],
+            native_enum=False,
+            create_constraint=False,
+            length=32,
+        ),
+        default=DocumentType.INVOICE,
+    )
+    corrects_id: Mapped[UUID | None] = mapped_column(ForeignKey("billing.invoices.id"), index=True)
+    """Of a debit note: the invoice that said too little."""
+    remark: Mapped[str] = mapped_column(default="")
+    """Printed below the lines: why a debit note was made, what was agreed."""
+    usage_breakdown: Mapped[list[dict[str, Any]]] = mapped_column(default=list)
+    """What was used by channel and country, for the annexure."""
     rating_run_id: Mapped[UUID | None] = mapped_column(ForeignKey("billing.rating_runs.id"))
     lines_hash: Mapped[str]
     status: Mapped[InvoiceStatus] = mapped_column(choices(InvoiceStatus))

@@ -22,7 +22,7 @@ class Requirement(StrEnum):
 
 
 class DocumentType(StrEnum):
-    """The documents of GST law."""
+    """The documents of GST law, and the proforma, which is none of them."""
 
     INVOICE = "invoice"
     CREDIT_NOTE = "credit_note"
@@ -30,6 +30,7 @@ class DocumentType(StrEnum):
     BILL_OF_SUPPLY = "bill_of_supply"
     RECEIPT_VOUCHER = "receipt_voucher"
     REFUND_VOUCHER = "refund_voucher"
+    PROFORMA = "proforma"
 
 
 _REPORTED = frozenset({DocumentType.INVOICE, DocumentType.CREDIT_NOTE, DocumentType.DEBIT_NOTE})

@@ -9,7 +9,7 @@ from uuid import UUID
 from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
-from billing.documents.tables import Document, DocumentKind
+from billing.documents.tables import WITHOUT_GST, Document, DocumentKind
 from billing.invoices.settlement import SettlementSource
 from billing.invoices.tables import Invoice, InvoiceAllocation, InvoiceStatus
 from billing.money import currency
@@ -96,7 +96,7 @@ def documents_of(session: Session, gstin: str, month: date) -> list[Document]:
             select(Document)
             .where(
                 Document.supplier_gstin == gstin,
-                Document.kind != DocumentKind.FINANCIAL_CREDIT_NOTE,
+                Document.kind.not_in(WITHOUT_GST),
                 Document.issue_date >= month,
                 Document.issue_date < next_month(month),
             )

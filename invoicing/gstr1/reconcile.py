@@ -72,7 +72,7 @@ _COUNT = text(
     SELECT (SELECT count(*) FROM billing.invoices WHERE supplier_gstin = :gstin
                 AND status IN ('due', 'paid') AND issue_date >= :start AND issue_date < :end)
         + (SELECT count(*) FROM billing.documents WHERE supplier_gstin = :gstin
-                AND kind <> 'financial_credit_note'
+                AND kind NOT IN ('financial_credit_note', 'proforma')
                 AND issue_date >= :start AND issue_date < :end)
     """
 )

@@ -1,0 +1,1 @@
+"""Documents that the invoice registration portal must have before they are sent."""
