@@ -9,7 +9,15 @@ from enum import StrEnum
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import CheckConstraint, ForeignKey, Index, Integer, UniqueConstraint, text
+from sqlalchemy import (
+    CheckConstraint,
+    ForeignKey,
+    Index,
+    Integer,
+    LargeBinary,
+    UniqueConstraint,
+    text,
+)
 from sqlalchemy.dialects.postgresql import JSONB
 from sqlalchemy.orm import Mapped, mapped_column
 
@@ -136,3 +144,44 @@ class WalletAdjustment(Base):
     )
     actor: Mapped[str]
     recorded_at: Mapped[datetime]
+
+
+class AccountMove(Base):
+    """An account on its way to another shard, or there."""
+
+    __tablename__ = "account_moves"
+    __table_args__ = (
+        CheckConstraint("from_shard <> to_shard", name="goes_somewhere"),
+        CheckConstraint(
+            "moved_at IS NOT NULL OR (arrived_at IS NULL AND left_at IS NULL)", name="in_order"
+        ),
+        Index(
+            "uq_account_moves_open",
+            "account_id",
+            unique=True,
+            postgresql_where=text("arrived_at IS NULL OR left_at IS NULL"),
+        ),
+        Index("ix_account_moves_from_shard", "from_shard"),
+    )
+
+    id: Mapped[UUID] = mapped_column(primary_key=True, default=new_id)
+    account_id: Mapped[UUID] = mapped_column(ForeignKey("billing.accounts.id"))
+    from_shard: Mapped[int] = mapped_column(Integer)
+    to_shard: Mapped[int] = mapped_column(Integer)
+    actor: Mapped[str]
+    asked_at: Mapped[datetime]
+    moved_at: Mapped[datetime | None]
+    """When PostgreSQL said so; until then the account is served where it was."""
+    arrived_at: Mapped[datetime | None]
+    """When the Redis of its new shard had it."""
+    left_at: Mapped[datetime | None]
+    """When the Redis of its old shard had let go of it."""
+    accept_seq: Mapped[int | None]
+    """The last event of its new shard before it came."""
+    carried: Mapped[bytes | None] = mapped_column(LargeBinary)
+    """Holds and quotas on their way, as `billing.wallets.moving` packs them."""
+
+    @property
+    def is_over(self) -> bool:
+        """Whether nothing of it is left to do."""
+        return self.arrived_at is not None and self.left_at is not None
