@@ -17,7 +17,7 @@ from billing.customers.tables import Account, AccountStatus, BillingMode
 from billing.db.locks import lock_for_transaction
 from billing.errors import ConflictError, FieldError, InvalidError, PreconditionError
 from billing.fields import ExactDecimal
-from billing.invoices.tables import Invoice, InvoiceStatus
+from billing.invoices.tables import Invoice, InvoiceOrigin, InvoiceStatus
 from billing.subscriptions.repository import load_subscription, overlapping, segments_of
 from billing.subscriptions.tables import Subscription, SubscriptionSegment, SubscriptionStatus
 
@@ -174,7 +174,9 @@ def _refuse_billed(ctx: Context, account: Account, day: date) -> None:
     """Refuse a change inside a period that an issued invoice already covers."""
     billed_until = ctx.session.scalar(
         select(func.max(Invoice.period_end)).where(
-            Invoice.account_id == account.id, Invoice.status != InvoiceStatus.DRAFT
+            Invoice.account_id == account.id,
+            Invoice.origin == InvoiceOrigin.RATED,
+            Invoice.status.in_([InvoiceStatus.DUE, InvoiceStatus.PAID]),
         )
     )
     if billed_until is not None and day < billed_until:
