@@ -8,6 +8,7 @@ import calendar
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, time, timedelta
+from enum import StrEnum
 from zoneinfo import ZoneInfo
 
 DEFAULT_ZONE = "Asia/Kolkata"
@@ -80,13 +81,80 @@ def monthly_periods(start: date, anchor_day: int, until: date) -> Iterator[Perio
 
     The first period may be short. Anchors 29 to 31 clamp to the month's end and return.
     """
-    current = start
-    while current < until:
-        following = add_months(current.replace(day=1), 0, anchor_day)
-        if following <= current:
-            following = add_months(current.replace(day=1), 1, anchor_day)
-        yield Period(current, following)
-        current = following
+    for period in Cycle(Interval.MONTH, anchor_day).tiles(start):
+        if period.start >= until:
+            return
+        yield period
+
+
+class Interval(StrEnum):
+    """How long a whole billing period is."""
+
+    WEEK = "week"
+    MONTH = "month"
+    QUARTER = "quarter"
+    HALF_YEAR = "half_year"
+    YEAR = "year"
+
+    @property
+    def months(self) -> int:
+        """Its months; a week has none."""
+        return _MONTHS[self]
+
+
+_MONTHS = {
+    Interval.WEEK: 0,
+    Interval.MONTH: 1,
+    Interval.QUARTER: 3,
+    Interval.HALF_YEAR: 6,
+    Interval.YEAR: 12,
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Cycle:
+    """How whole periods follow each other: their length, and the day on which they begin."""
+
+    interval: Interval = Interval.MONTH
+    anchor_day: int = 1
+    """Of the month, where 29 to 31 clamp to its end and come back; of weeks, 1 for Monday to 7."""
+    anchor_month: int = 1
+    """A month in which one begins, for intervals of several months."""
+
+    def __post_init__(self) -> None:
+        last = 7 if self.interval is Interval.WEEK else 31
+        if not 1 <= self.anchor_day <= last:
+            raise ValueError(f"a {self.interval} begins on a day from 1 to {last}")
+        if not 1 <= self.anchor_month <= 12:
+            raise ValueError("a month is a number from 1 to 12")
+
+    @classmethod
+    def anniversary(cls, interval: Interval, start: date) -> "Cycle":
+        """The cycle whose periods begin as the first one did."""
+        weekly = interval is Interval.WEEK
+        return cls(interval, start.isoweekday() if weekly else start.day, start.month)
+
+    def containing(self, day: date) -> Period:
+        """The whole period that a day is in."""
+        if self.interval is Interval.WEEK:
+            start = day - timedelta(days=(day.isoweekday() - self.anchor_day) % 7)
+            return Period(start, start + timedelta(days=7))
+        first = day.replace(day=1)
+        first = add_months(first, -((day.month - self.anchor_month) % self.interval.months))
+        if add_months(first, 0, self.anchor_day) > day:
+            first = add_months(first, -self.interval.months)
+        return Period(
+            add_months(first, 0, self.anchor_day),
+            add_months(first, self.interval.months, self.anchor_day),
+        )
+
+    def tiles(self, start: date) -> Iterator[Period]:
+        """Periods from `start` on without end, each following the other; the first may be short."""
+        current = start
+        while True:
+            end = self.containing(current).end
+            yield Period(current, end)
+            current = end
 
 
 def each_day(period: Period) -> Iterator[date]:
