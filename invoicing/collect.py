@@ -37,6 +37,7 @@ from billing.payments.tables import (
     GatewayCall,
     GatewayEvent,
     Payment,
+    PaymentPurpose,
     Refund,
 )
 from invoicing.gateways.protocol import (
@@ -202,10 +203,7 @@ class Collector:
         """
         with unit_of_work(self.engine) as session:
             is_new = keep(session, Context(session, SYSTEM, self.clock), gateway, notice, body)
-        with unit_of_work(self.engine) as session:
-            asked = ApplyEvent(gateway=gateway, event_id=notice.event_id)
-            apply_event(Context(session, SYSTEM, self.clock), asked)
-        issue_missing_vouchers(self.engine, self.clock)
+        self._apply(gateway, notice.event_id)
         return is_new
 
     def apply_waiting(self, gateway: str) -> int:
@@ -217,10 +215,17 @@ class Collector:
                 .order_by(GatewayEvent.received_at, GatewayEvent.event_id)
             ).all()
         for event_id in waiting:
-            with unit_of_work(self.engine) as session:
-                asked = ApplyEvent(gateway=gateway, event_id=event_id)
-                apply_event(Context(session, SYSTEM, self.clock), asked)
+            self._apply(gateway, event_id)
         return len(waiting)
+
+    def _apply(self, gateway: str, event_id: str) -> None:
+        with unit_of_work(self.engine) as session:
+            asked = ApplyEvent(gateway=gateway, event_id=event_id)
+            event = apply_event(Context(session, SYSTEM, self.clock), asked)
+            payment = session.get(Payment, event.payment_id) if event.payment_id else None
+            is_advance = payment is not None and payment.purpose is PaymentPurpose.TOP_UP
+        if is_advance and payment is not None:
+            issue_missing_vouchers(self.engine, self.clock, payment_id=payment.id)
 
     def _begin(self, session: Session, payment_id: UUID, operation: str, key: str) -> UUID:
         call = session.scalars(

@@ -8,13 +8,9 @@ Run as a program it is `billing payments reconcile`.
 
 import argparse
 from collections.abc import Iterable, Mapping
-from contextlib import suppress
 from datetime import datetime, timedelta
 from typing import Final
 from uuid import UUID
-
-from sqlalchemy import ColumnElement, or_, select
-from sqlalchemy.orm import Session
 
 from billing.access.actor import SYSTEM, Actor
 from billing.access.roles import Permission
@@ -36,7 +32,7 @@ from billing.payments.reconciliation import (
     finish_reconciliation,
     our_side,
 )
-from billing.payments.tables import Payment, ProviderPayment
+from billing.payments.repository import find_payment
 from billing.settings import Settings
 from invoicing.collect import Collector
 from invoicing.gateways.protocol import Movement, RefusedError, UnknownOutcomeError
@@ -98,7 +94,16 @@ def _compared(
     wanted = {_key(one) for one in inside}
     first = _differences(collector, gateway, since, until, theirs, wanted)
     with read_only(collector.engine) as session:
-        of_key = {_key(one): _payment_of(session, gateway, one) for one in inside}
+        of_key = {
+            _key(one): find_payment(
+                session,
+                gateway,
+                reference=one.reference,
+                order_id=one.provider_order_id,
+                provider_ids=[one.provider_payment_id],
+            )
+            for one in inside
+        }
     doubted = {
         payment_id
         for one in first[1]
@@ -167,23 +172,6 @@ def _said(notices: Iterable[Notice]) -> dict[Key, Side]:
 
 def _key(movement: Movement) -> Key:
     return movement.provider_payment_id, movement.refund_id
-
-
-def _payment_of(session: Session, gateway: str, movement: Movement) -> UUID | None:
-    """The payment of ours that one of a movement's names means."""
-    names: list[ColumnElement[bool]] = [
-        Payment.id.in_(
-            select(ProviderPayment.payment_id).filter_by(
-                gateway=gateway, provider_payment_id=movement.provider_payment_id
-            )
-        )
-    ]
-    if movement.provider_order_id is not None:
-        names.append(Payment.provider_order_id == movement.provider_order_id)
-    if movement.reference is not None:
-        with suppress(ValueError):  # somebody else's reference
-            names.append(Payment.id == UUID(movement.reference))
-    return session.scalars(select(Payment.id).filter_by(gateway=gateway).where(or_(*names))).first()
 
 
 def main() -> None:

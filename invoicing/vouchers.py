@@ -89,28 +89,34 @@ def issue_voucher(ctx: Context, request: IssueVoucher) -> Document:
     return _issue(ctx, posting, _KINDS[posting.kind])
 
 
-def postings_without_voucher(session: Session, limit: int = 500) -> list[UUID]:
-    """Advances that were received or refunded and are not papered yet, oldest first."""
+def postings_without_voucher(
+    session: Session, *, payment_id: UUID | None = None, limit: int = 500
+) -> list[UUID]:
+    """Advances that were received or refunded and are not papered yet, oldest first.
+
+    Args:
+        payment_id: only those of this payment.
+    """
     papered = select(Document.ledger_transaction_id).where(
         Document.ledger_transaction_id == LedgerTransaction.id
     )
-    return list(
-        session.scalars(
-            select(LedgerTransaction.id)
-            .where(LedgerTransaction.kind.in_(_KINDS), ~papered.exists())
-            .order_by(LedgerTransaction.id)
-            .limit(limit)
-        )
+    query = select(LedgerTransaction.id).where(
+        LedgerTransaction.kind.in_(_KINDS), ~papered.exists()
     )
+    if payment_id is not None:
+        query = query.where(LedgerTransaction.reference.startswith(f"payment:{payment_id}:"))
+    return list(session.scalars(query.order_by(LedgerTransaction.id).limit(limit)))
 
 
-def issue_missing_vouchers(engine: Engine, clock: Clock) -> tuple[int, int]:
+def issue_missing_vouchers(
+    engine: Engine, clock: Clock, *, payment_id: UUID | None = None
+) -> tuple[int, int]:
     """Paper every advance that is not; how many were issued, and how many could not be.
 
     One that cannot be (no tax profile, no exchange rate) is reported and tried again next time.
     """
     with read_only(engine) as session:
-        missing = postings_without_voucher(session)
+        missing = postings_without_voucher(session, payment_id=payment_id)
     issued = failed = 0
     for posting_id in missing:
         try:

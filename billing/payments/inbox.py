@@ -4,10 +4,11 @@ Keeping and applying are one transaction each, so that a message that cannot be 
 lost, and one that arrives twice is applied once.
 """
 
+from collections.abc import Sequence
 from uuid import UUID
 
-from sqlalchemy import ColumnElement, or_, select
-from sqlalchemy.dialects.postgresql import insert
+from sqlalchemy import ColumnElement, Text, cast, or_, select
+from sqlalchemy.dialects.postgresql import ARRAY, insert
 from sqlalchemy.orm import Session
 
 from billing.access.roles import Permission
@@ -15,6 +16,7 @@ from billing.commands import Context, Request, command
 from billing.errors import not_found
 from billing.payments.effects import bring_up_to_date
 from billing.payments.facts import Notice
+from billing.payments.repository import find_payment
 from billing.payments.tables import EventOutcome, GatewayEvent, Payment, ProviderPayment
 
 
@@ -68,16 +70,22 @@ def apply_event(ctx: Context, request: ApplyEvent) -> GatewayEvent:
     if not event.facts:
         event.outcome, event.reason = EventOutcome.IGNORED, "It says nothing about money."
         return event
-    payment = _payment_of(session, event)
-    if payment is None:
+    found = find_payment(
+        session,
+        event.gateway,
+        reference=event.reference,
+        order_id=event.provider_order_id,
+        provider_ids=event.provider_payment_ids,
+    )
+    if found is None:
         event.outcome = EventOutcome.UNMATCHED
         event.reason = "No payment of ours has one of its names."
         return event
-    apply_to(ctx, payment, [event])
+    apply_to(ctx, lock_payment(session, found), [event])
     return event
 
 
-def apply_to(ctx: Context, payment: Payment, events: list[GatewayEvent]) -> None:
+def apply_to(ctx: Context, payment: Payment, events: Sequence[GatewayEvent]) -> None:
     """Apply messages to a locked payment, and those that wait for a name it learns from them."""
     session = ctx.session
     while events:
@@ -107,26 +115,6 @@ def lock_payment(session: Session, payment_id: UUID) -> Payment:
     return payment
 
 
-def _payment_of(session: Session, event: GatewayEvent) -> Payment | None:
-    names: list[ColumnElement[bool]] = [
-        Payment.id.in_(
-            select(ProviderPayment.payment_id).where(
-                ProviderPayment.gateway == event.gateway,
-                ProviderPayment.provider_payment_id.in_(event.provider_payment_ids),
-            )
-        )
-    ]
-    if event.provider_order_id is not None:
-        names.append(Payment.provider_order_id == event.provider_order_id)
-    reference = _uuid(event.reference)
-    if reference is not None:
-        names.append(Payment.id == reference)
-    found = session.scalars(
-        select(Payment.id).where(Payment.gateway == event.gateway, or_(*names))
-    ).first()
-    return lock_payment(session, found) if found else None
-
-
 def _learn_names(session: Session, payment: Payment, event: GatewayEvent) -> None:
     for name in event.provider_payment_ids:
         session.execute(
@@ -138,34 +126,23 @@ def _learn_names(session: Session, payment: Payment, event: GatewayEvent) -> Non
         payment.provider_order_id = event.provider_order_id
 
 
-def _waiting_for(session: Session, payment: Payment) -> list[GatewayEvent]:
-    own = set(
-        session.scalars(
-            select(ProviderPayment.provider_payment_id).filter_by(payment_id=payment.id)
-        )
-    )
-    waiting = session.scalars(
+def _waiting_for(session: Session, payment: Payment) -> Sequence[GatewayEvent]:
+    """Messages that came before the payment had the name by which they speak of it."""
+    own = session.scalars(
+        select(ProviderPayment.provider_payment_id).filter_by(payment_id=payment.id)
+    ).all()
+    names: list[ColumnElement[bool]] = [
+        GatewayEvent.reference == str(payment.id),
+        GatewayEvent.provider_payment_ids.has_any(cast(own, ARRAY(Text))),
+    ]
+    if payment.provider_order_id is not None:
+        names.append(GatewayEvent.provider_order_id == payment.provider_order_id)
+    return session.scalars(
         select(GatewayEvent)
         .where(
             GatewayEvent.gateway == payment.gateway,
             GatewayEvent.outcome == EventOutcome.UNMATCHED,
+            or_(*names),
         )
         .with_for_update(skip_locked=True)
-    )
-    return [
-        event
-        for event in waiting
-        if own.intersection(event.provider_payment_ids)
-        or (
-            event.provider_order_id is not None
-            and event.provider_order_id == payment.provider_order_id
-        )
-        or event.reference == str(payment.id)
-    ]
-
-
-def _uuid(text: str | None) -> UUID | None:
-    try:
-        return UUID(text) if text else None
-    except ValueError:
-        return None
+    ).all()

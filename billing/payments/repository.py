@@ -1,9 +1,10 @@
 """Reading payments, within what the actor may see."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
+from contextlib import suppress
 from uuid import UUID
 
-from sqlalchemy import select
+from sqlalchemy import ColumnElement, or_, select
 from sqlalchemy.orm import Session
 
 from billing.access.actor import Actor
@@ -89,3 +90,34 @@ def settlement_lines(session: Session, invoice_id: UUID) -> Sequence[InvoiceAllo
         .filter_by(invoice_id=invoice_id)
         .order_by(InvoiceAllocation.recorded_at, InvoiceAllocation.id)
     ).all()
+
+
+def find_payment(
+    session: Session,
+    gateway: str,
+    *,
+    reference: str | None = None,
+    order_id: str | None = None,
+    provider_ids: Collection[str] = (),
+) -> UUID | None:
+    """The payment that any of a gateway's names means; None if it is not one of ours.
+
+    Args:
+        reference: what we called it; other people's references are no error.
+        order_id: the gateway's name of the order, link or session.
+        provider_ids: the gateway's names of movements of money.
+    """
+    names: list[ColumnElement[bool]] = [
+        Payment.id.in_(
+            select(ProviderPayment.payment_id).where(
+                ProviderPayment.gateway == gateway,
+                ProviderPayment.provider_payment_id.in_(sorted(provider_ids)),
+            )
+        )
+    ]
+    if order_id is not None:
+        names.append(Payment.provider_order_id == order_id)
+    if reference is not None:
+        with suppress(ValueError):
+            names.append(Payment.id == UUID(reference))
+    return session.scalars(select(Payment.id).filter_by(gateway=gateway).where(or_(*names))).first()

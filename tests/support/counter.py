@@ -24,8 +24,8 @@ from tests.support.gateways.razorpay import (
     KEY_SECRET,
     WEBHOOK_SECRET,
     FakeRazorpay,
-    Webhook,
 )
+from tests.support.gateways.server import Webhook
 
 
 @dataclass

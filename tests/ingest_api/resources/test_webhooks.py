@@ -9,7 +9,8 @@ from billing.db.unit_of_work import read_only
 from billing.payments.tables import GatewayEvent
 from ingest_api.gateway import MAX_BODY_BYTES
 from tests.support.counter import Counter
-from tests.support.gateways.razorpay import Webhook, signed
+from tests.support.gateways.razorpay import signed
+from tests.support.gateways.server import Webhook
 
 
 def test_a_message_needs_no_key_but_a_signature_over_the_very_bytes(counter: Counter) -> None:

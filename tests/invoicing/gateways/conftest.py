@@ -1,13 +1,15 @@
 """A collector on a fresh database, with a local Razorpay, and debts to collect."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from itertools import permutations
 from typing import Any
 from uuid import UUID
 
 import pytest
-from sqlalchemy import Engine
+from sqlalchemy import Engine, func, select
+from sqlalchemy.orm import Session
 
 from billing.access.actor import SYSTEM, Actor
 from billing.clock import ManualClock
@@ -15,7 +17,10 @@ from billing.commands import Context
 from billing.customers.tables import BillingMode
 from billing.db.engine import open_engine
 from billing.db.unit_of_work import read_only, unit_of_work
-from billing.invoices.tables import Invoice
+from billing.invoices.tables import Invoice, InvoiceAllocation
+from billing.payments.facts import PaymentStatus
+from billing.payments.inbox import ApplyEvent, apply_event, keep
+from billing.payments.service import RequestPayment
 from billing.payments.tables import Payment
 from billing.wallets.service import CreateWallet, create_wallet
 from billing.wallets.tables import Wallet
@@ -31,9 +36,9 @@ from tests.support.gateways.razorpay import (
     KEY_SECRET,
     WEBHOOK_SECRET,
     FakeRazorpay,
-    Webhook,
     running_razorpay,
 )
+from tests.support.gateways.server import Webhook
 from tests.support.gateways.stripe import API_KEY, FakeStripe, running_stripe
 from tests.support.gateways.stripe import WEBHOOK_SECRET as STRIPE_SECRET
 
@@ -62,6 +67,11 @@ class Till:
             request = CreateWallet(account_id=owner.id)
             return create_wallet(Context(session, SYSTEM, self.clock), request).id
 
+    def asked(self, gateway: str, **fields: Any) -> Payment:
+        """A payment that a gateway was asked to collect."""
+        request = RequestPayment(gateway=gateway, **fields)
+        return self.payment(self.collector.request(self.actor, request))
+
     def deliver(self, webhook: Webhook) -> bool:
         """Hand a webhook in, as the route does; whether it was new."""
         name = "stripe" if "stripe-signature" in webhook.headers else "razorpay"
@@ -86,6 +96,36 @@ class Till:
     def context(self, session: Any) -> Context:
         """What a command runs in."""
         return Context(session, self.actor, self.clock)
+
+
+def order_of(payment: Payment) -> str:
+    """The gateway's name of the page on which a payment is paid."""
+    assert payment.provider_order_id is not None
+    return payment.provider_order_id
+
+
+def ends_of_every_order(
+    till: Till, payment: Payment, webhooks: Sequence[Webhook]
+) -> set[tuple[PaymentStatus, int, int, int | None]]:
+    """In what states a payment and its invoice end over all orders of webhooks, some repeated."""
+    gateway = till.collector.gateways.get(payment.gateway)
+    notices = [(gateway.notice_of(one.headers, one.body), one.body) for one in webhooks]
+    ends = set()
+    for order in permutations(notices):
+        with Session(till.engine) as session:
+            context = till.context(session)
+            for notice, body in (*order, order[0], order[-1]):
+                keep(session, context, gateway.name, notice, body)
+                apply_event(context, ApplyEvent(gateway=gateway.name, event_id=notice.event_id))
+            found = session.get_one(Payment, payment.id)
+            settled = session.scalar(
+                select(func.sum(InvoiceAllocation.amount_minor)).filter_by(
+                    invoice_id=payment.invoice_id
+                )
+            )
+            ends.add((found.status, found.captured_minor, found.refunded_minor, settled))
+            session.rollback()
+    return ends
 
 
 @pytest.fixture(scope="module")

@@ -3,22 +3,18 @@
 import time
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
-from itertools import permutations
 from uuid import uuid4
 
 import pytest
 import stripe
-from sqlalchemy import func, select
-from sqlalchemy.orm import Session
+from sqlalchemy import select
 
 from billing.access.actor import SYSTEM
-from billing.commands import Context
 from billing.db.unit_of_work import read_only
 from billing.errors import PreconditionError, UnavailableError
-from billing.invoices.tables import InvoiceAllocation, InvoiceStatus
+from billing.invoices.tables import InvoiceStatus
 from billing.payments.facts import FactKind, PaymentStatus
-from billing.payments.inbox import ApplyEvent, apply_event, keep
-from billing.payments.service import RequestPayment, RequestRefund
+from billing.payments.service import RequestRefund
 from billing.payments.tables import CallState, GatewayCall, Payment
 from invoicing.gateways.protocol import (
     InvalidSignatureError,
@@ -28,21 +24,15 @@ from invoicing.gateways.protocol import (
 )
 from invoicing.gateways.settings import GatewaySettings
 from invoicing.gateways.stripe import StripeGateway
-from tests.invoicing.gateways.conftest import Till
+from tests.invoicing.gateways.conftest import Till, ends_of_every_order, order_of
 from tests.support.gateways import localstripe
 from tests.support.gateways.localstripe import LocalStripe, running_localstripe
-from tests.support.gateways.razorpay import Webhook
+from tests.support.gateways.server import Webhook
 from tests.support.gateways.stripe import signed
 
 
 def asked(till: Till, **fields: object) -> Payment:
-    payment_id = till.collector.request(SYSTEM, RequestPayment(gateway="stripe", **fields))
-    return till.payment(payment_id)
-
-
-def session_of(payment: Payment) -> str:
-    assert payment.provider_order_id is not None
-    return payment.provider_order_id
+    return till.asked("stripe", **fields)
 
 
 def test_a_paid_session_settles_its_invoice(till: Till) -> None:
@@ -50,7 +40,7 @@ def test_a_paid_session_settles_its_invoice(till: Till) -> None:
     payment = asked(till, invoice_id=invoice_id)
     assert payment.checkout_url == f"{till.stripe.address}/pay/{payment.provider_order_id}"
 
-    till.stripe.pay(session_of(payment))
+    till.stripe.pay(order_of(payment))
     for webhook in till.stripe.outbox:
         assert till.deliver(webhook)
         assert not till.deliver(webhook)
@@ -62,7 +52,7 @@ def test_a_paid_session_settles_its_invoice(till: Till) -> None:
 def test_every_order_of_events_ends_in_the_same_state(till: Till) -> None:
     invoice_id = till.invoice(11800)
     payment = asked(till, invoice_id=invoice_id)
-    paid = till.stripe.pay(session_of(payment), fail_first=True)
+    paid = till.stripe.pay(order_of(payment), fail_first=True)
     till.stripe.send_back(paid, 1800)
     gateway = till.collector.gateways.get("stripe")
     notices = [(gateway.notice_of(one.headers, one.body), one.body) for one in till.stripe.outbox]
@@ -72,19 +62,7 @@ def test_every_order_of_events_ends_in_the_same_state(till: Till) -> None:
         "payment_intent.succeeded",
         "refund.updated",
     ]
-    ends = set()
-    for order in permutations(notices):
-        with Session(till.engine) as session:
-            context = Context(session, SYSTEM, till.clock)
-            for notice, body in (*order, order[0], order[-1]):
-                keep(session, context, "stripe", notice, body)
-                apply_event(context, ApplyEvent(gateway="stripe", event_id=notice.event_id))
-            found = session.get_one(Payment, payment.id)
-            settled = session.scalar(
-                select(func.sum(InvoiceAllocation.amount_minor)).filter_by(invoice_id=invoice_id)
-            )
-            ends.add((found.status, found.captured_minor, found.refunded_minor, settled))
-            session.rollback()
+    ends = ends_of_every_order(till, payment, till.stripe.outbox)
 
     assert ends == {(PaymentStatus.CAPTURED, 11800, 1800, 10000)}
 
@@ -92,9 +70,9 @@ def test_every_order_of_events_ends_in_the_same_state(till: Till) -> None:
 def test_rupiah_are_hundredths_at_stripe_and_whole_with_us(till: Till) -> None:
     invoice_id = till.invoice(150_000, currency="IDR")
     payment = asked(till, invoice_id=invoice_id)
-    assert till.stripe.sessions[session_of(payment)]["amount_total"] == 15_000_000
+    assert till.stripe.sessions[order_of(payment)]["amount_total"] == 15_000_000
 
-    till.stripe.pay(session_of(payment))
+    till.stripe.pay(order_of(payment))
     for webhook in till.stripe.outbox:
         till.deliver(webhook)
     assert till.payment(payment.id).captured_minor == 150_000
@@ -186,7 +164,7 @@ def test_a_session_whose_answer_was_lost_is_the_one_that_is_paid(till: Till) -> 
 
 def test_a_refund_whose_answer_was_lost_is_made_once(till: Till) -> None:
     payment = asked(till, invoice_id=till.invoice(11800))
-    till.stripe.pay(session_of(payment))
+    till.stripe.pay(order_of(payment))
     till.deliver(till.stripe.outbox[-1])
     till.stripe.hang_after_effect = 1
     request = RequestRefund(payment_id=payment.id, amount_minor=1800, reason="Paid twice")
@@ -202,7 +180,7 @@ def test_a_refund_whose_answer_was_lost_is_made_once(till: Till) -> None:
 def test_all_that_came_in_and_went_back_is_listed_page_by_page(till: Till) -> None:
     now = datetime.now(UTC)
     for _ in range(4):
-        paid = till.stripe.pay(session_of(asked(till, invoice_id=till.invoice(11800))))
+        paid = till.stripe.pay(order_of(asked(till, invoice_id=till.invoice(11800))))
         till.stripe.send_back(paid, 800)
     till.stripe.send_back(paid, 100, status="failed")
 

@@ -7,17 +7,15 @@ lists by time: those are in `tests.support.gateways.stripe`.
 import socket
 import subprocess
 import sys
-import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from queue import Queue
 
 import httpx
 
-from tests.support.gateways.razorpay import Webhook
+from tests.support.gateways.server import Answer, Call, Webhook, serving
 
 WEBHOOK_SECRET = "whsec_localstripe"
 
@@ -70,23 +68,9 @@ def _subscribe(process: "subprocess.Popen[bytes]", address: str, ear: str) -> No
 
 @contextmanager
 def _ear(heard: "Queue[Webhook]") -> Iterator[str]:
-    class Handler(BaseHTTPRequestHandler):
-        def do_POST(self) -> None:
-            body = self.rfile.read(int(self.headers["content-length"]))
-            heard.put(Webhook({name.lower(): text for name, text in self.headers.items()}, body))
-            self.send_response(204)
-            self.end_headers()
+    def hear(call: Call) -> Answer:
+        heard.put(Webhook(call.headers, call.body))
+        return 204, None
 
-        def log_message(self, *_: object) -> None:
-            pass
-
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    server.daemon_threads = True
-    thread = threading.Thread(target=server.serve_forever, daemon=True)
-    thread.start()
-    try:
-        yield f"http://127.0.0.1:{server.server_port}/"
-    finally:
-        server.shutdown()
-        server.server_close()
-        thread.join()
+    with serving(hear) as address:
+        yield f"{address}/"

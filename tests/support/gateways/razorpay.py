@@ -14,19 +14,12 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
+from tests.support.gateways.server import Answer, Call, Webhook, serving
+
 KEY_ID, KEY_SECRET, WEBHOOK_SECRET = "rzp_test_key", "rzp_test_secret", "webhook-secret"
-
-
-@dataclass
-class Webhook:
-    """A request as Razorpay sends it."""
-
-    headers: dict[str, str]
-    body: bytes
 
 
 @dataclass
@@ -186,54 +179,27 @@ def _page(items: list[Any], query: Any) -> dict[str, Any]:
     return {"items": found[skip : skip + count]}
 
 
+def _handle(fake: FakeRazorpay, call: Call) -> Answer:
+    wanted = "Basic " + base64.b64encode(f"{KEY_ID}:{KEY_SECRET}".encode()).decode()
+    url = urlsplit(call.path)
+    fake.requests.append(f"{call.method} {re.sub(r'_[0-9]{14}', '_*', url.path)}")
+    if call.headers.get("authorization") != wanted:
+        return 401, {"error": {"code": "BAD_REQUEST_ERROR"}}
+    if fake.fail_next:
+        fake.fail_next -= 1
+        return 502, {"error": {"code": "SERVER_ERROR"}}
+    key = call.headers.get("x-refund-idempotency", "")
+    sent = json.loads(call.body or b"{}")
+    answer: Answer = _answer(fake, call.method, url.path, parse_qs(url.query), sent, key)
+    if fake.hang_after_effect and call.method == "POST":
+        fake.hang_after_effect -= 1
+        return None
+    return answer
+
+
 @contextmanager
 def running_razorpay() -> Iterator[FakeRazorpay]:
     """The server on a port of its own."""
     fake = FakeRazorpay()
-
-    class Handler(BaseHTTPRequestHandler):
-        protocol_version = "HTTP/1.1"
-
-        def _handle(self) -> None:
-            wanted = "Basic " + base64.b64encode(f"{KEY_ID}:{KEY_SECRET}".encode()).decode()
-            length = int(self.headers.get("content-length") or 0)
-            sent = json.loads(self.rfile.read(length) or b"{}")
-            url = urlsplit(self.path)
-            fake.requests.append(f"{self.command} {re.sub(r'_[0-9]{14}', '_*', url.path)}")
-            if self.headers.get("authorization") != wanted:
-                status, answer = 401, {"error": {"code": "BAD_REQUEST_ERROR"}}
-            elif fake.fail_next:
-                fake.fail_next -= 1
-                status, answer = 502, {"error": {"code": "SERVER_ERROR"}}
-            else:
-                key = self.headers.get("x-refund-idempotency", "")
-                status, answer = _answer(
-                    fake, self.command, url.path, parse_qs(url.query), sent, key
-                )
-                if fake.hang_after_effect and self.command == "POST":
-                    fake.hang_after_effect -= 1
-                    self.close_connection = True
-                    return
-            body = json.dumps(answer).encode()
-            self.send_response(status)
-            self.send_header("Content-Type", "application/json")
-            self.send_header("Content-Length", str(len(body)))
-            self.end_headers()
-            self.wfile.write(body)
-
-        do_GET = do_POST = _handle  # noqa: N815
-
-        def log_message(self, *_: object) -> None:
-            pass
-
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    server.daemon_threads = True
-    fake.address = f"http://127.0.0.1:{server.server_port}"
-    thread = threading.Thread(target=server.serve_forever, daemon=True)
-    thread.start()
-    try:
+    with serving(lambda call: _handle(fake, call)) as fake.address:
         yield fake
-    finally:
-        server.shutdown()
-        server.server_close()
-        thread.join()

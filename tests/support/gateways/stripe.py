@@ -12,11 +12,10 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
-from tests.support.gateways.razorpay import Webhook
+from tests.support.gateways.server import Answer, Call, Webhook, serving
 
 API_KEY, WEBHOOK_SECRET = "sk_test_local", "whsec_local"
 
@@ -187,24 +186,22 @@ def _page(things: list[dict[str, Any]], sent: dict[str, str]) -> dict[str, Any]:
     }
 
 
-def _handle(fake: FakeStripe, request: BaseHTTPRequestHandler) -> tuple[int, Any] | None:
-    """The answer to a request; None if it gets none."""
-    length = int(request.headers.get("content-length") or 0)
-    url = urlsplit(request.path)
-    query = url.query if request.command == "GET" else request.rfile.read(length).decode()
+def _handle(fake: FakeStripe, call: Call) -> Answer:
+    url = urlsplit(call.path)
+    query = url.query if call.method == "GET" else call.body.decode()
     sent = {name: values[0] for name, values in parse_qs(query).items()}
-    fake.requests.append(f"{request.command} {url.path}")
-    if request.headers.get("authorization") != f"Bearer {API_KEY}":
+    fake.requests.append(f"{call.method} {url.path}")
+    if call.headers.get("authorization") != f"Bearer {API_KEY}":
         return _error(401, "invalid_request_error", "Invalid API Key provided")
     if fake.refuse_next:
         return _error(*fake.refuse_next.pop(0), "Not now")
-    key = request.headers.get("idempotency-key") if request.command == "POST" else None
+    key = call.headers.get("idempotency-key") if call.method == "POST" else None
     if key is not None and key in fake.answered:
         return 200, fake.answered[key]
-    status, answer = _answer(fake, request.command, url.path, sent)
+    status, answer = _answer(fake, call.method, url.path, sent)
     if key is not None and status == 200:
         fake.answered[key] = answer
-    if fake.hang_after_effect and request.command == "POST":
+    if fake.hang_after_effect and call.method == "POST":
         fake.hang_after_effect -= 1
         return None
     return status, answer
@@ -214,35 +211,5 @@ def _handle(fake: FakeStripe, request: BaseHTTPRequestHandler) -> tuple[int, Any
 def running_stripe() -> Iterator[FakeStripe]:
     """The server on a port of its own."""
     fake = FakeStripe()
-
-    class Handler(BaseHTTPRequestHandler):
-        protocol_version = "HTTP/1.1"
-
-        def _respond(self) -> None:
-            answer = _handle(fake, self)
-            if answer is None:
-                self.close_connection = True
-                return
-            body = json.dumps(answer[1]).encode()
-            self.send_response(answer[0])
-            self.send_header("Content-Type", "application/json")
-            self.send_header("Content-Length", str(len(body)))
-            self.end_headers()
-            self.wfile.write(body)
-
-        do_GET = do_POST = _respond  # noqa: N815
-
-        def log_message(self, *_: object) -> None:
-            pass
-
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    server.daemon_threads = True
-    fake.address = f"http://127.0.0.1:{server.server_port}"
-    thread = threading.Thread(target=server.serve_forever, daemon=True)
-    thread.start()
-    try:
+    with serving(lambda call: _handle(fake, call)) as fake.address:
         yield fake
-    finally:
-        server.shutdown()
-        server.server_close()
-        thread.join()
