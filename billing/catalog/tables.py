@@ -3,7 +3,7 @@
 from datetime import datetime
 from decimal import Decimal
 from enum import StrEnum
-from typing import Any
+from typing import Any, ClassVar
 from uuid import UUID
 
 from sqlalchemy import CheckConstraint, ForeignKey, Index, Integer, UniqueConstraint, text
@@ -155,6 +155,7 @@ class Rate(Base):
     """The price of a charge for events that match, in one currency."""
 
     __tablename__ = "rates"
+    precedence: ClassVar[int] = 0
     __table_args__ = (UniqueConstraint("charge_id", "currency", "match"),)
 
     id: Mapped[UUID] = mapped_column(primary_key=True, default=new_id)

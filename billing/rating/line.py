@@ -60,15 +60,15 @@ class UnratedUsage:
 
 
 def line_ref(
-    subscription_id: UUID, period_start: date, line_start: date, charge_code: str, ordinal: int
+    subscription_id: UUID, period_start: date, line_start: date, charge_code: str, rate_key: str
 ) -> str:
     """The line's stable name: rating the same thing again gives the same one.
 
     Args:
         line_start: first day of the segment within the period.
-        ordinal: of the rate within its charge.
+        rate_key: what names the rate within its charge.
     """
-    return f"{subscription_id}:{period_start:%Y%m%d}:{line_start:%Y%m%d}:{charge_code}:{ordinal}"
+    return f"{subscription_id}:{period_start:%Y%m%d}:{line_start:%Y%m%d}:{charge_code}:{rate_key}"
 
 
 def describe(

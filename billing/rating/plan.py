@@ -38,6 +38,18 @@ class Rate:
     tiers: tuple[Tier, ...]
     match: Mapping[str, str] = field(default_factory=dict)
     id: UUID | None = None
+    key: str = ""
+    """What names it in a line's reference: its ordinal, unless it is of a deck or an agreement."""
+    precedence: int = 0
+    """1 if it was agreed with the account, and so comes before the others."""
+    starts_on: date | None = None
+    """The first local day it is in force; None from ever."""
+    ends_on: date | None = None
+    """The first local day it no longer is."""
+
+    def __post_init__(self) -> None:
+        if not self.key:
+            object.__setattr__(self, "key", str(self.ordinal))
 
 
 @dataclass(frozen=True, slots=True)

@@ -16,6 +16,7 @@ from uuid import UUID
 from billing.money import to_minor
 from billing.periods import Period, add_months
 from billing.rating.adjustments.free_units import free_units_taken
+from billing.rating.book import RateBook
 from billing.rating.line import (
     RatedLine,
     UnratedUsage,
@@ -24,7 +25,7 @@ from billing.rating.line import (
     line_ref,
     stored_amount,
 )
-from billing.rating.match import counts, match_rate
+from billing.rating.match import counts
 from billing.rating.plan import (
     FLAT,
     GRADUATED,
@@ -119,7 +120,7 @@ def rate_period(
             measured, missed = _measure(charge, covered, usage, currency)
             unrated.extend(missed)
             for amount in measured:
-                key = amount.rate.id or id(amount.rate)
+                key = (charge.id or id(charge), amount.rate.key)
                 before = used.get(key, Decimal(0))
                 used[key] = before + amount.quantity
                 lines.append(_usage_line(frame, covered, charge, amount, before))
@@ -149,7 +150,7 @@ def _measure(
     charge: Charge, days: Period, usage: Sequence[UsageRow], currency: str
 ) -> tuple[list[_Measured], list[UnratedUsage]]:
     """Steps 1 and 2: what each rate measures, and what no rate matches."""
-    measured: dict[int, _Measured] = {}
+    measured: dict[str, _Measured] = {}
     missed = []
     for row, rate in counted_usage(charge, days, usage, currency):
         units = row.quantity if charge.aggregation == SUM else Decimal(row.event_count)
@@ -158,7 +159,7 @@ def _measure(
                 UnratedUsage(charge.code, row.event_type, row.dimensions, row.event_count, units)
             )
             continue
-        sums = measured.setdefault(rate.ordinal, _Measured(rate))
+        sums = measured.setdefault(rate.key, _Measured(rate))
         sums.quantity += units
         sums.event_count += row.event_count
     return list(measured.values()), missed
@@ -168,11 +169,11 @@ def counted_usage(
     charge: Charge, days: Period, usage: Iterable[UsageRow], currency: str
 ) -> Iterator[tuple[UsageRow, Rate | None]]:
     """The usage that a charge counts on some days, each row with the rate that it falls under."""
-    rates = [rate for rate in charge.rates if rate.currency == currency]
+    rates = RateBook(charge.rates, currency)
     for row in usage:
         wanted = row.event_type == charge.event_type and row.day in days
         if wanted and counts(charge.event_filter, row.dimensions):
-            yield row, match_rate(rates, row.dimensions)
+            yield row, rates.find(row.day, row.dimensions)
 
 
 def _usage_line(
@@ -186,7 +187,7 @@ def _usage_line(
     amount = total(shares)
     return RatedLine(
         line_ref=line_ref(
-            frame.subscription_id, frame.period.start, covered.start, charge.code, rate.ordinal
+            frame.subscription_id, frame.period.start, covered.start, charge.code, rate.key
         ),
         charge_code=charge.code,
         rate_id=rate.id,
@@ -249,15 +250,34 @@ def _flat_line(
     """
     if not charge.prorated and covered.start != frame.period.start:
         return [], []
-    rate = match_rate([rate for rate in charge.rates if rate.currency == frame.currency], {})
-    if rate is None:
-        return [], [UnratedUsage(charge.code, charge.code, {}, 0, segment.quantity)]
+    rates = RateBook(charge.rates, frame.currency)
+    if charge.prorated:
+        parts = [(rate, (days, frame.full_days)) for rate, days in rates.days_by_rate(covered)]
+    else:
+        parts = [(rates.find(covered.start, {}), (1, 1))]
+    lines = [
+        _flat_part(frame, segment, covered, charge, rate, days)
+        for rate, days in parts
+        if rate is not None
+    ]
+    unrated = [UnratedUsage(charge.code, charge.code, {}, 0, segment.quantity)]
+    return lines, [] if len(lines) == len(parts) else unrated
+
+
+def _flat_part(
+    frame: _Frame,
+    segment: Segment,
+    covered: Period,
+    charge: Charge,
+    rate: Rate,
+    days: tuple[int, int],
+) -> RatedLine:
+    """What one rate bills for the days of the segment on which it is in force."""
     price = rate.tiers[0].flat_amount
-    days = (covered.days, frame.full_days) if charge.prorated else (1, 1)
     amount = flat_amount(price, segment.quantity, covered_days=days[0], full_days=days[1])
-    line = RatedLine(
+    return RatedLine(
         line_ref=line_ref(
-            frame.subscription_id, frame.period.start, covered.start, charge.code, rate.ordinal
+            frame.subscription_id, frame.period.start, covered.start, charge.code, rate.key
         ),
         charge_code=charge.code,
         rate_id=rate.id,
@@ -279,4 +299,3 @@ def _flat_line(
         is_recurring=True,
         tier_breakdown=(),
     )
-    return [line], []

@@ -16,7 +16,7 @@ _MART = "marts.fct_usage_daily"
 
 _QUERY = f"""
 SELECT account_id, customer_id, usage_day, event_type, country, channel, status, operator, route,
-       event_count, quantity, vendor_cost
+       traffic_type, event_count, quantity, vendor_cost
 FROM {_MART}
 WHERE (CAST(:customer_id AS uuid) IS NULL OR customer_id = :customer_id)
   AND (CAST(:account_id AS uuid) IS NULL OR account_id = :account_id)
@@ -25,7 +25,8 @@ WHERE (CAST(:customer_id AS uuid) IS NULL OR customer_id = :customer_id)
   AND (CAST(:event_type AS text) IS NULL OR event_type = :event_type)
   AND (CAST(:country AS text) IS NULL OR country = :country)
   AND (CAST(:status AS text) IS NULL OR status = :status)
-ORDER BY usage_day, account_id, event_type, country, channel, status, operator, route
+ORDER BY usage_day, account_id, event_type, country, channel, status, operator, route,
+         traffic_type
 LIMIT :limit OFFSET :skip
 """
 
@@ -43,6 +44,7 @@ class DailyUsage:
     status: str
     operator: str
     route: str
+    traffic_type: str
     event_count: int
     quantity: Decimal
     vendor_cost: Decimal | None

@@ -154,7 +154,7 @@ def _rated(session: Session, actor: Actor, history: EventHistory) -> list[RatedA
                 period.starts_on,
                 max(period.starts_on, segment.starts_on),
                 charge.code,
-                rate.ordinal,
+                str(rate.ordinal),
             )
         rated.append(
             RatedAs(

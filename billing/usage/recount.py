@@ -130,7 +130,7 @@ class Recount:
     def _function(self, rate_id: UUID) -> CumulativePrice | None:
         for era in self._account.eras:
             for charge in era.charges:
-                for rate in charge.rates:
+                for rate in (*charge.agreed, *charge.rates):
                     if rate.id == rate_id:
                         return rate.counted
         return None

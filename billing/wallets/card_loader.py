@@ -4,30 +4,24 @@ After a start, or when prices were published, thousands of accounts are wanted a
 they are read by a handful of queries together, and accounts of one plan share its charges.
 """
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Sequence
 from datetime import date
-from typing import Final
 from uuid import UUID
 
 from sqlalchemy import and_, select
-from sqlalchemy.orm import Session, selectinload
+from sqlalchemy.orm import Session
 
-from billing.catalog.tables import Aggregation, BillableItem, Charge, ItemKind, PriceModel, Rate
 from billing.customers.standing import standing_of
 from billing.customers.tables import Account, BillingMode
 from billing.entitlements.service import load_quotas_of
 from billing.periods import local_midnight
-from billing.rating.cumulative import CumulativePrice, cumulative_price
-from billing.rating.plan import Tier
 from billing.subscriptions.tables import Subscription, SubscriptionSegment
 from billing.usage.event import microseconds
 from billing.usage.tables import WalletDrift
-from billing.wallets.rate_card import BillableAccount, CompiledCharge, CompiledRate, Era
+from billing.wallets.card_rates import CardRates
+from billing.wallets.rate_card import BillableAccount, Era
 from billing.wallets.tables import Wallet
 
-_END_OF_TIME: Final = 2**62
-
-_Charges = Mapping[tuple[UUID, str], tuple[CompiledCharge, ...]]
 _Segments = Sequence[tuple[SubscriptionSegment, Subscription]]
 
 
@@ -46,7 +40,7 @@ def load_accounts(session: Session, ids: Collection[UUID]) -> dict[UUID, Billabl
     frozen = set(session.scalars(drift)) if wallets else set()
     segments = _segments(session, ids)
     versions = {one.plan_version_id for found in segments.values() for one, _ in found}
-    charges = _charges(session, versions, {account.currency for account in accounts})
+    rates = CardRates(session, versions, ids)
     quotas = load_quotas_of(session, ids)
     return {
         account.id: BillableAccount(
@@ -59,7 +53,7 @@ def load_accounts(session: Session, ids: Collection[UUID]) -> dict[UUID, Billabl
             standing=standing_of(account, is_frozen=wallets.get(account.id) in frozen),
             shard=account.shard,
             wallet_id=wallets.get(account.id),
-            eras=_eras(account, segments.get(account.id, []), charges),
+            eras=_eras(account, segments.get(account.id, []), rates),
             quotas=quotas.get(account.id, ()),
         )
         for account in accounts
@@ -94,75 +88,32 @@ def _segments(
     return found
 
 
-def _eras(account: Account, segments: _Segments, charges: _Charges) -> tuple[Era, ...]:
-    spans: list[tuple[int, int, tuple[CompiledCharge, ...], tuple[date, date, int]]] = []
+def _eras(account: Account, segments: _Segments, rates: CardRates) -> tuple[Era, ...]:
+    """Stretches over which the same charges cost the same: they begin at local midnights."""
+    spans = []
+    bounds: set[date] = set()
     for segment, subscription in segments:
-        ends = [day for day in (segment.ends_on, subscription.ends_on) if day is not None]
-        starts_us = microseconds(local_midnight(segment.starts_on, account.zone))
-        ends_us = microseconds(local_midnight(min(ends), account.zone)) if ends else _END_OF_TIME
-        days = (segment.starts_on, subscription.starts_on, subscription.anchor_day)
-        priced = charges.get((segment.plan_version_id, account.currency), ())
-        spans.append((starts_us, ends_us, priced, days))
-    bounds = sorted({bound for start, end, *_ in spans for bound in (start, end)})
-    eras = []
-    for bound in bounds:
-        covering = [span for span in spans if span[0] <= bound < span[1]]
-        found = tuple(charge for span in covering for charge in span[2])
-        eras.append(Era(bound, found, *covering[0][3]) if covering else Era(bound, found))
-    return tuple(eras)
-
-
-def _charges(
-    session: Session, version_ids: Collection[UUID], codes: Collection[str]
-) -> dict[tuple[UUID, str], tuple[CompiledCharge, ...]]:
-    """The usage charges of plan versions, for each currency."""
-    found: dict[tuple[UUID, str], list[CompiledCharge]] = {}
-    if not version_ids:
-        return {}
-    rows = session.execute(
-        select(Charge, BillableItem)
-        .join(BillableItem, BillableItem.id == Charge.item_id)
-        .where(Charge.plan_version_id.in_(version_ids), BillableItem.kind == ItemKind.USAGE)
-        .options(selectinload(Charge.rates).selectinload(Rate.tiers))
-        .order_by(Charge.plan_version_id, Charge.ordinal)
-    )
-    for charge, item in rows:
-        for code in codes:
-            compiled = _charge(charge, item, code)
-            found.setdefault((charge.plan_version_id, code), []).append(compiled)
-    return {which: tuple(compiled) for which, compiled in found.items()}
-
-
-def _charge(charge: Charge, item: BillableItem, code: str) -> CompiledCharge:
-    simple = charge.price_model is PriceModel.PER_UNIT and not charge.free_units
-    return CompiledCharge(
-        event_type=item.event_type or "",
-        event_filter={name: tuple(values) for name, values in item.event_filter.items()},
-        counts_events=item.aggregation is Aggregation.COUNT,
-        rates=tuple(
-            CompiledRate(
-                rate.id,
-                rate.match,
-                rate.tiers[0].unit_price if simple else None,
-                _counted(charge, rate),
-                charge.price_model is PriceModel.PER_UNIT,
-            )
-            for rate in charge.rates
-            if rate.currency == code and rate.tiers
-        ),
-    )
-
-
-def _counted(charge: Charge, rate: Rate) -> CumulativePrice | None:
-    """The function of a rate; None for one that was published before it had to be exact."""
-    tiers = [Tier(tier.up_to, tier.unit_price, tier.flat_amount) for tier in rate.tiers]
-    try:
-        return cumulative_price(
-            charge.price_model,
-            tiers,
-            free_units=charge.free_units,
-            package_size=charge.package_size,
-            code=rate.currency,
+        ends_on = min(
+            (day for day in (segment.ends_on, subscription.ends_on) if day is not None),
+            default=date.max,
         )
-    except ValueError:
-        return None
+        spans.append((segment, subscription, ends_on))
+        bounds |= {segment.starts_on, ends_on}
+        changes = rates.changes(segment.plan_version_id, account.id)
+        bounds |= {day for day in changes if segment.starts_on < day < ends_on}
+    eras = []
+    for day in sorted(bounds - {date.max}):
+        covering = [span for span in spans if span[0].starts_on <= day < span[2]]
+        charges = tuple(
+            charge
+            for segment, _, _ in covering
+            for charge in rates.on(segment.plan_version_id, account.id, account.currency, day)
+        )
+        starts_us = microseconds(local_midnight(day, account.zone))
+        if covering:
+            segment, subscription, _ = covering[0]
+            known = (segment.starts_on, subscription.starts_on, subscription.anchor_day)
+            eras.append(Era(starts_us, charges, *known))
+        else:
+            eras.append(Era(starts_us, charges))
+    return tuple(eras)

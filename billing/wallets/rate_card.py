@@ -8,7 +8,7 @@ admit.lua, which holds the counters, works it out. Postpaid accounts have no wal
 
 import hashlib
 from bisect import bisect_right
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import date, datetime, timedelta
 from decimal import Decimal
@@ -22,7 +22,7 @@ from billing.entitlements.quotas import Quota
 from billing.money import currency, to_units
 from billing.periods import Period, local_day, monthly_periods
 from billing.rating.cumulative import MICROS, CumulativePrice
-from billing.rating.match import DIMENSIONS, counts, match_rate
+from billing.rating.match import DIMENSIONS, RateIndex, counts
 from billing.usage.event import EPOCH
 from billing.usage.row import row_head, uuid_field
 from billing.wallets.journal import Count
@@ -55,6 +55,27 @@ class CompiledRate:
     """What a count costs; None where integers cannot say it."""
     by_period: bool = False
     """Whether segments of a period are counted together: where units all cost the same."""
+    precedence: int = 0
+
+
+class RateTable:
+    """Rates that hold at the same time, looked up by dimensions; shown by a digest of them all."""
+
+    def __init__(self, rates: Iterable[CompiledRate]) -> None:
+        self._rates = {rate.id: rate for rate in rates}
+        self._index = RateIndex(self._rates.values())
+        text = repr(tuple(self._rates.values()))
+        self._digest = hashlib.blake2b(text.encode(), digest_size=8).hexdigest()
+
+    def __iter__(self) -> Iterator[CompiledRate]:
+        return iter(self._rates.values())
+
+    def __repr__(self) -> str:
+        return self._digest
+
+    def find(self, dimensions: Mapping[str, str]) -> CompiledRate | None:
+        """The rate of an event with these dimensions."""
+        return self._index.find(dimensions)
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,7 +85,13 @@ class CompiledCharge:
     event_type: str
     event_filter: Mapping[str, tuple[str, ...]]
     counts_events: bool
-    rates: tuple[CompiledRate, ...]
+    rates: RateTable
+    agreed: RateTable
+    """What was agreed with the account; it comes before the others."""
+
+    def find(self, dimensions: Mapping[str, str]) -> CompiledRate | None:
+        """The rate of an event with these dimensions."""
+        return self.agreed.find(dimensions) or self.rates.find(dimensions)
 
 
 @dataclass(frozen=True, slots=True)
@@ -141,6 +168,7 @@ class BillableAccount:
             get("status"),
             get("operator"),
             get("route"),
+            get("traffic_type"),
         )
         found = self._prices.get(key)
         if found is None:
@@ -234,7 +262,7 @@ def _price(
         if not counts(charge.event_filter, dimensions):
             reason = PriceReason.EXCLUDED
             continue
-        rate = match_rate(charge.rates, dimensions)
+        rate = charge.find(dimensions)
         if rate is None:
             return Price(PriceReason.NO_RATE)
         matched.append((charge, rate))

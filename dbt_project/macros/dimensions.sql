@@ -1,6 +1,6 @@
 {#- The event dimensions that rates, item filters and marts know: `billing.rating.match.DIMENSIONS`. -#}
 {% macro dimensions() %}
-    {{ return(["country", "channel", "status", "operator", "route"]) }}
+    {{ return(["country", "channel", "status", "operator", "route", "traffic_type"]) }}
 {% endmacro %}
 
 {#- The same as a comma-separated list of columns of one relation. -#}
@@ -12,13 +12,6 @@
 {% macro same_dimensions(left, right) -%}
     {%- for name in dimensions() %}
     {{ left }}.{{ name }} is not distinct from {{ right }}.{{ name }}
-    {{- " and " if not loop.last }}{% endfor -%}
-{%- endmacro %}
-
-{#- Whether a rate's exact values fit a row; a dimension the rate does not name fits anything. -#}
-{% macro rate_fits(rate, row) -%}
-    {%- for name in dimensions() %}
-    ({{ rate }}.{{ name }} is null or {{ rate }}.{{ name }} = {{ row }}.{{ name }})
     {{- " and " if not loop.last }}{% endfor -%}
 {%- endmacro %}
 

@@ -22,7 +22,7 @@ _DIMENSIONS: Final = {
     "type": "object",
     "additionalProperties": {"type": "string"},
     "maxProperties": 32,
-    "description": "Such as country, channel, status, operator, route.",
+    "description": "Such as country, channel, status, operator, route, traffic_type.",
 }
 
 _EVENT: Final = {

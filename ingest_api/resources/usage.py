@@ -37,6 +37,7 @@ class DailyUsageAttributes(Attributes):
     status: str
     operator: str
     route: str
+    traffic_type: str
     event_count: int
     quantity: Amount
     vendor_cost: Amount | None
@@ -53,6 +54,7 @@ def daily_usage_resource(row: DailyUsage) -> Resource[DailyUsageAttributes]:
         row.status,
         row.operator,
         row.route,
+        row.traffic_type,
     )
     return Resource(
         id=":".join(str(part) for part in key),

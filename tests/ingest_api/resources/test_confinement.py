@@ -19,14 +19,14 @@ _USAGE = """
 CREATE SCHEMA IF NOT EXISTS marts;
 CREATE TABLE marts.fct_usage_daily (
     account_id uuid, customer_id uuid, usage_day date, event_type text, country text,
-    channel text, status text, operator text, route text, event_count bigint, quantity numeric,
-    vendor_cost numeric
+    channel text, status text, operator text, route text,
+    traffic_type text, event_count bigint, quantity numeric, vendor_cost numeric
 )
 """
 _USED = """
 INSERT INTO marts.fct_usage_daily VALUES
     (:account, :customer, '2026-07-01', :event_type, 'IN', 'sms', 'sent', 'unknown', 'direct',
-     3, 3, 0.33)
+     'otp', 3, 3, 0.33)
 """
 
 

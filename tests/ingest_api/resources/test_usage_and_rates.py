@@ -15,8 +15,8 @@ _MART = """
 CREATE SCHEMA IF NOT EXISTS marts;
 CREATE TABLE marts.fct_usage_daily (
     account_id uuid, customer_id uuid, usage_day date, event_type text, country text,
-    channel text, status text, operator text, route text, event_count bigint, quantity numeric,
-    vendor_cost numeric
+    channel text, status text, operator text, route text,
+    traffic_type text, event_count bigint, quantity numeric, vendor_cost numeric
 )
 """
 
@@ -34,7 +34,8 @@ def test_usage_is_filtered_and_paged(api: Api) -> None:
                 session.execute(
                     text(
                         "INSERT INTO marts.fct_usage_daily VALUES (:account, :customer, :day, "
-                        "'otp.sms', :country, 'sms', 'sent', 'unknown', 'direct', 2, 2.50, 0.1)"
+                        "'otp.sms', :country, 'sms', 'sent', 'unknown', 'direct', 'otp', "
+                        "2, 2.50, 0.1)"
                     ),
                     {
                         "account": account.id,

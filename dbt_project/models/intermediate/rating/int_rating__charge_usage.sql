@@ -1,5 +1,5 @@
 -- Steps 1 and 2 of rating: the usage each charge counts, in the charge's units, by segment and
--- dimensions.
+-- dimensions, and by the stretch of days over which the charge's rates are the same.
 with usage_rows as (select * from {{ ref("int_rating__usage") }}),
 
 segment_charges as (
@@ -13,7 +13,11 @@ select
     segment_charges.currency,
     segment_charges.event_type,
     {{ dimension_columns("usage_rows") }},
-    jsonb_build_array({{ dimension_columns("usage_rows") }})::text as dimension_key,
+    eras.era_from,
+    eras.override_account_id,
+    jsonb_build_array(
+        {{ dimension_columns("usage_rows") }}, eras.era_from, eras.override_account_id
+    )::text as dimension_key,
     sum(usage_rows.event_count)::bigint as event_count,
     sum(
         case segment_charges.aggregation
@@ -27,6 +31,11 @@ inner join segment_charges
     and segment_charges.event_type = usage_rows.event_type
     and segment_charges.covered_from <= usage_rows.usage_day
     and segment_charges.covered_to > usage_rows.usage_day
+inner join {{ ref("int_rating__price_eras") }} as eras
+    on eras.account_id = segment_charges.account_id
+    and eras.charge_id = segment_charges.charge_id
+    and eras.era_from <= usage_rows.usage_day
+    and eras.era_to > usage_rows.usage_day
 where {{ filter_counts("segment_charges.event_filter", "usage_rows") }}
 group by
     segment_charges.billing_period_id,
@@ -34,4 +43,6 @@ group by
     segment_charges.charge_id,
     segment_charges.currency,
     segment_charges.event_type,
+    eras.era_from,
+    eras.override_account_id,
     {{ dimension_columns("usage_rows") }}

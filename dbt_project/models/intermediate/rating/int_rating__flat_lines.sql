@@ -1,33 +1,90 @@
--- Step 4 of rating for prices per period. Prorated, each segment bills its days of a full period;
--- otherwise the full price is billed once, by the segment that the period opens with.
--- A charge without a price in the account's currency comes out without a rate.
+-- Step 4 of rating for prices per period. Prorated, each segment bills its days of a full period,
+-- each stretch of them at the price in force; otherwise the full price is billed once, by the
+-- segment that the period opens with. A charge without a price in the account's currency comes out
+-- without a rate.
 with segment_charges as (
     select * from {{ ref("int_rating__segment_charges") }}
     where price_model = 'flat' and (is_prorated or covered_from = period_start)
 ),
 
+eras as (select * from {{ ref("int_rating__price_eras") }}),
+
 rates as (
-    select * from {{ ref("stg_billing__rates") }} where match = '{}'::jsonb
+    select * from {{ ref("int_rating__rates") }} where exactness = 0
+),
+
+stretches as (
+    select
+        segment_charges.billing_period_id,
+        segment_charges.segment_id,
+        segment_charges.charge_id,
+        segment_charges.currency,
+        segment_charges.segment_quantity,
+        segment_charges.is_prorated,
+        segment_charges.full_days,
+        eras.era_from,
+        eras.override_account_id,
+        least(eras.era_to, segment_charges.covered_to)
+            - greatest(eras.era_from, segment_charges.covered_from) as days
+    from segment_charges
+    inner join eras
+        on eras.account_id = segment_charges.account_id
+        and eras.charge_id = segment_charges.charge_id
+        and eras.era_to > segment_charges.covered_from
+        and eras.era_from < case
+            when segment_charges.is_prorated then segment_charges.covered_to
+            else segment_charges.covered_from + 1
+        end
+),
+
+in_force as (
+    select distinct on (
+        stretches.billing_period_id, stretches.segment_id, stretches.charge_id, stretches.era_from
+    )
+        stretches.*,
+        rates.rate_id
+    from stretches
+    left join rates
+        on rates.charge_id = stretches.charge_id
+        and rates.currency = stretches.currency
+        and rates.valid_from <= stretches.era_from
+        and rates.valid_to > stretches.era_from
+        and (rates.account_id is null or rates.account_id = stretches.override_account_id)
+    order by
+        stretches.billing_period_id,
+        stretches.segment_id,
+        stretches.charge_id,
+        stretches.era_from,
+        rates.precedence desc nulls last
 ),
 
 first_tiers as (
     select distinct on (rate_id) rate_id, flat_amount
-    from {{ ref("stg_billing__rate_tiers") }}
+    from {{ ref("int_rating__rate_tiers") }}
     order by rate_id, ordinal
 ),
 
 priced as (
     select
-        segment_charges.*,
-        rates.rate_id,
+        in_force.billing_period_id,
+        in_force.segment_id,
+        in_force.charge_id,
+        in_force.rate_id,
+        in_force.segment_quantity,
         first_tiers.flat_amount,
-        case when is_prorated then covered_to - covered_from else 1 end as billed_days,
-        case when is_prorated then full_days else 1 end as whole_days
-    from segment_charges
-    left join rates
-        on rates.charge_id = segment_charges.charge_id
-        and rates.currency = segment_charges.currency
-    left join first_tiers on first_tiers.rate_id = rates.rate_id
+        case when in_force.is_prorated then sum(in_force.days)::integer else 1 end as billed_days,
+        case when in_force.is_prorated then in_force.full_days else 1 end as whole_days
+    from in_force
+    left join first_tiers on first_tiers.rate_id = in_force.rate_id
+    group by
+        in_force.billing_period_id,
+        in_force.segment_id,
+        in_force.charge_id,
+        in_force.rate_id,
+        in_force.segment_quantity,
+        first_tiers.flat_amount,
+        in_force.is_prorated,
+        in_force.full_days
 )
 
 select

@@ -40,11 +40,11 @@ priced as (
 
 segment_charges as (select * from {{ ref("int_rating__segment_charges") }}),
 
-rates as (select * from {{ ref("stg_billing__rates") }}),
+rates as (select * from {{ ref("int_rating__rates") }}),
 
 first_tiers as (
     select distinct on (rate_id) rate_id, unit_price, flat_amount
-    from {{ ref("stg_billing__rate_tiers") }}
+    from {{ ref("int_rating__rate_tiers") }}
     order by rate_id, ordinal
 )
 
@@ -53,7 +53,7 @@ select
     || ':' || to_char(segment_charges.period_start, 'YYYYMMDD')
     || ':' || to_char(segment_charges.covered_from, 'YYYYMMDD')
     || ':' || segment_charges.charge_code
-    || ':' || rates.ordinal::text as line_ref,
+    || ':' || rates.rate_key as line_ref,
     segment_charges.invoice_month,
     segment_charges.account_id,
     segment_charges.customer_id,
@@ -110,5 +110,7 @@ inner join segment_charges
     on segment_charges.billing_period_id = priced.billing_period_id
     and segment_charges.segment_id = priced.segment_id
     and segment_charges.charge_id = priced.charge_id
-inner join rates on rates.rate_id = priced.rate_id
+inner join rates
+    on rates.rate_id = priced.rate_id
+    and rates.charge_id = priced.charge_id
 inner join first_tiers on first_tiers.rate_id = priced.rate_id

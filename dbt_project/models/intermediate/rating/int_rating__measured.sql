@@ -32,7 +32,8 @@ with_earlier_segments as (
         segment_charges.free_units,
         coalesce(
             sum(measured.quantity) over (
-                partition by measured.billing_period_id, measured.rate_id
+                partition by
+                    measured.billing_period_id, measured.charge_id, measured.rate_id
                 order by segment_charges.covered_from
                 rows between unbounded preceding and 1 preceding
             ),

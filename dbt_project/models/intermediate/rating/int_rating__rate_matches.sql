@@ -1,34 +1,60 @@
--- The rate that every set of dimensions falls under: of those that fit, the one that names most
--- dimensions. Found once per distinct set, so that a large rate deck is not compared with each row.
+-- The rate that every set of dimensions falls under: of those in force that fit, what was agreed
+-- with the account before others, then the one that names most dimensions. A set is looked up once
+-- for each combination of dimensions that rates of the charge name, however many rates there are.
 with wanted as (
     select distinct
         charge_id,
         currency,
         dimension_key,
-        country,
-        channel,
-        status,
-        operator,
-        route
-    from {{ ref("int_rating__charge_usage") }}
+        era_from,
+        override_account_id,
+        {{ dimension_columns("charge_usage") }}
+    from {{ ref("int_rating__charge_usage") }} as charge_usage
 ),
 
-rates as (
-    -- A rate that names a dimension nobody knows could never be shown to fit.
-    select * from {{ ref("stg_billing__rates") }}
-    where match - array[{% for name in dimensions() %}'{{ name }}'{{ ", " if not loop.last }}{% endfor %}] = '{}'::jsonb
+rates as (select * from {{ ref("int_rating__rates") }}),
+
+combinations as (
+    select distinct charge_id, currency, named from rates
+),
+
+probes as (
+    select
+        wanted.charge_id,
+        wanted.currency,
+        wanted.dimension_key,
+        wanted.era_from,
+        wanted.override_account_id,
+        combinations.named,
+        jsonb_build_array(
+            {% for name in dimensions() -%}
+            case when substr(combinations.named, {{ loop.index }}, 1) = '1' then wanted.{{ name }} end
+            {{- "," if not loop.last }}
+            {% endfor %}
+        )::text as match_key
+    from wanted
+    inner join combinations
+        on combinations.charge_id = wanted.charge_id and combinations.currency = wanted.currency
 )
 
-select distinct on (wanted.charge_id, wanted.currency, wanted.dimension_key)
-    wanted.charge_id,
-    wanted.currency,
-    wanted.dimension_key,
-    rates.rate_id,
-    rates.ordinal as rate_ordinal
-from wanted
+select distinct on (probes.charge_id, probes.currency, probes.dimension_key)
+    probes.charge_id,
+    probes.currency,
+    probes.dimension_key,
+    rates.rate_id
+from probes
 inner join rates
-    on rates.charge_id = wanted.charge_id
-    and rates.currency = wanted.currency
-    and {{ rate_fits("rates", "wanted") }}
+    on rates.charge_id = probes.charge_id
+    and rates.currency = probes.currency
+    and rates.named = probes.named
+    and rates.match_key = probes.match_key
+    and rates.valid_from <= probes.era_from
+    and rates.valid_to > probes.era_from
+    and (rates.account_id is null or rates.account_id = probes.override_account_id)
 order by
-    wanted.charge_id, wanted.currency, wanted.dimension_key, rates.exactness desc, rates.ordinal
+    probes.charge_id,
+    probes.currency,
+    probes.dimension_key,
+    rates.precedence desc,
+    rates.exactness desc,
+    rates.ordinal

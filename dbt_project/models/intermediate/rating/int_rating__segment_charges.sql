@@ -12,6 +12,8 @@ accounts as (select * from {{ ref("stg_billing__accounts") }}),
 
 currencies as (select * from {{ ref("stg_billing__currencies") }}),
 
+versions as (select * from {{ ref("stg_billing__price_plan_versions") }}),
+
 charges as (select * from {{ ref("stg_billing__charges") }}),
 
 items as (select * from {{ ref("stg_billing__billable_items") }})
@@ -23,12 +25,14 @@ select
     accounts.customer_id,
     segments.segment_id,
     segments.plan_version_id,
+    versions.plan_id,
     charges.charge_id,
     charges.charge_code,
     charges.charge_name,
     charges.price_model,
     charges.is_prorated,
     charges.free_units,
+    charges.rate_deck_id,
     items.item_code,
     items.event_type,
     items.event_filter,
@@ -52,5 +56,6 @@ inner join segments
     on segments.subscription_id = periods.subscription_id
     and segments.starts_on < periods.period_end
     and coalesce(segments.ends_on, 'infinity'::date) > periods.period_start
+inner join versions on versions.plan_version_id = segments.plan_version_id
 inner join charges on charges.plan_version_id = segments.plan_version_id
 inner join items on items.item_id = charges.item_id

@@ -2,14 +2,15 @@
 -- A volume or stairstep tier prices all units by itself: nothing below it counts.
 -- A per-unit rate is one open tier without a flat amount; so is a rate for packages, whose unit
 -- price is the price of a package.
-with tiers as (select * from {{ ref("stg_billing__rate_tiers") }}),
+with tiers as (select * from {{ ref("int_rating__rate_tiers") }}),
 
-rates as (select * from {{ ref("stg_billing__rates") }}),
+rates as (select * from {{ ref("int_rating__rates") }}),
 
 charges as (select * from {{ ref("stg_billing__charges") }} where price_model <> 'flat'),
 
 normalised as (
     select
+        rates.charge_id,
         tiers.rate_id,
         tiers.ordinal,
         charges.price_model,
@@ -28,10 +29,11 @@ normalised as (
     from tiers
     inner join rates on rates.rate_id = tiers.rate_id
     inner join charges on charges.charge_id = rates.charge_id
-    window rising as (partition by tiers.rate_id order by tiers.ordinal)
+    window rising as (partition by rates.charge_id, tiers.rate_id order by tiers.ordinal)
 )
 
 select
+    charge_id,
     rate_id,
     ordinal,
     price_model,
@@ -45,7 +47,7 @@ select
         when prices_all_units then 0
         else coalesce(
             sum(flat_amount + (up_to - above) * unit_price) over (
-                partition by rate_id order by ordinal
+                partition by charge_id, rate_id order by ordinal
                 rows between unbounded preceding and 1 preceding
             ),
             0

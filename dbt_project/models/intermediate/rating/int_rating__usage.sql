@@ -46,7 +46,9 @@ select
     status,
     operator,
     route,
+    traffic_type,
     count(*) as event_count,
     sum(quantity) as quantity
 from by_local_day
-group by account_id, usage_day, event_type, country, channel, status, operator, route
+group by account_id, usage_day, event_type, country, channel, status, operator, route,
+    traffic_type

@@ -21,6 +21,7 @@ priced as (
     from measured
     inner join tiers
         on tiers.rate_id = measured.rate_id
+        and tiers.charge_id = measured.charge_id
         and tiers.above < measured.billed_quantity
         and coalesce(tiers.up_to, 'infinity'::numeric) >= measured.billed_quantity
 ),
@@ -49,6 +50,7 @@ breakdowns as (
     from measured
     inner join tiers
         on tiers.rate_id = measured.rate_id
+        and tiers.charge_id = measured.charge_id
         and tiers.above < measured.billed_quantity
         and (
             tiers.prices_all_units is not true

@@ -1,5 +1,5 @@
 -- Monthly recurring revenue of each account: the flat prices of the segments in force on the
--- month's last day. Every plan bills by the month, so a price is its own monthly value.
+-- month's last day, or what was agreed with the account instead. Every plan bills by the month, so a price is its own monthly value.
 with months as (select * from {{ ref("int_revenue__months") }}),
 
 segments as (select * from {{ ref("stg_billing__subscription_segments") }}),
@@ -12,9 +12,19 @@ charges as (select * from {{ ref("stg_billing__charges") }} where price_model = 
 
 rates as (select * from {{ ref("stg_billing__rates") }} where match = '{}'::jsonb),
 
+versions as (select * from {{ ref("stg_billing__price_plan_versions") }}),
+
+overrides as (
+    select * from {{ ref("stg_billing__price_overrides") }} where match = '{}'::jsonb
+),
+
 first_tiers as (
     select distinct on (rate_id) rate_id, flat_amount
-    from {{ ref("stg_billing__rate_tiers") }}
+    from (
+        select rate_id, ordinal, flat_amount from {{ ref("stg_billing__rate_tiers") }}
+        union all
+        select rate_id, ordinal, flat_amount from {{ ref("stg_billing__price_override_tiers") }}
+    ) as tiers
     order by rate_id, ordinal
 )
 
@@ -34,5 +44,13 @@ inner join subscriptions
 inner join accounts on accounts.account_id = subscriptions.account_id
 inner join charges on charges.plan_version_id = segments.plan_version_id
 inner join rates on rates.charge_id = charges.charge_id and rates.currency = accounts.currency
-inner join first_tiers on first_tiers.rate_id = rates.rate_id
+inner join versions on versions.plan_version_id = segments.plan_version_id
+left join overrides
+    on overrides.account_id = accounts.account_id
+    and overrides.plan_id = versions.plan_id
+    and overrides.charge_code = charges.charge_code
+    and overrides.currency = accounts.currency
+    and overrides.starts_on <= months.last_day
+    and coalesce(overrides.ends_on, 'infinity'::date) > months.last_day
+inner join first_tiers on first_tiers.rate_id = coalesce(overrides.rate_id, rates.rate_id)
 group by months.month, accounts.account_id, accounts.customer_id, accounts.currency

@@ -41,10 +41,12 @@ select
     status,
     operator,
     route,
+    traffic_type,
     count(*) as event_count,
     sum(quantity) as quantity,
     coalesce(sum(vendor_cost), 0) as vendor_cost
 from by_local_day
 where {{ in_usage_window("usage_day") }}
 group by
-    account_id, customer_id, usage_day, event_type, country, channel, status, operator, route
+    account_id, customer_id, usage_day, event_type, country, channel, status, operator, route,
+    traffic_type

@@ -8,5 +8,6 @@ select
     price_model::text as price_model,
     prorated as is_prorated,
     free_units,
-    package_size
+    package_size,
+    rate_deck_id
 from {{ source('billing', 'charges') }}

@@ -3,11 +3,5 @@ select
     charge_id,
     ordinal,
     currency,
-    match,
-    match ->> 'country' as country,
-    match ->> 'channel' as channel,
-    match ->> 'status' as status,
-    match ->> 'operator' as operator,
-    match ->> 'route' as route,
-    (select count(*) from jsonb_object_keys(match)) as exactness
+    match
 from {{ source('billing', 'rates') }}

@@ -10,6 +10,7 @@ select
     dimensions ->> 'status' as status,
     dimensions ->> 'operator' as operator,
     dimensions ->> 'route' as route,
+    dimensions ->> 'traffic_type' as traffic_type,
     vendor_cost,
     voided as is_voided
 from {{ source('usage', 'raw_events') }}
