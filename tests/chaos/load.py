@@ -4,7 +4,6 @@ import random
 import threading
 import time
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from itertools import count
@@ -135,22 +134,25 @@ class Load:
         """Repeat what has no answer yet, for as long as it takes."""
         waiting = {event["event_id"]: event for event, _, _ in batch}
         deadline = time.monotonic() + PATIENCE_SECONDS
+        said: object = None
         while waiting:
-            assert time.monotonic() < deadline, "no answer for too long"
+            assert time.monotonic() < deadline, f"{list(waiting)}: no answer for too long: {said}"
             self.history.requests += 1
             asked = time.monotonic()
             try:
                 response = client.post("/api/v1/events", json=list(waiting.values()))
-            except httpx.HTTPError:
+            except httpx.HTTPError as error:
+                said = error
                 time.sleep(0.1)
                 continue
+            said = response.text
             if response.status_code == 503:
                 time.sleep(0.05)
                 continue
             assert response.status_code in {200, 202}, response.text
             items = [item["attributes"] for item in response.json()["data"]]
-            for said in items:
-                assert said["status"] in {"accepted", "duplicate", "unavailable"}, said
+            for one in items:
+                assert one["status"] in {"accepted", "duplicate", "unavailable"}, one
             if response.status_code == 200:
                 durable = [one["event_id"] for one in items if one["status"] != "unavailable"]
                 self.history.answer(durable, asked)
@@ -175,9 +177,11 @@ class Load:
         request = TopUp(wallet_id=wallet_id, amount_minor=TOP_UP_MINOR, reference=reference)
         deadline = time.monotonic() + PATIENCE_SECONDS
         while True:
-            with suppress(Exception):  # the database may be in any state
+            try:
                 with self.payments_held, unit_of_work(self._stack.engine) as session:
                     top_up(Context(session, SYSTEM, SystemClock()), request)
+            except Exception as error:  # the database may be in any state
+                assert time.monotonic() < deadline, f"{reference}: not paid in: {error!r}"
+                time.sleep(0.05)
+            else:
                 return
-            assert time.monotonic() < deadline, "no payment for too long"
-            time.sleep(0.05)
