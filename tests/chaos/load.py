@@ -180,7 +180,7 @@ class Load:
             try:
                 with self.payments_held, unit_of_work(self._stack.engine) as session:
                     top_up(Context(session, SYSTEM, SystemClock()), request)
-            except Exception as error:  # noqa: BLE001 - the database may be in any state
+            except Exception as error:  # the database may be in any state
                 if time.monotonic() > deadline:
                     raise AssertionError(f"{reference} was not paid in") from error
                 time.sleep(0.05)
