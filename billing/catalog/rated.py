@@ -1,13 +1,16 @@
 """Charges as rating reads them: from what is stored, or from what somebody wants to store."""
 
-from collections.abc import Collection
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, replace
 from uuid import UUID
 
 from sqlalchemy import select
 from sqlalchemy.orm import Session, selectinload
 
-from billing.catalog.requests import ChargeInput
+from billing.catalog.requests import ChargeInput, RateInput
 from billing.catalog.tables import BillableItem, Charge, PlanVersion, Rate
+from billing.decks.rates import deck_versions, load_deck_rates
+from billing.overrides.rates import Agreement, with_agreements
 from billing.rating import plan
 
 
@@ -17,6 +20,7 @@ def as_rated(charge: ChargeInput | Charge, item: BillableItem) -> plan.Charge:
     Args:
         charge: a stored one comes with its rates and tiers loaded, and keeps their ids.
     """
+    rates: Sequence[RateInput | Rate] = charge.rates
     return plan.Charge(
         code=charge.code,
         name=charge.name,
@@ -34,7 +38,7 @@ def as_rated(charge: ChargeInput | Charge, item: BillableItem) -> plan.Charge:
                 rate.match,
                 getattr(rate, "id", None),
             )
-            for position, rate in enumerate(charge.rates, 1)
+            for position, rate in enumerate(rates, 1)
         ),
         event_type=item.event_type,
         event_filter=item.event_filter,
@@ -46,9 +50,24 @@ def as_rated(charge: ChargeInput | Charge, item: BillableItem) -> plan.Charge:
     )
 
 
-def load_rated(
-    session: Session, plan_version_ids: Collection[UUID]
-) -> dict[UUID, tuple[plan.Charge, ...]]:
+@dataclass(frozen=True, slots=True)
+class RatedVersion:
+    """The charges of a plan version; the rows of decks are rates of theirs."""
+
+    plan_id: UUID
+    charges: tuple[plan.Charge, ...]
+    decks: Mapping[str, UUID]
+    """By the code of a charge that has one."""
+
+    def agreed(self, agreements: Collection[Agreement]) -> tuple[plan.Charge, ...]:
+        """The charges of an account that has agreements."""
+        return tuple(
+            with_agreements(charge, self.plan_id, self.decks.get(charge.code), agreements)
+            for charge in self.charges
+        )
+
+
+def load_rated(session: Session, plan_version_ids: Collection[UUID]) -> dict[UUID, RatedVersion]:
     """The charges of plan versions, in their order, by version."""
     charges = selectinload(PlanVersion.charges)
     versions = session.scalars(
@@ -58,8 +77,29 @@ def load_rated(
             charges.selectinload(Charge.rates).selectinload(Rate.tiers),
             charges.selectinload(Charge.item),
         )
-    )
+    ).all()
+    decks = {
+        charge.rate_deck_id
+        for version in versions
+        for charge in version.charges
+        if charge.rate_deck_id is not None
+    }
+    published = [one for found in deck_versions(session, decks).values() for one in found]
+    rows = load_deck_rates(session, published)
     return {
-        version.id: tuple(as_rated(charge, charge.item) for charge in version.charges)
+        version.id: RatedVersion(
+            version.plan_id,
+            tuple(
+                _with_deck(as_rated(charge, charge.item), rows.get(charge.rate_deck_id, ()))
+                if charge.rate_deck_id
+                else as_rated(charge, charge.item)
+                for charge in version.charges
+            ),
+            {one.code: one.rate_deck_id for one in version.charges if one.rate_deck_id},
+        )
         for version in versions
     }
+
+
+def _with_deck(charge: plan.Charge, rows: tuple[plan.Rate, ...]) -> plan.Charge:
+    return replace(charge, rates=(*charge.rates, *rows))

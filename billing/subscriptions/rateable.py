@@ -1,0 +1,98 @@
+"""Everything that rating a billing period needs to know of its subscription."""
+
+from collections import defaultdict
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
+from uuid import UUID
+
+from sqlalchemy import select
+from sqlalchemy.orm import Session
+
+from billing.catalog.rated import RatedVersion, load_rated
+from billing.customers.tables import Account
+from billing.overrides.rates import agreements_of
+from billing.periods import Period
+from billing.rating import plan
+from billing.rating.rater import Rating, rate_period
+from billing.subscriptions.tables import BillingPeriod, Subscription, SubscriptionSegment
+
+
+@dataclass(frozen=True, slots=True)
+class SegmentInForce:
+    """A segment with the version that it is on, and how rating sees it."""
+
+    plan_version_id: UUID
+    segment: plan.Segment
+
+
+@dataclass(frozen=True, slots=True)
+class RateablePeriod:
+    """A billing period with whose it is, and the prices that were in force on each of its days."""
+
+    row: BillingPeriod
+    account: Account
+    anchor_day: int
+    segments: Sequence[SegmentInForce]
+
+    @property
+    def period(self) -> Period:
+        """Its local days."""
+        return Period(self.row.starts_on, self.row.ends_on)
+
+    def rate(self, usage: Sequence[plan.UsageRow]) -> Rating:
+        """What it bills for a usage."""
+        return rate_period(
+            self.row.subscription_id,
+            self.period,
+            [one.segment for one in self.segments],
+            usage,
+            currency=self.account.currency,
+            anchor_day=self.anchor_day,
+        )
+
+
+def rateable_periods(
+    session: Session,
+    billing_period_ids: Collection[UUID],
+    prices: Mapping[UUID, RatedVersion] | None = None,
+) -> dict[UUID, RateablePeriod]:
+    """Billing periods by id, each ready to be rated.
+
+    Args:
+        prices: of plan versions, where they are to be others than those on record.
+    """
+    rows = session.execute(
+        select(BillingPeriod, Account, Subscription.anchor_day)
+        .join(Account, Account.id == BillingPeriod.account_id)
+        .join(Subscription, Subscription.id == BillingPeriod.subscription_id)
+        .where(BillingPeriod.id.in_(billing_period_ids))
+    ).all()
+    segments: dict[UUID, list[SubscriptionSegment]] = defaultdict(list)
+    wanted = {period.subscription_id for period, _, _ in rows}
+    for segment in session.scalars(
+        select(SubscriptionSegment)
+        .where(SubscriptionSegment.subscription_id.in_(wanted))
+        .order_by(SubscriptionSegment.starts_on)
+    ):
+        segments[segment.subscription_id].append(segment)
+    versions = {one.plan_version_id for found in segments.values() for one in found}
+    known = {**load_rated(session, versions - set(prices or ())), **(prices or {})}
+    agreements = agreements_of(session, {account.id for _, account, _ in rows})
+    return {
+        period.id: RateablePeriod(
+            period,
+            account,
+            anchor_day,
+            [
+                _in_force(one, known[one.plan_version_id].agreed(agreements.get(account.id, ())))
+                for one in segments[period.subscription_id]
+            ],
+        )
+        for period, account, anchor_day in rows
+    }
+
+
+def _in_force(row: SubscriptionSegment, charges: tuple[plan.Charge, ...]) -> SegmentInForce:
+    return SegmentInForce(
+        row.plan_version_id, plan.Segment(row.starts_on, row.ends_on, charges, row.quantity)
+    )

@@ -1,0 +1,180 @@
+"""Every line of a rated month is worked out again, before and long after later events arrive."""
+
+from collections.abc import Iterator
+from decimal import Decimal
+from typing import Any
+from uuid import UUID
+
+import pytest
+from sqlalchemy import Engine, select, text
+from typer.testing import CliRunner
+
+from billing.access.actor import SYSTEM
+from billing.access.roles import Role
+from billing.cli.main import app as billing
+from billing.commands import Context
+from billing.db.engine import open_engine
+from billing.db.unit_of_work import unit_of_work
+from billing.invoices.tables import Invoice, InvoiceLine
+from invoicing.assemble import draft_invoices
+from invoicing.issue import ApproveInvoice, approve_invoice
+from tests.scenarios import rated_world
+from tests.scenarios.rated_world import CLOCK, JUNE, RatedWorld
+from tests.support.api import Api, running_api
+from tests.support.dbt import DbtProjectRunner
+from tests.support.factories.events import revise_event, store_event
+from tests.support.postgres import fresh_database
+from tests.support.rating import RATING_MODELS, open_run, rating_vars
+
+pytestmark = pytest.mark.timeout(300)
+
+
+@pytest.fixture(scope="module")
+def database(postgres_server: str, template_database: str) -> Iterator[str]:
+    with fresh_database(postgres_server, template_database) as url:
+        yield url
+
+
+@pytest.fixture(scope="module")
+def engine(database: str) -> Iterator[Engine]:
+    engine = open_engine(database, application="explained")
+    yield engine
+    engine.dispose()
+
+
+@pytest.fixture(scope="module")
+def world(engine: Engine, database: str, dbt: DbtProjectRunner) -> RatedWorld:
+    """The month rated, one invoice issued; then events come late, are amended and voided."""
+    with unit_of_work(engine) as session:
+        world = rated_world.build(session)
+        run = open_run(session, JUNE)
+    dbt.build(database, [*RATING_MODELS, "fct_rated_usage"], rating_vars(run))
+    with unit_of_work(engine) as session:
+        draft_invoices(session, JUNE, run.id, CLOCK)
+        (mine,) = session.scalars(select(Invoice).filter_by(account_id=world.inr.id))
+        approve_invoice(Context(session, SYSTEM, CLOCK), ApproveInvoice(invoice_id=mine.id))
+    with unit_of_work(engine) as session:
+        for event in world.events[:12]:
+            store_event(
+                session, event.account_id, event.occurred_at, event_type=event.event_type,
+                quantity=9, dimensions=event.dimensions,
+            )  # fmt: skip
+        revise_event(session, world.events[12], dimensions={"status": "failed"})
+        revise_event(session, world.events[15], voided=True)
+    return world
+
+
+@pytest.fixture(scope="module")
+def api(engine: Engine, database: str, world: RatedWorld) -> Iterator[Api]:
+    assert world
+    with running_api(database, "redis://127.0.0.1:1", CLOCK) as running:
+        yield running
+
+
+def refs(engine: Engine, account_id: UUID | None = None) -> list[str]:
+    """The names of all lines, or of one account's."""
+    query = select(InvoiceLine.line_ref).join(Invoice, Invoice.id == InvoiceLine.invoice_id)
+    if account_id is not None:
+        query = query.where(Invoice.account_id == account_id)
+    with unit_of_work(engine) as session:
+        return list(session.scalars(query.order_by(InvoiceLine.line_ref)))
+
+
+def explained(api: Api, line_ref: str, **query: Any) -> dict[str, Any]:
+    path = f"/invoice-lines/{line_ref}/explanation"
+    return api.get(path, params=query)["attributes"]  # type: ignore[no-any-return]
+
+
+def test_every_line_comes_out_again_although_its_month_changed_since(
+    api: Api, engine: Engine
+) -> None:
+    lines = refs(engine)
+    assert len(lines) >= 14
+    for line_ref in lines:
+        found = explained(api, line_ref, limit=200)
+        assert found["verdict"] == "equal", found
+        assert found["recomputed"]["tier_breakdown"] == found["tier_breakdown"]
+        assert found["recomputed"]["amount_minor"] == found["amount_minor"]
+        assert len(found["events"]) == found["event_count"] == found["recomputed"]["event_count"]
+        assert found["events_next"] is None
+
+
+def test_the_listed_events_are_those_that_the_line_counts(api: Api, engine: Engine) -> None:
+    for line_ref in [ref for ref in refs(engine) if ":sms:" in ref]:
+        found = explained(api, line_ref, limit=200)
+        assert sum(Decimal(one["quantity"]) for one in found["events"]) == Decimal(
+            found["quantity"]
+        )
+        assert {one["dimensions"]["status"] for one in found["events"]} == {"delivered"}
+
+
+def test_events_are_listed_page_by_page(api: Api, engine: Engine) -> None:
+    line_ref = max(refs(engine), key=lambda ref: explained(api, ref)["event_count"])
+    whole = explained(api, line_ref, limit=200)
+    assert whole["event_count"] > 2
+    seen: list[dict[str, Any]] = []
+    page: dict[str, Any] = {}
+    while not page or page["events_next"]:
+        after = {"after": page["events_next"]} if page else {}
+        page = explained(api, line_ref, limit=2, **after)
+        seen += page["events"]
+    assert seen == whole["events"]
+
+
+def test_the_price_version_and_the_cut_offs_are_told(
+    api: Api, engine: Engine, world: RatedWorld
+) -> None:
+    changed = next(ref for ref in refs(engine) if ":20260616:sms:" in ref)
+    found = explained(api, changed)
+    assert found["price_version"]["id"] == str(world.versions["second"])
+    assert found["price_version"]["covered_from"] == "2026-06-16"
+    assert found["rating_run"]["accept_seqs"] == {"0": 96}
+
+
+def test_a_line_that_was_altered_is_said_to_differ(
+    api: Api, engine: Engine, world: RatedWorld
+) -> None:
+    line_ref = next(ref for ref in refs(engine, world.usd.id) if ":email:" in ref)
+    with engine.begin() as connection:
+        connection.execute(
+            text("UPDATE billing.invoice_lines SET amount_minor = amount_minor + 7 "
+                 "WHERE line_ref = :ref"),
+            {"ref": line_ref},
+        )  # fmt: skip
+    try:
+        found = explained(api, line_ref)
+        assert (found["verdict"], found["difference_minor"]) == ("differs by 0.07", 7)
+    finally:
+        with engine.begin() as connection:
+            connection.execute(
+                text("UPDATE billing.invoice_lines SET amount_minor = amount_minor - 7 "
+                     "WHERE line_ref = :ref"),
+                {"ref": line_ref},
+            )  # fmt: skip
+
+
+def test_lines_of_others_and_lines_that_do_not_exist_are_not_found(
+    api: Api, engine: Engine, world: RatedWorld
+) -> None:
+    api.refused("GET", "/invoice-lines/no-such-line/explanation", 404)
+    api.refused("GET", f"/invoice-lines/{refs(engine)[0]}/explanation", 404, role=Role.CUSTOMER)
+    own = api.key_for(Role.CUSTOMER, str(world.inr.customer_id))
+    issued, draft = (refs(engine, account.id)[0] for account in (world.inr, world.usd))
+    assert api.get(f"/invoice-lines/{issued}/explanation", key=own)
+    api.refused("GET", f"/invoice-lines/{draft}/explanation", 404, key=own)
+
+
+def test_the_command_prints_what_a_line_is_made_of(
+    database: str, engine: Engine, world: RatedWorld, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert world
+    monkeypatch.setenv("DATABASE_URL", database)
+    line_ref = next(ref for ref in refs(engine) if ":20260616:sms:" in ref)
+    result = CliRunner().invoke(billing, ["explain", line_ref, "--events", "2"])
+    assert result.exit_code == 0, result.output
+    said = " ".join(result.output.split())
+    assert ": equal" in said
+    assert "shard 0 up to 96" in said
+    assert "the first 2 of" in said
+    missing = CliRunner().invoke(billing, ["explain", "nothing"])
+    assert missing.exit_code == 1
