@@ -123,8 +123,8 @@ class Collector:
             if payment.checkout_url is not None:
                 return payment.id
             page = self._page(session, payment)
-            call = self._begin(session, payment.id, "checkout", f"{payment.id}:checkout")
-        made: Checkout = self._make(
+            call = self.begin_call(session, payment.id, "checkout", f"{payment.id}:checkout")
+        made: Checkout = self.make_call(
             payment, call, lambda: gateway.create_checkout(page, f"{payment.id}:checkout")
         )
         with unit_of_work(self.engine) as session:
@@ -162,11 +162,11 @@ class Collector:
             if refund.provider_refund_id is not None:
                 return refund.id
             key = f"{refund.id}:refund"
-            call = self._begin(session, payment.id, "refund", key)
+            call = self.begin_call(session, payment.id, "refund", key)
         asked = RefundRequest(
             known, known.provider_payment_ids[0], refund.amount_minor, refund.reason
         )
-        notice = self._make(payment, call, lambda: gateway.refund(asked, key))
+        notice = self.make_call(payment, call, lambda: gateway.refund(asked, key))
         provider_refund_id = notice.event_id.split(":")[1]
         with unit_of_work(self.engine) as session:
             note = NoteRefund(refund_id=refund.id, provider_refund_id=provider_refund_id)
@@ -227,7 +227,8 @@ class Collector:
         if is_advance and payment is not None:
             issue_missing_vouchers(self.engine, self.clock, payment_id=payment.id)
 
-    def _begin(self, session: Session, payment_id: UUID, operation: str, key: str) -> UUID:
+    def begin_call(self, session: Session, payment_id: UUID, operation: str, key: str) -> UUID:
+        """Write down that a call is about to be made; repeated, it is the same one."""
         call = session.scalars(
             select(GatewayCall).filter_by(key=key).with_for_update()
         ).one_or_none()
@@ -239,7 +240,13 @@ class Collector:
         session.flush()
         return call.id
 
-    def _make(self, payment: Payment, call_id: UUID, call: Callable[[], T]) -> T:
+    def make_call(self, payment: Payment, call_id: UUID, call: Callable[[], T]) -> T:
+        """Make a call that is written down, and write down what became of it.
+
+        Raises:
+            PreconditionError: if the gateway refuses.
+            UnavailableError: if nobody knows whether it did what it was asked.
+        """
         try:
             answer = call()
         except RefusedError as error:

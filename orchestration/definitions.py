@@ -12,6 +12,14 @@ from orchestration.defs.automation import (
 )
 from orchestration.defs.billing_month import ASSETS
 from orchestration.defs.checks import CHECKS
+from orchestration.defs.collections import (
+    charges,
+    collect_charges,
+    collect_charges_often,
+    dunning,
+    remind_debtors,
+    remind_debtors_daily,
+)
 from orchestration.defs.payments import (
     PAYMENT_CHECKS,
     reconcile_payments,
@@ -27,14 +35,16 @@ from orchestration.lib.dbt_project import dbt_executable
 configure_logs()
 
 defs = dg.Definitions(
-    assets=[usage_models, *ASSETS, vouchers, reconciliations],
+    assets=[usage_models, *ASSETS, vouchers, reconciliations, dunning, charges],
     asset_checks=[*CHECKS, *PAYMENT_CHECKS],
-    jobs=[*JOBS, issue_vouchers, reconcile_payments],
+    jobs=[*JOBS, issue_vouchers, reconcile_payments, remind_debtors, collect_charges],
     schedules=[
         close_last_month,
         refresh_history_daily,
         issue_vouchers_hourly,
         reconcile_payments_daily,
+        remind_debtors_daily,
+        collect_charges_often,
     ],
     sensors=[touched_usage_days],
     resources={

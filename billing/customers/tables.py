@@ -35,6 +35,8 @@ class SuspensionCause(StrEnum):
     HAND = "hand"
     FUNDS = "funds"
     """Ends by itself when money comes in."""
+    DEBT = "debt"
+    """An invoice was not paid in time; ends by itself when it is."""
 
 
 class Customer(Base):

@@ -6,14 +6,17 @@ import billing.customers.tables
 import billing.decks.tables
 import billing.documents.tables
 import billing.documents.templates
+import billing.dunning.tables
 import billing.einvoices.tables
 import billing.entitlements.tables
 import billing.fx.tables
 import billing.invoices.beside
 import billing.invoices.return_periods
 import billing.invoices.tables
+import billing.mail.tables
 import billing.outbox.tables
 import billing.overrides.tables
+import billing.payments.method_tables
 import billing.payments.reconciliation
 import billing.payments.tables
 import billing.subscriptions.tables

@@ -12,6 +12,7 @@ from uuid import UUID
 from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
+from billing.dunning.standing import reinstate_if_settled
 from billing.errors import PreconditionError
 from billing.invoices.tables import Invoice, InvoiceAllocation, InvoiceStatus
 
@@ -89,6 +90,8 @@ def settle(
     invoice.status = InvoiceStatus.PAID if paid else InvoiceStatus.DUE
     invoice.updated_at = now
     session.flush()
+    if amount_minor > 0:
+        reinstate_if_settled(session, invoice.account_id, now)
     return line
 
 

@@ -26,7 +26,7 @@ from billing.wallets.tables import Wallet
 
 T = TypeVar("T")
 
-_STILL_OPEN: Final = (PaymentStatus.CREATED, PaymentStatus.PENDING, PaymentStatus.AUTHORISED)
+STILL_OPEN: Final = (PaymentStatus.CREATED, PaymentStatus.PENDING, PaymentStatus.AUTHORISED)
 
 
 class RequestPayment(Request):
@@ -70,7 +70,7 @@ def open_payment(ctx: Context, request: RequestPayment) -> Payment:
     if request.invoice_id is not None:
         return _for_invoice(ctx, load_invoice(ctx.session, request.invoice_id, lock=True), request)
     wallet = get_wallet(ctx.session, ctx.actor, _given(request.wallet_id))
-    return _for_wallet(ctx, wallet, _given(request.credits_minor), request.gateway)
+    return top_up_payment(ctx, wallet, _given(request.credits_minor), request.gateway)
 
 
 @command("payment.refund", Permission.PAYMENTS_WRITE)
@@ -117,11 +117,11 @@ def _for_invoice(ctx: Context, invoice: Invoice, request: RequestPayment) -> Pay
     earlier = ctx.session.scalars(
         select(Payment)
         .filter_by(invoice_id=invoice.id, gateway=request.gateway, amount_minor=amount_minor)
-        .where(Payment.status.in_(_STILL_OPEN))
+        .where(Payment.status.in_(STILL_OPEN), Payment.payment_method_id.is_(None))
     ).first()
     if earlier is not None:
         return earlier
-    return _new(
+    return new_payment(
         ctx,
         purpose=PaymentPurpose.INVOICE,
         customer_id=invoice.customer_id,
@@ -133,13 +133,16 @@ def _for_invoice(ctx: Context, invoice: Invoice, request: RequestPayment) -> Pay
     )
 
 
-def _for_wallet(ctx: Context, wallet: Wallet, credits_minor: int, gateway: str) -> Payment:
+def top_up_payment(
+    ctx: Context, wallet: Wallet, credits_minor: int, gateway: str, method_id: UUID | None = None
+) -> Payment:
+    """A payment for credits and the tax on them, by a page or by a saved method."""
     account = ctx.session.get_one(Account, wallet.account_id)
     today = local_day(ctx.clock.now(), DEFAULT_ZONE)
     tax_minor = tax_on_advance(
         ctx.session, account.customer_id, credits_minor, wallet.currency, today
     )
-    return _new(
+    return new_payment(
         ctx,
         purpose=PaymentPurpose.TOP_UP,
         customer_id=account.customer_id,
@@ -149,10 +152,12 @@ def _for_wallet(ctx: Context, wallet: Wallet, credits_minor: int, gateway: str) 
         currency=wallet.currency,
         amount_minor=credits_minor + tax_minor,
         credits_minor=credits_minor,
+        payment_method_id=method_id,
     )
 
 
-def _new(ctx: Context, **fields: object) -> Payment:
+def new_payment(ctx: Context, **fields: object) -> Payment:
+    """A payment that nothing is known of yet; the gateway is called once it is on record."""
     now = ctx.clock.now()
     payment = Payment(
         status=PaymentStatus.CREATED,

@@ -5,7 +5,7 @@ from enum import StrEnum
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import CheckConstraint, ForeignKey, Index, LargeBinary, UniqueConstraint
+from sqlalchemy import CheckConstraint, ForeignKey, Index, LargeBinary, UniqueConstraint, text
 from sqlalchemy.orm import Mapped, mapped_column
 
 from billing.db.base import Base, choices
@@ -74,6 +74,14 @@ class Payment(Base):
         Index("ix_payments_customer_id", "customer_id", "id"),
         Index("ix_payments_invoice_id", "invoice_id"),
         Index("ix_payments_wallet_id", "wallet_id"),
+        Index(
+            "uq_payments_one_charge_in_flight",
+            text("coalesce(wallet_id, invoice_id)"),
+            unique=True,
+            postgresql_where=text(
+                "payment_method_id IS NOT NULL AND status IN ('created', 'pending', 'authorised')"
+            ),
+        ),
     )
 
     id: Mapped[UUID] = mapped_column(primary_key=True, default=new_id)
@@ -95,6 +103,8 @@ class Payment(Base):
     provider_order_id: Mapped[str | None]
     """The gateway's name of the order, link or session that we asked for."""
     checkout_url: Mapped[str | None]
+    payment_method_id: Mapped[UUID | None] = mapped_column(ForeignKey("billing.payment_methods.id"))
+    """The saved method that is charged; None if the customer pays on a page."""
     failure: Mapped[str | None]
     attention: Mapped[str | None]
     """Why a person has to look at it: another amount or currency than asked for, a dispute."""

@@ -11,7 +11,7 @@ import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 from billing.payments.facts import Fact, Notice
 
@@ -79,6 +79,53 @@ class RefundRequest:
 
 
 @dataclass(frozen=True, slots=True)
+class SetupRequest:
+    """A page on which a customer saves a method of payment.
+
+    Attributes:
+        reference: our name of the method.
+        limit_minor: the most that one charge will take, where a mandate needs to say so.
+    """
+
+    reference: str
+    currency: str
+    customer_name: str
+    customer_email: str | None
+    return_url: str
+    limit_minor: int
+
+
+@dataclass(frozen=True, slots=True)
+class Setup:
+    """Such a page, and the gateway's name of the customer."""
+
+    provider_customer_id: str
+    provider_setup_id: str
+    url: str
+
+
+@dataclass(frozen=True, slots=True)
+class SavedMethod:
+    """What the customer saved; the label is what the customer knows it by."""
+
+    provider_method_id: str
+    label: str
+
+
+@dataclass(frozen=True, slots=True)
+class ChargeRequest:
+    """Money to take from a saved method, while the customer is away."""
+
+    reference: str
+    amount_minor: int
+    currency: str
+    description: str
+    provider_customer_id: str
+    provider_method_id: str
+    customer_email: str | None
+
+
+@dataclass(frozen=True, slots=True)
 class Movement:
     """An entry of the gateway's own list, for reconciliation.
 
@@ -134,6 +181,27 @@ class Gateway(Protocol):
 
     def movements(self, since: datetime, until: datetime) -> Iterable[Movement]:
         """Everything that was captured or refunded in that time, by the gateway's clock."""
+        ...
+
+
+@runtime_checkable
+class SavesMethods(Protocol):
+    """What a gateway has besides, if it keeps methods of payment and charges them."""
+
+    def begin_setup(self, request: SetupRequest, key: str) -> Setup:
+        """Make a page on which the customer saves a method."""
+        ...
+
+    def saved_method(self, setup: Setup) -> SavedMethod | None:
+        """What was saved on such a page; None as long as nothing was."""
+        ...
+
+    def charge(self, request: ChargeRequest, key: str) -> Notice:
+        """Charge a saved method; repeated under the same key, it is the same charge.
+
+        Raises:
+            RefusedError: if it was declined; nothing was taken.
+        """
         ...
 
 

@@ -14,6 +14,7 @@ import stripe
 from billing.money import currency
 from billing.payments.facts import Fact, FactKind, Notice
 from invoicing.gateways.protocol import (
+    ChargeRequest,
     Checkout,
     CheckoutRequest,
     InvalidSignatureError,
@@ -21,6 +22,9 @@ from invoicing.gateways.protocol import (
     Movement,
     RefundRequest,
     RefusedError,
+    SavedMethod,
+    Setup,
+    SetupRequest,
     UnknownOutcomeError,
     looked_up,
 )
@@ -112,6 +116,64 @@ class StripeGateway:
             reference=request.payment.reference,
         )
 
+    def begin_setup(self, request: SetupRequest, key: str) -> Setup:
+        """A Checkout session in setup mode, for a customer of its own."""
+        customer: Any = {"name": request.customer_name}
+        if request.customer_email:
+            customer["email"] = request.customer_email
+        page: Any = {
+            "mode": "setup",
+            "currency": request.currency.lower(),
+            "metadata": {"reference": request.reference},
+            "success_url": request.return_url,
+            "cancel_url": request.return_url,
+        }
+        with _told():
+            made = self._client.v1.customers.create(
+                params=customer, options={"idempotency_key": f"{key}:customer"}
+            )
+            session = self._client.v1.checkout.sessions.create(
+                params={**page, "customer": made.id}, options={"idempotency_key": key}
+            )
+        if not session.url:
+            raise UnknownOutcomeError("Stripe gave no address to save a method at")
+        return Setup(made.id, session.id, session.url)
+
+    def saved_method(self, setup: Setup) -> SavedMethod | None:
+        """What the setup intent of the session holds."""
+        with _told():
+            session = _plain(self._client.v1.checkout.sessions.retrieve(setup.provider_setup_id))
+            if not session.get("setup_intent"):
+                return None
+            intent = _plain(self._client.v1.setup_intents.retrieve(session["setup_intent"]))
+            if intent["status"] != "succeeded" or not intent.get("payment_method"):
+                return None
+            method = _plain(self._client.v1.payment_methods.retrieve(intent["payment_method"]))
+        return SavedMethod(method["id"], _label(method))
+
+    def charge(self, request: ChargeRequest, key: str) -> Notice:
+        """A payment intent, confirmed at once and without the customer."""
+        parameters: Any = {
+            "amount": _to_stripe(request.amount_minor, request.currency),
+            "currency": request.currency.lower(),
+            "customer": request.provider_customer_id,
+            "payment_method": request.provider_method_id,
+            "confirm": True,
+            "off_session": True,
+            "metadata": {"reference": request.reference},
+        }
+        with _told():
+            made = self._client.v1.payment_intents.create(
+                params=parameters, options={"idempotency_key": key}
+            )
+        intent = _plain(made)
+        return Notice(
+            f"charge:{intent['id']}:{intent['status']}",
+            "charge",
+            tuple(_intent_facts(intent)),
+            reference=request.reference,
+        )
+
     def notice_of(self, headers: Mapping[str, str], body: bytes) -> Notice:
         """A snapshot event."""
         try:
@@ -163,6 +225,11 @@ class StripeGateway:
                 for fact in _refund_facts(refund):
                     if fact.kind is FactKind.REFUNDED:
                         yield _movement(refund, fact)
+
+
+def _label(method: Mapping[str, Any]) -> str:
+    card = method.get("card")
+    return f"{card['brand']} •••• {card['last4']}" if card else str(method.get("type", "saved"))
 
 
 def _notice(event: Mapping[str, Any]) -> Notice:

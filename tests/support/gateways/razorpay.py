@@ -31,6 +31,12 @@ class FakeRazorpay:
     payments: dict[str, dict[str, Any]] = field(default_factory=dict)
     refunds: dict[str, dict[str, Any]] = field(default_factory=dict)
     refund_keys: dict[str, str] = field(default_factory=dict)
+    customers: dict[str, dict[str, Any]] = field(default_factory=dict)
+    tokens: dict[str, list[dict[str, Any]]] = field(default_factory=dict)
+    """By customer."""
+    orders: dict[str, dict[str, Any]] = field(default_factory=dict)
+    declined: set[str] = field(default_factory=set)
+    """Tokens that are declined when charged."""
     outbox: list[Webhook] = field(default_factory=list)
     requests: list[str] = field(default_factory=list)
     hang_after_effect: int = 0
@@ -79,6 +85,39 @@ class FakeRazorpay:
         link |= {"status": "paid", "payments": [{"payment_id": payment["id"]}]}
         self._tell("payment_link.paid", payment_link=link, payment=payment)
         return str(payment["id"])
+
+    def save(self, customer_id: str) -> str:
+        """Save a card on a registration link, as a customer does."""
+        token = {
+            "id": self.name("token"),
+            "method": "card",
+            "card": {"network": "Visa", "last4": "1111"},
+            "recurring_details": {"status": "confirmed"},
+            "created_at": int(time.time()),
+        }
+        self.tokens.setdefault(customer_id, []).append(token)
+        return str(token["id"])
+
+    def charge(self, sent: dict[str, Any]) -> tuple[int, dict[str, Any]]:
+        """Charge a token for an order; queues what Razorpay would send."""
+        if sent["token"] in self.declined:
+            return _refused("Payment was declined by the bank")
+        payment = {
+            "id": self.name("pay"),
+            "entity": "payment",
+            "amount": sent["amount"],
+            "currency": sent["currency"],
+            "status": "captured",
+            "method": "card",
+            "order_id": sent["order_id"],
+            "notes": sent["notes"],
+            "amount_refunded": 0,
+            "error_description": None,
+            "created_at": int(time.time()),
+        }
+        self.payments[payment["id"]] = payment
+        self._tell("payment.captured", payment=payment)
+        return 200, {"razorpay_payment_id": payment["id"], "razorpay_order_id": sent["order_id"]}
 
     def send_back(self, payment_id: str, amount: int, *, status: str = "processed") -> str:
         """Refund, as from the dashboard; queues what Razorpay would send."""
@@ -135,11 +174,35 @@ def _answer(fake: FakeRazorpay, method: str, path: str, query: Any, sent: Any, k
     kind, *rest = path.strip("/").split("/")[1:]
     if kind == "payment_links":
         return _links(fake, method, rest, query, sent)
+    if kind in {"customers", "subscription_registration", "orders"}:
+        return _saved(fake, method, [kind, *rest], query, sent)
+    if rest == ["create", "recurring"]:
+        return fake.charge(sent)
     if kind == "refunds":
         return 200, _page(list(fake.refunds.values()), query)
     if not rest:
         return 200, _page(list(fake.payments.values()), query)
     return _payments(fake, method, rest, sent, key)
+
+
+def _saved(fake: FakeRazorpay, method: str, path: list[str], query: Any, sent: Any) -> Any:
+    match path:
+        case ["customers", customer_id, "tokens"]:
+            return 200, {"items": fake.tokens.get(customer_id, [])}
+        case ["customers"]:
+            customer = {"id": fake.name("cust"), **sent}
+            return 200, fake.customers.setdefault(customer["id"], customer)
+        case ["subscription_registration", "auth_links"]:
+            link_id = fake.name("inv")
+            return 200, {"id": link_id, "short_url": f"{fake.address}/r/{link_id}"}
+        case ["orders", order_id, "payments"]:
+            paid = [one for one in fake.payments.values() if one["order_id"] == order_id]
+            return 200, {"items": paid}
+        case ["orders"] if method == "GET":
+            wanted = query["receipt"][0]
+            return 200, {"items": [o for o in fake.orders.values() if o["receipt"] == wanted]}
+    order = {"id": fake.name("order"), "status": "created", **sent}
+    return 200, fake.orders.setdefault(order["id"], order)
 
 
 def _links(fake: FakeRazorpay, method: str, rest: list[str], query: Any, sent: Any) -> Any:

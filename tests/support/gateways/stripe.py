@@ -30,6 +30,11 @@ class FakeStripe:
     refunds: dict[str, dict[str, Any]] = field(default_factory=dict)
     answered: dict[str, Any] = field(default_factory=dict)
     """Answers by idempotency key: the same key gives the same answer."""
+    customers: dict[str, dict[str, Any]] = field(default_factory=dict)
+    setups: dict[str, dict[str, Any]] = field(default_factory=dict)
+    methods: dict[str, dict[str, Any]] = field(default_factory=dict)
+    declined: set[str] = field(default_factory=set)
+    """Saved methods that are declined when charged."""
     outbox: list[Webhook] = field(default_factory=list)
     requests: list[str] = field(default_factory=list)
     refuse_next: list[tuple[int, str]] = field(default_factory=list)
@@ -86,6 +91,15 @@ class FakeStripe:
         self._tell("checkout.session.completed", session)
         return str(intent["id"])
 
+    def save(self, session_id: str) -> str:
+        """Save a card on a page in setup mode, as a customer does."""
+        method = {"id": self.name("pm"), "object": "payment_method", "type": "card"}
+        self.methods[method["id"]] = {**method, "card": {"brand": "visa", "last4": "4242"}}
+        setup = {"id": self.name("seti"), "object": "setup_intent", "status": "succeeded"}
+        self.setups[setup["id"]] = {**setup, "payment_method": method["id"]}
+        self.sessions[session_id] |= {"status": "complete", "setup_intent": setup["id"]}
+        return method["id"]
+
     def send_back(self, intent_id: str, amount: int, *, status: str = "succeeded") -> str:
         """Refund, as from the dashboard; queues what would be sent."""
         refund = {
@@ -129,7 +143,14 @@ def _error(status: int, kind: str, message: str) -> tuple[int, dict[str, Any]]:
 
 def _answer(fake: FakeStripe, method: str, path: str, sent: dict[str, str]) -> Any:
     kind, *rest = path.removeprefix("/v1/").removeprefix("checkout/").split("/")
-    kept = {"sessions": fake.sessions, "payment_intents": fake.intents, "refunds": fake.refunds}
+    kept = {
+        "sessions": fake.sessions,
+        "payment_intents": fake.intents,
+        "refunds": fake.refunds,
+        "customers": fake.customers,
+        "setup_intents": fake.setups,
+        "payment_methods": fake.methods,
+    }
     if kind not in kept:
         return _error(404, "invalid_request_error", f"Unrecognized request URL ({path})")
     if rest:
@@ -139,11 +160,47 @@ def _answer(fake: FakeStripe, method: str, path: str, sent: dict[str, str]) -> A
         return 200, found
     if method == "GET":
         return 200, {**_page(list(kept[kind].values()), sent), "url": path}
-    return _new_refund(fake, sent) if kind == "refunds" else (200, _new_session(fake, sent))
+    makers = {"payment_intents": _new_intent, "customers": _new_customer, "refunds": _new_refund}
+    return makers.get(kind, _new_session)(fake, sent)
 
 
-def _new_session(fake: FakeStripe, sent: dict[str, str]) -> dict[str, Any]:
+def _new_customer(fake: FakeStripe, sent: dict[str, str]) -> Any:
+    customer = {"id": fake.name("cus"), "object": "customer", "name": sent["name"]}
+    return 200, fake.customers.setdefault(customer["id"], customer)
+
+
+def _new_intent(fake: FakeStripe, sent: dict[str, str]) -> Any:
+    """A charge of a saved method, confirmed at once."""
+    if sent["payment_method"] in fake.declined:
+        return _error(402, "card_error", "Your card was declined.")
+    intent = {
+        "id": fake.name("pi"),
+        "object": "payment_intent",
+        "amount": int(sent["amount"]),
+        "amount_received": int(sent["amount"]),
+        "currency": sent["currency"],
+        "status": "succeeded",
+        "metadata": {"reference": sent["metadata[reference]"]},
+        "last_payment_error": None,
+        "created": int(time.time()),
+    }
+    fake.intents[intent["id"]] = intent
+    fake._tell("payment_intent.succeeded", intent)
+    return 200, intent
+
+
+def _new_session(fake: FakeStripe, sent: dict[str, str]) -> Any:
     session_id = fake.name("cs")
+    if sent["mode"] == "setup":
+        fake.sessions[session_id] = {
+            "id": session_id,
+            "object": "checkout.session",
+            "url": f"{fake.address}/save/{session_id}",
+            "status": "open",
+            "customer": sent["customer"],
+            "setup_intent": None,
+        }
+        return 200, fake.sessions[session_id]
     fake.sessions[session_id] = {
         "id": session_id,
         "object": "checkout.session",
@@ -156,7 +213,7 @@ def _new_session(fake: FakeStripe, sent: dict[str, str]) -> dict[str, Any]:
         "amount_total": int(sent["line_items[0][price_data][unit_amount]"]),
         "currency": sent["line_items[0][price_data][currency]"],
     }
-    return fake.sessions[session_id]
+    return 200, fake.sessions[session_id]
 
 
 def _new_refund(fake: FakeStripe, sent: dict[str, str]) -> Any:

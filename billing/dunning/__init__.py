@@ -1,0 +1,1 @@
+"""Reminding debtors, suspending them, letting them back: by a schedule that is data."""

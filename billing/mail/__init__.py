@@ -1,0 +1,1 @@
+"""Letters by e-mail: queued with what they tell of, sent afterwards."""
