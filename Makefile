@@ -48,7 +48,7 @@ simulate: setup-test ## the intake over stores in memory, faults by seed; SIM_SE
 
 .PHONY: cluster
 cluster: setup-test ## the tests of intake and wallets on a Redis Cluster of three nodes and shards
-	@TEST_REDIS=cluster $(BIN)/pytest tests/ingest_api/intake tests/billing/wallets $(PYTEST_ARGS)
+	@TEST_REDIS=cluster $(PYTEST) tests/ingest_api/intake tests/billing/wallets $(PYTEST_ARGS)
 
 .PHONY: timescale
 timescale: setup-test ## the tests that read or write events, on a real TimescaleDB (root only)

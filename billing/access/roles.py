@@ -21,6 +21,8 @@ class Permission(StrEnum):
 
     CUSTOMERS_READ = "customers.read"
     CUSTOMERS_WRITE = "customers.write"
+    ACCOUNTS_MOVE = "accounts.move"
+    """Let another shard serve an account."""
     CATALOG_READ = "catalog.read"
     CATALOG_WRITE = "catalog.write"
     SUBSCRIPTIONS_READ = "subscriptions.read"
@@ -77,6 +79,7 @@ PERMISSIONS: dict[Role, frozenset[Permission]] = {
     Role.PRODUCT_ANALYST: _READS | {Permission.CATALOG_WRITE},
     Role.DATA_ENGINEER: _READS
     | {
+        Permission.ACCOUNTS_MOVE,
         Permission.PIPELINE_RUN,
         Permission.USAGE_SEND,
         Permission.USAGE_AMEND,

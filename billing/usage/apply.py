@@ -334,7 +334,10 @@ class _Work:
             advance_counters(self.connection, advances, now=self.now)
         if amounts:
             reference = f"usage:{self.batch.shard}:{self.accept_seq + 1}"
-            post_debits(self.connection, amounts, reference=reference, now=self.now)
+            shard = self.batch.shard
+            post_debits(
+                self.connection, shard, amounts, advances, reference=reference, now=self.now
+            )
         failpoint("writer.after_ledger")
         self.accept_seq += new
         self.new += new

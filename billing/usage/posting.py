@@ -1,20 +1,26 @@
-"""The ledger side of a batch: one balanced transaction per wallet, wallets taken in id order."""
+"""The ledger side of a batch: one balanced transaction per wallet, wallets taken in id order.
 
-from collections.abc import Iterable, Mapping
+A wallet may have been moved to another shard since its event was admitted to this one's journal.
+Its Redis there does not know of that debit: it is told, as of any other adjustment.
+"""
+
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 from uuid import UUID
 
 from psycopg import Connection
+from psycopg.types.json import Jsonb
 
 from billing.ids import new_id
+from billing.usage.counters import Advance
 from billing.wallets.ledger import status_for
 from billing.wallets.tables import LedgerAccount, LedgerKind
 
 _LOCK = """
 SELECT w.id, w.currency, w.balance_units, w.entry_seq, w.credit_line_units, w.low_balance_units,
-    s.amount_units
+    w.shard, s.amount_units
 FROM unnest(%b::uuid[], %b::bigint[]) AS s (wallet_id, amount_units)
 JOIN billing.wallets w ON w.id = s.wallet_id
 ORDER BY w.id FOR UPDATE OF w
@@ -50,6 +56,18 @@ SET balance_units = t.balance, entry_seq = t.seq, status = t.status, updated_at 
 FROM posted t WHERE w.id = t.wallet_id
 """
 
+_TELL = """
+WITH told AS (
+    UPDATE billing.wallets SET adjustment_seq = adjustment_seq + 1 WHERE id = %(wallet)s
+    RETURNING id, adjustment_seq
+)
+INSERT INTO billing.wallet_adjustments (wallet_id, seq, kind, amount_units, counter_changes,
+    reference, note, ledger_transaction_id, actor, recorded_at)
+SELECT told.id, told.adjustment_seq, %(kind)s, -%(amount)s, %(changes)s, t.reference,
+    'came by the shard it was in before', t.id, 'system', %(now)s
+FROM told JOIN billing.ledger_transactions t ON t.reference = %(reference)s
+"""
+
 
 class UnknownWalletError(Exception):
     """A row names a wallet that does not exist."""
@@ -63,6 +81,8 @@ class _Debit:
     seq: int
     balance: int
     status: str
+    shard: int
+    """That the wallet is in now."""
 
 
 def staged_amounts(connection: Connection[Any]) -> dict[UUID, int]:
@@ -71,12 +91,20 @@ def staged_amounts(connection: Connection[Any]) -> dict[UUID, int]:
 
 
 def post_debits(
-    connection: Connection[Any], amounts: Mapping[UUID, int], *, reference: str, now: datetime
+    connection: Connection[Any],
+    shard: int,
+    amounts: Mapping[UUID, int],
+    advances: Sequence[Advance],
+    *,
+    reference: str,
+    now: datetime,
 ) -> None:
     """Take amounts from wallets.
 
     Args:
+        shard: in whose journal the events were.
         amounts: wallet units by wallet.
+        advances: what the same events moved counters of prices by.
         reference: beginning of the natural key of each wallet's ledger transaction.
 
     Raises:
@@ -103,11 +131,38 @@ def post_debits(
         "statuses": [debit.status for debit in debits],
     }
     connection.execute(_POST, values)
+    for debit in debits:
+        if debit.shard != shard:
+            _tell(connection, debit, advances, f"{reference}:{debit.wallet_id}", now)
+
+
+def _tell(
+    connection: Connection[Any],
+    debit: _Debit,
+    advances: Sequence[Advance],
+    reference: str,
+    now: datetime,
+) -> None:
+    """Let the Redis of the wallet's shard take the debit as well."""
+    changes = [
+        [str(one.rate_id), one.counted_on.isoformat(), one.micros]
+        for one in advances
+        if one.wallet_id == debit.wallet_id
+    ]
+    values = {
+        "wallet": debit.wallet_id,
+        "kind": LedgerKind.USAGE.value,
+        "amount": debit.amount,
+        "changes": Jsonb(changes) if changes else None,
+        "reference": reference,
+        "now": now,
+    }
+    connection.execute(_TELL, values)
 
 
 def _debits(rows: Iterable[tuple[Any, ...]]) -> Iterable[_Debit]:
-    for wallet_id, currency, balance, seq, credit_line, low_balance, amount in rows:
+    for wallet_id, currency, balance, seq, credit_line, low_balance, shard, amount in rows:
         if amount:
             after = balance - amount
             status = status_for(after, credit_line, low_balance)
-            yield _Debit(wallet_id, currency, amount, seq + 1, after, status.value)
+            yield _Debit(wallet_id, currency, amount, seq + 1, after, status.value, shard)

@@ -10,6 +10,8 @@ from typing import Any, Final, Self
 from uuid import UUID
 
 from pydantic import Field, model_validator
+from sqlalchemy import select
+from sqlalchemy.orm import Session
 
 from billing.access.roles import Permission
 from billing.commands import Context, Request, command
@@ -26,7 +28,7 @@ from billing.usage.event import (
 )
 from billing.usage.recount import Priceable, Recount, Recounted
 from billing.usage.repository import EventHistory, EventRevision, get_event
-from billing.usage.tables import ShardState, SupersededEvent, UsageDebit
+from billing.usage.tables import EventKey, ShardState, SupersededEvent, UsageDebit
 from billing.usage.writing import insert_raw_event
 from billing.wallets.card_loader import load_account
 from billing.wallets.ledger import post_adjustment
@@ -73,7 +75,7 @@ def revise_event(
     """
     session = ctx.session
     key = get_event(session, ctx.actor, request.source, request.event_id).key
-    shard = session.get_one(ShardState, key.shard, with_for_update=True, populate_existing=True)
+    shard = _locked_shard(session, key)
     history = get_event(session, ctx.actor, request.source, request.event_id)
     _require_in_window(ctx, history.latest, window_days)
     values = _values(ctx, request, history.latest)
@@ -83,6 +85,14 @@ def revise_event(
     _write(ctx, history, shard.accept_seq, values)
     _debit(ctx, history, shard.accept_seq, values)
     return history.account
+
+
+def _locked_shard(session: Session, key: EventKey) -> ShardState:
+    """The shard that numbered the event, and with it the one that counts for its account now."""
+    home = session.scalars(select(Account.shard).where(Account.id == key.account_id)).one()
+    for shard in sorted({key.shard, home}):
+        session.get_one(ShardState, shard, with_for_update=True, populate_existing=True)
+    return session.get_one(ShardState, key.shard)
 
 
 def _require_in_window(ctx: Context, latest: EventRevision, window_days: int) -> None:

@@ -38,6 +38,8 @@ class Verdict(StrEnum):
     RESOLVED = "resolved"
     NONE = "none"
     FOUND = "found"
+    MOVED = "moved"
+    """The account is in another shard, or on its way there."""
 
 
 class HoldState(StrEnum):

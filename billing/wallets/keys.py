@@ -18,6 +18,9 @@ COUNTER_SECONDS: Final = 100 * 24 * 3600
 REMEMBER_SECONDS: Final = 300
 """How long a hold is known after it was captured, released or has expired."""
 
+MOVE_SECONDS: Final = 7 * 24 * 3600
+"""How long it is known that a move was done; whoever is late with it changes nothing."""
+
 REBUILDING: Final = "rebuilding:"
 
 
@@ -47,6 +50,15 @@ class ShardKeys:
     def compensated(self) -> str:
         """A hash of the debits that were given back."""
         return f"{self.prefix}comp"
+
+    @property
+    def gone(self) -> str:
+        """A hash of the accounts of which nothing is taken in here: see moved.lua."""
+        return f"{self.prefix}gone"
+
+    def moved(self, move_id: UUID) -> str:
+        """Set once a move has brought its account here, or away from here."""
+        return f"{self.prefix}m:{move_id.hex}"
 
     @property
     def open_holds(self) -> str:

@@ -40,12 +40,14 @@ def sync_wallets(
     Raises:
         RebuildNeededError: if a wallet is gone from Redis, ahead of PostgreSQL, or fenced off.
     """
-    rows = postgres.wallets(keys.shard, only)
+    rows = postgres.wallets(keys.shard, only, arrived=True)
     behind = 0
     for row, found in zip(rows, redis.limits(keys, [row.id for row in rows]), strict=True):
         if found == (row.adjustment_seq, -row.credit_line_units, row.low_balance_units):
             continue
         if found is None:
+            if not _is_here(postgres, keys, row):
+                continue
             if postgres.has_usage(row.id):
                 # it was there: debits that are still in the stream would be lost by loading it
                 raise RebuildNeededError(f"wallet {row.id} is gone")
@@ -63,8 +65,13 @@ def _require_not_ahead(
 ) -> None:
     """Look again: the row may have been read before the adjustment was committed."""
     fresh = postgres.wallets(keys.shard, [row.id])
-    if not fresh or applied > fresh[0].adjustment_seq:
+    if fresh and applied > fresh[0].adjustment_seq:
         raise RebuildNeededError(f"wallet {row.id} is ahead of PostgreSQL")
+
+
+def _is_here(postgres: WriterPostgres, keys: ShardKeys, row: WalletRow) -> bool:
+    """Look again: the row may have been read before its account was moved away."""
+    return bool(postgres.wallets(keys.shard, [row.id], arrived=True))
 
 
 def _adjust(
@@ -75,6 +82,8 @@ def _adjust(
         try:
             applied = redis.adjust(keys, row, pending)
         except (LookupError, OverflowError) as error:
+            if not _is_here(postgres, keys, row):
+                return
             raise RebuildNeededError(f"wallet {row.id} cannot be adjusted: {error}") from error
         if len(pending) < _MOST_PER_CALL:
             return

@@ -169,6 +169,10 @@ class WriterRedis(Protocol):
         """All wallets of an epoch that is not shown yet."""
         ...
 
+    def write_gone(self, keys: ShardKeys, accounts: Sequence[UUID]) -> None:
+        """The accounts that were moved away, in an epoch that is not shown yet."""
+        ...
+
     def write_marks(self, keys: ShardKeys, known: Sequence[RecentKey]) -> None:
         """Let these events be known as duplicates; the epoch is shown already."""
         ...
@@ -230,9 +234,23 @@ class WriterPostgres(Protocol):
         ...
 
     def wallets(
-        self, shard: int, only: Sequence[UUID] | None = None, *, counters: bool = False
+        self,
+        shard: int,
+        only: Sequence[UUID] | None = None,
+        *,
+        counters: bool = False,
+        arrived: bool = False,
     ) -> list[WalletRow]:
-        """The shard's wallets, or some of them, of one instant."""
+        """The shard's wallets, or some of them, of one instant.
+
+        Args:
+            counters: with them.
+            arrived: without those that were moved here and have not come to Redis yet.
+        """
+        ...
+
+    def moved_away(self, shard: int) -> list[UUID]:
+        """The accounts that were in this shard and are in another one."""
         ...
 
     def adjustments(self, wallet: UUID, after: int, most: int) -> list[Adjustment]:

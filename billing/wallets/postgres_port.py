@@ -85,7 +85,15 @@ SELECT id, balance_units, adjustment_seq, credit_line_units, low_balance_units,
         FROM usage.price_counters c WHERE c.wallet_id = w.id AND c.updated_at >= %(since)s
     ) END
 FROM billing.wallets w
-WHERE shard = %(shard)s AND (%(only)s::uuid[] IS NULL OR id = ANY (%(only)s)) ORDER BY id
+WHERE shard = %(shard)s AND (%(only)s::uuid[] IS NULL OR id = ANY (%(only)s))
+    AND NOT (%(arrived)s AND EXISTS (
+        SELECT 1 FROM billing.account_moves m WHERE m.account_id = w.account_id
+            AND m.moved_at IS NOT NULL AND m.arrived_at IS NULL))
+ORDER BY id
+"""
+_MOVED_AWAY = """
+SELECT DISTINCT a.id FROM billing.account_moves m JOIN billing.accounts a ON a.id = m.account_id
+WHERE m.from_shard = %(shard)s AND m.moved_at IS NOT NULL AND a.shard <> %(shard)s
 """
 _ADJUSTMENTS = """
 SELECT seq, amount_units, counter_changes FROM billing.wallet_adjustments
@@ -239,13 +247,19 @@ class PostgresPort:
         self._connection.execute(_TAKE_UP, [shard])
 
     def wallets(
-        self, shard: int, only: Sequence[UUID] | None = None, *, counters: bool = False
+        self,
+        shard: int,
+        only: Sequence[UUID] | None = None,
+        *,
+        counters: bool = False,
+        arrived: bool = False,
     ) -> list[WalletRow]:
         """The shard's wallets, or some of them, of one instant."""
         values = {
             "shard": shard,
             "only": None if only is None else list(only),
             "counters": counters,
+            "arrived": arrived,
             "since": self._clock.now() - timedelta(seconds=COUNTER_SECONDS),
         }
         return [
@@ -254,6 +268,10 @@ class PostgresPort:
                 _WALLETS, values
             )
         ]
+
+    def moved_away(self, shard: int) -> list[UUID]:
+        """The accounts that were in this shard and are in another one."""
+        return [row[0] for row in self._connection.execute(_MOVED_AWAY, {"shard": shard})]
 
     def adjustments(self, wallet: UUID, after: int, most: int) -> list[Adjustment]:
         """The adjustments that follow a number."""

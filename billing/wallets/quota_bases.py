@@ -30,7 +30,7 @@ SELECT a.id, e.id, i.event_type, i.event_filter, i.aggregation, e.included_units
 FROM billing.entitlements e
 JOIN billing.accounts a ON a.id = e.account_id
 JOIN billing.billable_items i ON i.id = e.item_id
-WHERE e.ended_at IS NULL AND a.shard = %s
+WHERE e.ended_at IS NULL AND (a.shard = %(shard)s OR a.id = %(account)s)
 """
 
 _USED = """
@@ -41,7 +41,8 @@ LEFT JOIN usage.superseded_events s
     ON s.shard = r.shard AND s.accept_seq = r.accept_seq
 WHERE r.account_id = %(account)s AND r.occurred_at >= %(since)s AND r.occurred_at < %(until)s
     AND r.event_type = %(event_type)s AND NOT r.voided AND s.shard IS NULL
-    AND (k.epoch, k.stream_ms, k.stream_seq) < (%(epoch)s, %(ms)s, %(seq)s)
+    AND (k.shard <> %(shard)s
+        OR (k.epoch, k.stream_ms, k.stream_seq) < (%(epoch)s, %(ms)s, %(seq)s))
     AND NOT EXISTS (
         SELECT 1 FROM unnest(%(names)s::text[], %(values)s::jsonb[]) AS f (name, allowed)
         WHERE NOT coalesce(f.allowed @> (r.dimensions -> f.name), false))
@@ -66,7 +67,7 @@ class QuotaBases:
         Args:
             cursor: how far the journal has been applied.
         """
-        quotas = self._quotas()
+        quotas = quotas_of(self._connection, shard=self._keys.shard)
         if not quotas:
             return
         now_us = microseconds(now)
@@ -84,26 +85,30 @@ class QuotaBases:
                 self._redis.hset(key, "base", int(used * _MICROS))
                 self._redis.expire(key, COUNTER_SECONDS)
 
-    def _quotas(self) -> list[tuple[UUID, Quota]]:
-        return [
-            (
-                account_id,
-                Quota(
-                    entitlement_id=entitlement_id,
-                    event_type=event_type or "",
-                    event_filter={name: tuple(values) for name, values in event_filter.items()},
-                    counts_events=aggregation == Aggregation.COUNT.value,
-                    limit_micros=units * _MICROS,
-                    is_hard=enforcement == Enforcement.HARD.value,
-                    period=QuotaPeriod(period),
-                    zone=zone,
-                ),
-            )
-            for (
-                account_id, entitlement_id, event_type, event_filter, aggregation, units,
-                enforcement, period, zone,
-            ) in self._connection.execute(_QUOTAS, [self._keys.shard])
-        ]  # fmt: skip
+
+def quotas_of(
+    connection: Connection[Any], *, shard: int | None = None, account: UUID | None = None
+) -> list[tuple[UUID, Quota]]:
+    """The quotas of a shard's accounts, or of one account."""
+    return [
+        (
+            account_id,
+            Quota(
+                entitlement_id=entitlement_id,
+                event_type=event_type or "",
+                event_filter={name: tuple(values) for name, values in event_filter.items()},
+                counts_events=aggregation == Aggregation.COUNT.value,
+                limit_micros=units * _MICROS,
+                is_hard=enforcement == Enforcement.HARD.value,
+                period=QuotaPeriod(period),
+                zone=zone,
+            ),
+        )
+        for (
+            account_id, entitlement_id, event_type, event_filter, aggregation, units,
+            enforcement, period, zone,
+        ) in connection.execute(_QUOTAS, {"shard": shard, "account": account})
+    ]  # fmt: skip
 
 
 def _begin(redis: "Redis", keys: ShardKeys, key: str) -> Position:
@@ -136,6 +141,7 @@ def _used_before(
             "since": since,
             "until": until,
             "event_type": quota.event_type,
+            "shard": keys.shard,
             "epoch": keys.epoch,
             "ms": position.ms,
             "seq": position.seq,

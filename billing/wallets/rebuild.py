@@ -48,6 +48,7 @@ def rebuild(postgres: WriterPostgres, redis: WriterRedis, shard: int) -> ShardKe
     redis.fence(shard, keys.epoch)
     postgres.leave_direct(shard, leaving=row.epoch, epoch=keys.epoch)
     failpoint("rebuild.epoch_raised")
+    redis.write_gone(keys, postgres.moved_away(shard))
     redis.write_wallets(keys, postgres.wallets(shard, counters=True))
     failpoint("rebuild.wallets_written")
     redis.show(keys)

@@ -142,6 +142,11 @@ class RedisPort:
                         pipe.expire(name, COUNTER_SECONDS)
                 pipe.execute()
 
+    def write_gone(self, keys: ShardKeys, accounts: Sequence[UUID]) -> None:
+        """The accounts that were moved away."""
+        if accounts:
+            self._redis.hset(keys.gone, mapping={one.hex: "0" for one in accounts})
+
     def write_marks(self, keys: ShardKeys, known: Sequence[RecentKey]) -> None:
         """Let these events be known as duplicates."""
         marks: dict[date, list[bytes]] = {}

@@ -110,6 +110,8 @@ class _Letter:
 
 
 UNAVAILABLE: Final = Outcome(Status.UNAVAILABLE, code="try_again")
+MOVED: Final = Outcome(Status.UNAVAILABLE, code="moved")
+"""Not taken: the account is in another shard, or on its way there."""
 
 
 class ShardIntake:
@@ -368,5 +370,7 @@ def _outcome(one: _Letter) -> Outcome:
             return Outcome(Status.CONFLICT, code="event_conflict")
         case "r":
             return Outcome(Status.REJECTED, code="out_of_range")
+        case "m":
+            return MOVED
         case _:
             return UNAVAILABLE

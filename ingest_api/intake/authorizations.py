@@ -4,9 +4,10 @@ A yes holds the money, unless `hold` is false: until an event names the authoris
 released, or it expires.
 """
 
+import asyncio
 import hashlib
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from decimal import Decimal
@@ -54,12 +55,14 @@ from billing.wallets.holds import (
 )
 from billing.wallets.rate_card import BillableAccount, PriceReason, assumed_dimensions
 from ingest_api.envelope import plain_decimal
+from ingest_api.intake.admission import ANSWER_SECONDS
 from ingest_api.intake.directory import Directory
 from ingest_api.intake.holds import HoldDesk
 from ingest_api.intake.http import Answer
 from ingest_api.limits.limiter import Limiter, What
 
 _ID: Final = re.compile(r"[A-Za-z0-9_.-]{1,64}")
+_MOVE_SECONDS: Final = 0.02
 _DIGITS_OF_HASH: Final = 16
 _DIGITS_OF_KEY: Final = 32
 _REPLAY: Final = [(b"idempotent-replay", b"true")]
@@ -171,8 +174,8 @@ class Authorizations:
             NotFoundError: if there is none, or it is another customer's.
         """
         account, found = await self._look(actor, name)
-        desk = self._desks[account.shard]
-        return _held(account, name, (await desk.find(found)).hold)
+        answer = await self._where_it_is(account, lambda desk: desk.find(found))
+        return _held(account, name, answer.hold)
 
     async def release(self, actor: Actor, name: str) -> dict[str, Any]:
         """Let an authorisation go; one that is over already stays as it is.
@@ -182,12 +185,32 @@ class Authorizations:
             PreconditionError: if an event captured it.
         """
         account, found = await self._look(actor, name)
-        hold = (await self._desks[account.shard].release(found)).hold
+        hold = (await self._where_it_is(account, lambda desk: desk.release(found))).hold
         if hold is not None and hold.state is HoldState.CAPTURED:
             raise PreconditionError(
                 "An event has captured it: void the event instead.", code="already_captured"
             )
         return _held(account, name, hold)
+
+    async def _where_it_is(
+        self, account: BillableAccount, ask: Callable[[HoldDesk], Awaitable[HoldAnswer]]
+    ) -> HoldAnswer:
+        """Ask the account's shard; if it is being moved, wait until it is in the other one.
+
+        Raises:
+            UnavailableError: if that takes too long.
+        """
+        loop = asyncio.get_running_loop()
+        give_up, shard = loop.time() + ANSWER_SECONDS, account.shard
+        while True:
+            answer = await ask(self._desks[shard])
+            if answer.verdict is not Verdict.MOVED:
+                return answer
+            await asyncio.sleep(_MOVE_SECONDS)
+            fresh = await self._directory.again(account.id)
+            shard = account.shard if fresh is None else fresh.shard
+            if loop.time() > give_up or shard >= len(self._desks):
+                raise UnavailableError("The account is being moved.", code="try_again")
 
     async def _look(self, actor: Actor, name: str) -> tuple[BillableAccount, str]:
         account_id, _, authorization_id = name.partition(":")
@@ -252,7 +275,7 @@ class Authorizations:
             expires_at=now + asked.lasts,
             quotas=_quota_uses(account, asked, assumed, now_us),
         )
-        given = await self._desks[account.shard].decide(wanted, hold=asked.hold)
+        given = await self._where_it_is(account, lambda desk: desk.decide(wanted, hold=asked.hold))
         return _decision(account, asked, given, shown, now)
 
 

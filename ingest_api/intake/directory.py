@@ -195,6 +195,11 @@ class Directory:
             return None
         return account
 
+    async def again(self, account_id: UUID) -> BillableAccount | None:
+        """An account as it is now, whatever is in memory."""
+        self._accounts.forget(str(account_id))
+        return await self._read(account_id)
+
     async def _by_alias(self, alias: str, at: datetime) -> BillableAccount | None:
         ranges = await self._aliases.get(
             alias, lambda: self._query(lambda session: load_aliases(session, alias))

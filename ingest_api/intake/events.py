@@ -20,7 +20,9 @@ from billing.wallets.admissions import admission_of
 from billing.wallets.holds import held_name
 from billing.wallets.rate_card import BillableAccount
 from ingest_api.intake.admission import (
+    ANSWER_SECONDS,
     MOST_PER_CALL,
+    MOVED,
     UNAVAILABLE,
     Durability,
     Named,
@@ -42,6 +44,11 @@ _OK: Final = 200
 _ACCEPTED: Final = 202
 _MULTI_STATUS: Final = 207
 _DURABLE: Final = frozenset({Status.ACCEPTED, Status.DUPLICATE})
+_MOVE_SECONDS: Final = 0.02
+"""How long it takes at least until an account that is on its way may have come."""
+_ByShard = dict[int, list[tuple[int, Named]]]
+"""What is asked of each shard, with its place in the request."""
+_Outcomes = list[Outcome | Rejected | None]
 _REPLAY: Final = [(b"idempotent-replay", b"true")]
 _UNKNOWN_ACCOUNT: Final = "is not known, or did not name an account on that day"
 _REASONS: Final = {
@@ -95,8 +102,8 @@ class Events:
         return answer
 
     async def _take(self, actor: Actor, items: Sequence[Item]) -> list[Outcome | Rejected]:
-        outcomes: list[Outcome | Rejected | None] = [None] * len(items)
-        by_shard: dict[int, list[tuple[int, Named]]] = {}
+        outcomes: _Outcomes = [None] * len(items)
+        by_shard: _ByShard = {}
         unknown = {
             item.account
             for item in items
@@ -116,6 +123,12 @@ class Events:
             else:
                 shard, named = found
                 by_shard.setdefault(shard, []).append((index, named))
+        await self._ask(by_shard, outcomes)
+        if any(one is MOVED for one in outcomes):
+            await self._follow_moved(actor, items, outcomes)
+        return [one for one in outcomes if one is not None]
+
+    async def _ask(self, by_shard: _ByShard, outcomes: _Outcomes) -> None:
         parts = [
             self._fill(shard, named[start : start + MOST_PER_CALL], outcomes)
             for shard, named in by_shard.items()
@@ -125,13 +138,34 @@ class Events:
             await parts[0]  # as a task of its own it would wait for a turn of the loop
         else:
             await asyncio.gather(*parts)
-        return [one for one in outcomes if one is not None]
+
+    async def _follow_moved(self, actor: Actor, items: Sequence[Item], outcomes: _Outcomes) -> None:
+        """Accounts that are being moved to another shard: asked for there, as soon as it is so."""
+        loop = asyncio.get_running_loop()
+        give_up = loop.time() + ANSWER_SECONDS
+        while loop.time() < give_up:
+            await asyncio.sleep(_MOVE_SECONDS)
+            by_shard: _ByShard = {}
+            for index, item in enumerate(items):
+                if outcomes[index] is MOVED and isinstance(item, UsageEvent):
+                    try:
+                        known = await self._account(actor, item)
+                        if known is not None:
+                            await self._directory.again(known.id)
+                    except (UnavailableError, SQLAlchemyError, OSError):
+                        return
+                    found = await self._name_if_known(actor, item)
+                    if isinstance(found, tuple):
+                        by_shard.setdefault(found[0], []).append((index, found[1]))
+            if not by_shard:
+                return
+            await self._ask(by_shard, outcomes)
 
     async def _fill(
         self,
         shard: int,
         named: Sequence[tuple[int, Named]],
-        outcomes: list[Outcome | Rejected | None],
+        outcomes: _Outcomes,
     ) -> None:
         events = [one for _, one in named]
         taken = await self._pressure.take(shard, self._shards[shard], events)

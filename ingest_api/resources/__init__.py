@@ -4,6 +4,7 @@ from fastapi import APIRouter
 
 from ingest_api.resources import (
     account_moves,
+    account_moves,
     accounts,
     api_keys,
     audit,
@@ -38,6 +39,7 @@ from ingest_api.resources import (
 ROUTERS: tuple[APIRouter, ...] = (
     customers.router,
     accounts.router,
+    account_moves.router,
     account_moves.router,
     catalog.router,
     pricing.router,

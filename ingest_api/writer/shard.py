@@ -23,6 +23,7 @@ from billing.wallets.redis_port import RedisPort
 from billing.wallets.retention import Recoverable
 from billing.wallets.writer import WriterCore, give_way
 from ingest_api.writer.connections import open_postgres, open_redis
+from ingest_api.writer.mover import MoverThread
 from ingest_api.writer.reader import Reader
 from ingest_api.writer.refill import Refill
 from ingest_api.writer.relay import Relay
@@ -130,6 +131,8 @@ class ShardWriter:
             relay = helpers.enter_context(
                 Relay(self._settings, core, self._clock, self._recoverable)
             )
+            if self._settings.shard_count > 1:
+                helpers.enter_context(MoverThread(self._settings, keys, self._clock))
             if made_anew:
                 helpers.enter_context(Refill(self._settings, keys, self._clock))
             while not self._stop.is_set():

@@ -245,15 +245,25 @@ class FakePostgres:
         self._announce(f"{shard} {row.epoch} {row.session} {START} {START} ")
 
     def wallets(
-        self, shard: int, only: Sequence[UUID] | None = None, *, counters: bool = False
+        self,
+        shard: int,
+        only: Sequence[UUID] | None = None,
+        *,
+        counters: bool = False,
+        arrived: bool = False,
     ) -> list[WalletRow]:
         """As the port says; all wallets are of one shard."""
-        del shard, counters
+        del shard, counters, arrived
         return [
             WalletRow(wallet, one.balance, len(one.adjustments), one.credit_line, one.low)
             for wallet, one in sorted(self.held.items())
             if only is None or wallet in only
         ]
+
+    def moved_away(self, shard: int) -> list[UUID]:
+        """As the port says."""
+        del shard
+        return []
 
     def adjustments(self, wallet: UUID, after: int, most: int) -> list[Adjustment]:
         """As the port says."""

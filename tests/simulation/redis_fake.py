@@ -161,6 +161,9 @@ class FakeRedis:
                 fields["bal"], fields["aseq"], fields["floor"], fields["low"]
             )
 
+    def write_gone(self, keys: ShardKeys, accounts: Sequence[UUID]) -> None:
+        """As the port says."""
+
     def write_marks(self, keys: ShardKeys, known: Sequence[RecentKey]) -> None:
         """As the port says."""
         if not known:

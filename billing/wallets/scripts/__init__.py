@@ -52,10 +52,13 @@ class Script:
             return await redis.eval(self.text, len(keys), *keys, *args)
 
 
-ADMIT: Final = Script("admit", shared=("price", "resolve"))
+ADMIT: Final = Script("admit", shared=("price", "resolve", "moved"))
+ARRIVE: Final = Script("arrive", shared=("resolve",))
 ADJUST: Final = Script("adjust")
 COMPENSATE: Final = Script("compensate")
-HOLDS: Final = Script("holds", shared=("resolve",))
+DEPART: Final = Script("depart")
+HOLDS: Final = Script("holds", shared=("resolve", "moved"))
+LEAVE: Final = Script("leave")
 LOAD: Final = Script("load")
 READ: Final = Script("read")
 AUDIT: Final = Script("audit")

@@ -1,5 +1,5 @@
 -- Take in a batch of events for one shard: dedupe, price, debit, journal. All of it or nothing.
--- Goes after price.lua and resolve.lua.
+-- Goes after price.lua, resolve.lua and moved.lua.
 --
 -- KEYS 1 epoch, 2 stream, 3… wallets
 -- ARGV 1 epoch, 2 received (microseconds since 1970), 3 and 4 prefixes of today's and yesterday's
@@ -24,12 +24,13 @@
 --
 -- Answer: {-3, epoch} when fenced; else {1, entry id or '', one letter per event, marks of the
 -- duplicates in order}. Letters: a admitted, d duplicate, c conflict, u unknown wallet, r out of
--- range, s the same key earlier in this call.
+-- range, s the same key earlier in this call, m of an account that is being moved or was moved.
 local COUNTED = 32768
 local AMOUNT_AT = 67 -- where a row of a wallet and a rate has its amount, 8 bytes
 
 local epoch = redis.call('GET', KEYS[1])
 if epoch ~= ARGV[1] then return {-3, epoch or ''} end
+local is_gone = who_is_gone(string.sub(KEYS[2], 1, -2) .. 'gone', tonumber(ARGV[2]) / 1000)
 
 -- 1. what there is
 local balances, spent = {}, {}
@@ -72,6 +73,8 @@ while at < #heads do
     if letter == 'd' then marks[#marks + 1] = string.sub(mark, 9) end
   elseif seen[digest] then
     letter = seen[digest] == hash and 's' or 'c'
+  elseif is_gone and is_gone(account_of(rows, row_at)) then
+    letter = 'm'
   elseif wallet > 0 then
     if not balances[wallet] then
       letter = 'u'

@@ -1,5 +1,5 @@
 -- Holds: money and quota set aside for what was authorised and has not happened yet.
--- Goes after resolve.lua.
+-- Goes after resolve.lua and moved.lua.
 --
 -- KEYS 1 epoch, 2 open holds by the millisecond in which they expire
 -- ARGV 1 epoch, 2 now (milliseconds since 1970), 3 prefix of holds, 4 prefix of wallets,
@@ -17,13 +17,15 @@
 -- Answer: {-3} when fenced; else {1, list} with a part for each that was asked, in order:
 --   {verdict, balance, available, hold if there is one}
 -- Verdicts: ok, warned (over a soft quota), grace, no_funds, over_quota, no_wallet; of a name that
--- is known: same, other; of a release: released, resolved (before); none; found.
+-- is known: same, other; of a release: released, resolved (before); none; found; moved, if the
+-- account is being moved or was moved. A name begins with the account's id in hex.
 -- `available` is what may still be authorised, down to the floor.
 if redis.call('GET', KEYS[1]) ~= ARGV[1] then return {-3} end
 
 local MOST_EXPIRED = 1000
 local QUOTA_SECONDS = 100 * 24 * 3600
 local now = tonumber(ARGV[2])
+local is_gone = who_is_gone(string.sub(KEYS[2], 1, -2) .. 'gone', now)
 local places = {KEYS[2], ARGV[3], ARGV[4], ARGV[5], ARGV[6]}
 
 local function money(wallet)
@@ -89,7 +91,9 @@ end
 local answers = {}
 for i, asked in ipairs(cmsgpack.unpack(ARGV[7])) do
   local kind, name = asked[1], asked[2]
-  if kind == 'h' then
+  if is_gone and is_gone(string.sub(name, 1, 32)) then
+    answers[i] = {'moved', 0, 0}
+  elseif kind == 'h' then
     answers[i] = place(asked)
   elseif kind == 'a' then
     answers[i] = {judge(asked)}

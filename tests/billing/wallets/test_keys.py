@@ -1,6 +1,7 @@
 """Every key that a script touches lies with its shard, also those that are not named to it."""
 
 import re
+from dataclasses import replace
 from datetime import UTC, date, datetime, timedelta
 from uuid import UUID
 
@@ -12,6 +13,8 @@ from billing.wallets.connect import open_shard
 from billing.wallets.holds import QuotaUse, Wanted, hold_call, place, read_answers, release
 from billing.wallets.journal import Admission, Count, admit_call
 from billing.wallets.keys import ShardKeys
+from billing.wallets.moves_redis import MovesRedisPort
+from billing.wallets.moving import Carried, Move
 from billing.wallets.ports import Adjustment, RecentKey, WalletRow
 from billing.wallets.redis_port import RedisPort
 from billing.wallets.scripts import ADMIT, HOLDS, READ
@@ -20,9 +23,9 @@ NOW = datetime(2026, 7, 15, 4, 30, tzinfo=UTC)
 DAY = date(2026, 7, 1)
 KEYS = ShardKeys(2, 7)
 WALLET = UUID(int=1)
-RATE = UUID(int=2)
+RATE, ACCOUNT = UUID(int=2), UUID(int=3)
 PRICE = CumulativePrice(0, 0, (Step(0, 10, 0, 0),))
-KINDS = {"epoch", "j", "w", "d", "c", "comp", "x", "h", "q"}
+KINDS = {"epoch", "j", "w", "d", "c", "comp", "x", "h", "q", "gone", "m"}
 
 
 def test_scripts_touch_keys_of_their_shard_alone(redis_url: str) -> None:
@@ -53,6 +56,12 @@ def test_scripts_touch_keys_of_their_shard_alone(redis_url: str) -> None:
         port.write_marks(KEYS, [RecentKey("core", "event", b"c" * 8, NOW)])
         READ.call(client, [KEYS.epoch_key, KEYS.wallet(WALLET)], [KEYS.epoch])
         RedisToAudit(client).audit(KEYS, Position(0, 0), [WALLET], 10)
+        moves, carried = MovesRedisPort(client), Carried([], [("quota", 5)])
+        moves.hold_off(KEYS, ACCOUNT, None)
+        move = Move(UUID(int=9), ACCOUNT, 1, 2, True, False, False, carried)
+        counted = replace(row, counters=(moved,))
+        moves.arrive(KEYS, move, [counted])
+        moves.depart(KEYS, replace(move, id=UUID(int=8)), [counted])
         client.echo("the end")
         for seen in watch.listen():
             command = seen["command"].split()

@@ -22,6 +22,7 @@ from billing.commands import Context
 from billing.db.engine import open_engine
 from billing.db.unit_of_work import unit_of_work
 from billing.settings import Settings
+from billing.wallets.keys import ShardKeys
 from tests.support.factories.usage import Sender, make_plan, make_sender
 from tests.support.postgres import fresh_database
 from tests.support.processes import running
@@ -88,6 +89,12 @@ class Api:
     def one(self, query: str, *values: object) -> Any:
         row = self.connection.execute(query, values).fetchone()
         return row[0] if row and len(row) == 1 else row
+
+    def keys(self, sender: Sender) -> ShardKeys:
+        shard = sender.account.shard
+        return ShardKeys(
+            shard, self.one("SELECT epoch FROM usage.shard_state WHERE shard = %s", shard)
+        )
 
     def balance(self, sender: Sender) -> int:
         assert sender.wallet is not None

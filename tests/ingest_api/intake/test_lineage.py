@@ -32,7 +32,8 @@ def drafted(api: Api, sender: Sender, accept_seq: int, line_ref: str, revision: 
         )
         session.add(run)
         session.flush()
-        session.add(RatingRunCutoff(rating_run_id=run.id, shard=0, accept_seq=accept_seq))
+        shard = sender.account.shard
+        session.add(RatingRunCutoff(rating_run_id=run.id, shard=shard, accept_seq=accept_seq))
         line = InvoiceLine(
             line_ref=line_ref,
             ordinal=1,

@@ -64,7 +64,7 @@ class Aside:
 
     @property
     def keys(self) -> ShardKeys:
-        return ShardKeys(0, self.api.one("SELECT epoch FROM usage.shard_state WHERE shard = 0"))
+        return self.api.keys(self.sender)
 
     def _is_loaded(self) -> bool:
         with open_any(self.api.redis_url) as client:
@@ -118,7 +118,10 @@ def test_a_mended_event_is_taken_in_once_under_its_own_id(api: Api, until: Until
     assert answer.json()["data"]["attributes"]["status"] == "duplicate", answer.text
     until(lambda: aside.in_redis() == -PRICE)
     assert api.balance(aside.sender) == -PRICE
-    assert api.one("SELECT max(accept_seq) = count(*) FROM usage.raw_events WHERE shard = 0")
+    assert api.one(
+        "SELECT max(accept_seq) = count(*) FROM usage.raw_events WHERE shard = %s",
+        aside.sender.account.shard,
+    )
     commands = api.connection.execute(
         "SELECT command FROM billing.audit_log WHERE entity_id = %s ORDER BY seq", [aside.id]
     ).fetchall()

@@ -1,0 +1,122 @@
+"""Redis as moves of accounts use it: `billing.wallets.moving.MovesRedis` filled in."""
+
+from collections.abc import Sequence
+from datetime import datetime
+from typing import Any, Final
+from uuid import UUID
+
+import msgspec
+from redis import Redis
+
+from billing.usage.batch import Position
+from billing.wallets.keys import COUNTER_SECONDS, MOVE_SECONDS, ShardKeys
+from billing.wallets.moving import Carried, Move, until_ms
+from billing.wallets.ports import FencedError, RecentKey, WalletRow
+from billing.wallets.redis_port import RedisPort
+from billing.wallets.scripts import ARRIVE, DEPART, FENCED, LEAVE
+
+_HOLDS_AT_ONCE: Final = 1_000
+
+
+class MovesRedisPort:
+    """A server, through a blocking client."""
+
+    def __init__(self, redis: "Redis") -> None:
+        self._redis = redis
+
+    def hold_off(self, keys: ShardKeys, account: UUID, until: datetime | None) -> Position | None:
+        """Take nothing of an account in until then, or ever; gives the last entry's place."""
+        return self._leave(keys, account, str(until_ms(until)))
+
+    def let_in(self, keys: ShardKeys, account: UUID, *, in_any_case: bool = False) -> None:
+        """Take it in again, unless it was held off for ever, or in any case."""
+        self._leave(keys, account, "-" if in_any_case else "")
+
+    def _leave(self, keys: ShardKeys, account: UUID, until: str) -> Position | None:
+        names = [keys.epoch_key, keys.stream, keys.gone]
+        answer = _called(LEAVE.call(self._redis, names, [keys.epoch, account.hex, until]))
+        return Position.parse(answer[1].decode()) if answer[1] else None
+
+    def gone(self, keys: ShardKeys) -> list[UUID]:
+        """All accounts that are held off."""
+        found: Any = self._redis.hkeys(keys.gone)
+        return [UUID(hex=one.decode()) for one in found]
+
+    def pack(self, keys: ShardKeys, account: UUID, quotas: Sequence[str]) -> Carried:
+        """What only Redis has of an account that is held off."""
+        holds: list[tuple[str, bytes]] = []
+        mine = f"{account.hex}:*"
+        found: Any = self._redis.zscan_iter(keys.open_holds, mine, count=_HOLDS_AT_ONCE)
+        for name in {one.decode() for one, _ in found}:
+            packed: Any = self._redis.get(keys.holds + name)
+            if packed is not None:
+                holds.append((name, packed))
+        uses: list[tuple[str, int]] = []
+        for name in quotas:
+            base, used = self._redis.hmget(keys.quotas + name, ["base", "used"])
+            if base is not None:
+                uses.append((name, int(base) + int(used or 0)))
+        return Carried(sorted(holds), uses)
+
+    def arrive(self, keys: ShardKeys, move: Move, wallets: Sequence[WalletRow]) -> None:
+        """Let it in with all that belongs to it, once."""
+        comes = (
+            move.account_id.hex,
+            [(one.id.hex, _fields(one)) for one in wallets],
+            [
+                (keys.counters(row.id, one.counted_on), one.rate_id.hex, str(one.micros))
+                for row in wallets
+                for one in row.counters
+            ],
+            [(name, msgspec.msgpack.decode(hold)) for name, hold in move.carried.holds],
+            [(name, str(used)) for name, used in move.carried.quotas],
+        )
+        _called(
+            ARRIVE.call(
+                self._redis,
+                [keys.epoch_key, keys.stream, keys.gone, keys.moved(move.id), keys.open_holds],
+                [
+                    keys.epoch,
+                    MOVE_SECONDS,
+                    keys.wallets,
+                    keys.holds,
+                    keys.quotas,
+                    COUNTER_SECONDS,
+                    msgspec.msgpack.encode(comes),
+                ],
+            )
+        )
+
+    def depart(self, keys: ShardKeys, move: Move, wallets: Sequence[WalletRow]) -> None:
+        """Hold it off for ever and drop what is left of it, once."""
+        goes = {keys.wallet(row.id) for row in wallets}
+        goes |= {keys.counters(row.id, one.counted_on) for row in wallets for one in row.counters}
+        goes |= {keys.quotas + name for name, _ in move.carried.quotas}
+        rest = (sorted(goes), [name for name, _ in move.carried.holds])
+        _called(
+            DEPART.call(
+                self._redis,
+                [keys.epoch_key, keys.gone, keys.moved(move.id), keys.open_holds],
+                [
+                    keys.epoch,
+                    MOVE_SECONDS,
+                    move.account_id.hex,
+                    keys.holds,
+                    msgspec.msgpack.encode(rest),
+                ],
+            )
+        )
+
+    def write_marks(self, keys: ShardKeys, known: Sequence[RecentKey]) -> None:
+        """Let these events be known as duplicates."""
+        RedisPort(self._redis).write_marks(keys, known)
+
+
+def _fields(row: WalletRow) -> list[str]:
+    return [str(part) for pair in row.fields.items() for part in pair]
+
+
+def _called(answer: list[Any]) -> list[Any]:
+    if answer[0] == FENCED:
+        raise FencedError("Redis is fenced off")
+    return answer
