@@ -14,18 +14,20 @@ from billing.clock import Clock
 from billing.commands import canonical_json
 from billing.db.locks import lock_for_transaction
 from billing.errors import BillingError, PreconditionError
+from billing.invoices.charges import charges_of
 from billing.invoices.repository import default_registration, load_invoice
 from billing.invoices.tables import (
     Invoice,
     InvoiceLine,
+    InvoiceOrigin,
     InvoiceStatus,
     ReviewState,
     SupplierRegistration,
 )
-from billing.invoices.taxing import InvoiceTax, apply_tax, decide_invoice_tax, tax_profile_on
+from billing.invoices.taxing import apply_tax, decide_tax_of
 from billing.periods import DEFAULT_ZONE, local_day, month_of
 from billing.tax.model import DecisionStatus
-from invoicing.rated_lines import RatedLine, rated_lines, unrated_usage
+from invoicing.rated_lines import RatedLine, rated_lines, unrated_usage, with_charges
 
 
 @dataclass
@@ -85,7 +87,11 @@ def draft_invoices(
         unrated=unrated_usage(session, invoice_month),
         report=DraftReport(),
     )
-    lines = rated_lines(session, invoice_month, rating_run_id)
+    lines = with_charges(
+        rated_lines(session, invoice_month, rating_run_id),
+        charges_of(session, invoice_month),
+        invoice_month,
+    )
     seen: set[UUID] = set()
     for _, group in groupby(lines, key=lambda line: (line.account_id, line.period_start)):
         seen.add(_draft_one(assembly, list(group)))
@@ -102,9 +108,15 @@ def _draft_one(assembly: _Assembly, lines: list[RatedLine]) -> UUID:
             account_id=first.account_id,
             period_start=first.period_start,
             period_end=first.period_end,
+            origin=InvoiceOrigin.RATED,
         )
+        .order_by(Invoice.revision.desc())
+        .limit(1)
         .with_for_update()
     ).one_or_none()
+    revision = existing.revision if existing is not None else 1
+    if existing is not None and existing.status is InvoiceStatus.VOID:
+        existing, revision = None, revision + 1  # what was made void is invoiced again
     lines_hash = hash_of_lines(lines)
     if existing is not None and existing.status is not InvoiceStatus.DRAFT:
         assembly.report.issued_kept.append(existing.id)
@@ -116,7 +128,7 @@ def _draft_one(assembly: _Assembly, lines: list[RatedLine]) -> UUID:
         assembly.report.unchanged.append(existing.id)
         return existing.id
     if existing is None:
-        invoice = _new_draft(assembly, first)
+        invoice = _new_draft(assembly, first, revision)
         assembly.report.created.append(invoice.id)
     else:
         invoice = _emptied(assembly.session, existing)
@@ -131,7 +143,7 @@ def _is_up_to_date(assembly: _Assembly, existing: Invoice, lines_hash: str) -> b
     return existing.lines_hash == lines_hash and not should_be_parked and not is_parked
 
 
-def _new_draft(assembly: _Assembly, line: RatedLine) -> Invoice:
+def _new_draft(assembly: _Assembly, line: RatedLine, revision: int) -> Invoice:
     now = assembly.clock.now()
     invoice = Invoice(
         account_id=line.account_id,
@@ -140,6 +152,7 @@ def _new_draft(assembly: _Assembly, line: RatedLine) -> Invoice:
         period_start=line.period_start,
         period_end=line.period_end,
         invoice_month=assembly.invoice_month,
+        revision=revision,
         status=InvoiceStatus.DRAFT,
         currency=line.currency,
         lines_hash="",
@@ -190,7 +203,11 @@ def _tax(
 ) -> tuple[str | None, bool]:
     """Put tax on a draft; return what a person has to look at, and whether it must not go out."""
     try:
-        decision = _decide(assembly, invoice, lines)
+        # The supply is made as the period ends; on the day of issue it is decided again.
+        tax_date = min(
+            local_day(assembly.clock.now(), DEFAULT_ZONE), month_of(invoice.invoice_month).end
+        )
+        decision, _ = decide_tax_of(assembly.session, invoice, assembly.supplier, tax_date)
     except BillingError as error:
         # Without a tax profile or a rate there is no tax yet, but the lines are worth showing.
         invoice.taxable_minor = invoice.total_minor = sum(line.amount_minor for line in lines)
@@ -198,20 +215,6 @@ def _tax(
         return error.message, True
     apply_tax(invoice, lines, decision)
     return decision.notes, decision.status is DecisionStatus.REJECT
-
-
-def _decide(assembly: _Assembly, invoice: Invoice, lines: list[InvoiceLine]) -> InvoiceTax:
-    # The supply is made as the period ends; the decision is taken again on the day of issue.
-    tax_date = min(
-        local_day(assembly.clock.now(), DEFAULT_ZONE), month_of(invoice.invoice_month).end
-    )
-    return decide_invoice_tax(
-        assembly.supplier,
-        tax_profile_on(assembly.session, invoice.customer_id, tax_date),
-        sacs={line.sac for line in lines},
-        currency=invoice.currency,
-        tax_date=tax_date,
-    )
 
 
 def _to_line(ordinal: int, line: RatedLine) -> InvoiceLine:
@@ -235,7 +238,11 @@ def _to_line(ordinal: int, line: RatedLine) -> InvoiceLine:
 def _remove_unsupported(assembly: _Assembly, seen: set[UUID]) -> None:
     """Delete drafts of the month that have no line left, as when all their usage was voided."""
     drafts = assembly.session.scalars(
-        select(Invoice).filter_by(invoice_month=assembly.invoice_month, status=InvoiceStatus.DRAFT)
+        select(Invoice).filter_by(
+            invoice_month=assembly.invoice_month,
+            status=InvoiceStatus.DRAFT,
+            origin=InvoiceOrigin.RATED,
+        )
     ).all()
     for draft in drafts:
         if draft.id not in seen:

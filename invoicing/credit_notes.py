@@ -32,6 +32,7 @@ from billing.tax.model import TaxHead
 from billing.wallets.ledger import Posting, post_adjustment
 from billing.wallets.tables import LedgerAccount, LedgerKind, Wallet
 from invoicing import document as doc
+from invoicing.einvoice.prepare import prepare
 from invoicing.parts import fx_at, head_totals, taxes_on_line
 from invoicing.words import amount_in_words
 
@@ -206,6 +207,7 @@ def _issue(
     )
     ctx.session.add(note)
     ctx.session.flush()
+    prepare(ctx, paper, invoice.tax_decision, document_id=note.id)
     return note
 
 

@@ -49,9 +49,12 @@ class Brand(_Part):
 
     name: str
     logo_text: str
+    logo_sha256: str | None = None
+    """Of the picture that stands in place of `logo_text`."""
     accent_colour: Colour = "#1976D2"
     website: str = ""
     support_email: str = ""
+    footer: str = ""
 
 
 class Address(_Part):
@@ -123,6 +126,8 @@ class TierRow(_Part):
 class UsageRow(_Part):
     """What was used over one channel to one country."""
 
+    service: str = ""
+    """What kind of event, where a document shows several."""
     channel: str
     country: str
     events: int
@@ -266,6 +271,10 @@ class InvoiceDocument(_Part):
     """Endorsements the law asks for, verbatim."""
     declaration: str = ""
     notes: tuple[str, ...] = ()
+    terms: tuple[str, ...] = ()
+    hidden_columns: tuple[str, ...] = ()
+    usage: tuple[UsageRow, ...] = ()
+    """What was used over the period by channel and country, for the annexure."""
     signature_note: str = "This is a computer-generated invoice; no signature is required."
 
     @property

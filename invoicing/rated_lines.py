@@ -10,6 +10,10 @@ from uuid import UUID
 from sqlalchemy import text
 from sqlalchemy.orm import Session
 
+from billing.customers.tables import Account
+from billing.invoices.beside import CustomCharge
+from billing.periods import month_of
+
 _LINES = text(
     """
     SELECT line_ref, account_id, customer_id, charge_code, item_code, sac, description,
@@ -58,6 +62,47 @@ def rated_lines(session: Session, invoice_month: date, rating_run_id: UUID) -> S
     """The lines one rating run made for a month, by account, recurring ones first."""
     rows = session.execute(_LINES, {"month": invoice_month, "run": rating_run_id}).mappings()
     return [RatedLine(**row) for row in rows]
+
+
+def with_charges(
+    lines: Sequence[RatedLine], charges: Sequence[tuple[CustomCharge, Account]], month: date
+) -> list[RatedLine]:
+    """The lines of a month and the charges that people added, by account.
+
+    A charge joins the account's first period of the month; an account without one is billed for
+    the calendar month.
+    """
+    periods: dict[UUID, tuple[date, date]] = {}
+    for line in lines:
+        periods.setdefault(line.account_id, (line.period_start, line.period_end))
+    whole = month_of(month)
+    added = [
+        _charged(charge, account, periods.get(account.id, (whole.start, whole.end)))
+        for charge, account in charges
+    ]
+    # Sorting is stable: rated lines keep their order and come first.
+    return sorted([*lines, *added], key=lambda line: (line.account_id, line.period_start))
+
+
+def _charged(charge: CustomCharge, account: Account, period: tuple[date, date]) -> RatedLine:
+    return RatedLine(
+        line_ref=f"charge:{charge.id}",
+        account_id=account.id,
+        customer_id=account.customer_id,
+        charge_code="custom",
+        item_code="custom",
+        sac=charge.sac,
+        description=charge.description,
+        period_start=period[0],
+        period_end=period[1],
+        quantity=charge.quantity,
+        unit=charge.unit,
+        unit_price=charge.unit_price,
+        currency=account.currency,
+        amount_minor=charge.amount_minor,
+        is_recurring=False,
+        tier_breakdown=[],
+    )
 
 
 def unrated_usage(session: Session, invoice_month: date) -> dict[UUID, str]:

@@ -6,16 +6,19 @@ text; markup in it is escaped and nothing it names is ever fetched.
 """
 
 import hashlib
+import io
 import os
 import threading
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import dataclass
 from functools import cache
 from importlib.resources import as_file, files
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any, Final
 
+import segno
 from jinja2 import FileSystemLoader, StrictUndefined
 from jinja2.sandbox import ImmutableSandboxedEnvironment
 from weasyprint import CSS, HTML
@@ -24,6 +27,7 @@ from weasyprint.urls import URLFetcher, URLFetcherResponse
 
 from invoicing import formatting
 from invoicing.document import InvoiceDocument
+from invoicing.statement import Statement
 
 PDF_VARIANT: Final = "pdf/a-3a"
 """Made for keeping for years, and able to carry the invoice's JSON one day."""
@@ -39,10 +43,40 @@ _FONTS: Final = (
 _drawing = threading.Lock()
 
 
+@dataclass(frozen=True, slots=True)
+class Asset:
+    """A file that a document is drawn with."""
+
+    content: bytes
+    media_type: str = "font/ttf"
+
+
+@dataclass(frozen=True, slots=True)
+class Registration:
+    """What the invoice registration portal gave a document."""
+
+    irn: str
+    ack_number: str
+    acknowledged_on: str
+    """As printed."""
+    signed_qr: str
+
+
+@dataclass(frozen=True, slots=True)
+class Extras:
+    """What a document is drawn with beside its snapshot."""
+
+    logo: Asset | None = None
+    registration: Registration | None = None
+
+
+NOTHING_ELSE: Final = Extras()
+
+
 class PackagedAssets(URLFetcher):  # type: ignore[misc]
     """Gives out the fonts of this package and refuses every other address."""
 
-    def __init__(self, assets: Mapping[str, bytes]) -> None:
+    def __init__(self, assets: Mapping[str, Asset]) -> None:
         super().__init__(allowed_protocols=(), allow_redirects=False)
         self._assets = assets
 
@@ -53,33 +87,63 @@ class PackagedAssets(URLFetcher):  # type: ignore[misc]
             ValueError: for any address that is not one.
         """
         try:
-            content = self._assets[url]
+            found = self._assets[url]
         except KeyError:
             raise ValueError("documents are drawn from packaged assets only") from None
-        return URLFetcherResponse(url, content, {"Content-Type": "font/ttf"})
+        return URLFetcherResponse(url, found.content, {"Content-Type": found.media_type})
 
 
-def render_html(document: InvoiceDocument) -> str:
+def render_html(document: InvoiceDocument, extras: Extras = NOTHING_ELSE) -> str:
     """The document as an HTML page; its stylesheet is applied by `render_pdf`.
 
     A browser shows it when `stylesheet()` is put beside it.
     """
-    return _environment().get_template("invoice.html.j2").render(document=document)
+    template = _environment().get_template("invoice.html.j2")
+    return template.render(document=document, extras=extras)
 
 
-def render_pdf(document: InvoiceDocument) -> bytes:
+def render_statement_html(statement: Statement) -> str:
+    """A statement of account as an HTML page."""
+    return _environment().get_template("statement.html.j2").render(statement=statement)
+
+
+def render_pdf(document: InvoiceDocument, extras: Extras = NOTHING_ELSE) -> bytes:
     """The document as PDF/A-3, the same bytes every time."""
-    page = render_html(document)
+    images = {}
+    if extras.logo is not None:
+        images[f"{_SCHEME}logo"] = extras.logo
+    if extras.registration is not None:
+        images[f"{_SCHEME}qr"] = _qr(extras.registration.signed_qr)
+    said = f"{document.to_json()}{extras.registration or ''}"
+    return _drawn(render_html(document, extras), said, images)
+
+
+def render_statement(statement: Statement) -> bytes:
+    """A statement of account as PDF/A-3, the same bytes every time."""
+    return _drawn(render_statement_html(statement), statement.model_dump_json(), {})
+
+
+def _drawn(page: str, said: str, images: Mapping[str, Asset]) -> bytes:
     with _drawing:
-        fonts, styles, fetcher = _drawing_kit()
+        fonts, styles, assets = _drawing_kit()
+        fetcher = PackagedAssets({**assets, **images})
         html = HTML(string=page, url_fetcher=fetcher, base_url=_SCHEME)
         pdf: bytes = html.write_pdf(
             stylesheets=[styles],
             font_config=fonts,
             pdf_variant=PDF_VARIANT,
-            pdf_identifier=hashlib.sha256(document.to_json().encode()).digest()[:16],
+            pdf_identifier=hashlib.sha256(said.encode()).digest()[:16],
         )
     return pdf
+
+
+def _qr(signed: str) -> Asset:
+    """The token itself as a QR code, as the portal asks; at level L it has about version 22."""
+    drawn = io.BytesIO()
+    segno.make_qr(signed, error="l", mode="byte", boost_error=False).save(
+        drawn, kind="svg", border=4, xmldecl=False, svgns=True
+    )
+    return Asset(drawn.getvalue(), "image/svg+xml")
 
 
 @cache
@@ -110,15 +174,15 @@ def _environment() -> ImmutableSandboxedEnvironment:
 
 
 @cache
-def _drawing_kit() -> tuple[FontConfiguration, CSS, PackagedAssets]:
+def _drawing_kit() -> tuple[FontConfiguration, CSS, Mapping[str, Asset]]:
     """What every drawing shares: parsed once, used under the lock."""
     folder = files("invoicing").joinpath("templates", "fonts")
-    assets = {f"{_SCHEME}{name}": folder.joinpath(name).read_bytes() for name in _FONTS}
-    fetcher = PackagedAssets(MappingProxyType(assets))
+    assets = {f"{_SCHEME}{name}": Asset(folder.joinpath(name).read_bytes()) for name in _FONTS}
+    fetcher = PackagedAssets(assets)
     with as_file(folder) as fonts_path, _only_our_fonts(fonts_path):
         fonts = FontConfiguration()
     styles = CSS(string=stylesheet(), url_fetcher=fetcher, font_config=fonts, base_url=_SCHEME)
-    return fonts, styles, fetcher
+    return fonts, styles, MappingProxyType(assets)
 
 
 @contextmanager

@@ -1,6 +1,7 @@
 """From stored rows to the document a customer reads; everything is copied, nothing refers back."""
 
 from collections.abc import Mapping, Sequence
+from datetime import date
 from decimal import Decimal
 from typing import Any
 
@@ -8,6 +9,8 @@ from babel import Locale
 from sqlalchemy.orm import Session
 
 from billing.customers.tables import Account, Customer, TaxProfile
+from billing.documents.templates import TemplateContent, current_template
+from billing.invoices.repository import registration
 from billing.invoices.tables import (
     Invoice,
     InvoiceAllocation,
@@ -15,11 +18,13 @@ from billing.invoices.tables import (
     InvoiceStatus,
     SupplierRegistration,
 )
+from billing.invoices.taxing import InvoiceTax, decide_tax_of
 from billing.money import plain
+from billing.tax.einvoice import DocumentType
 from billing.tax.model import TaxDecision, TaxKind
 from billing.tax.rules import place_name
 from invoicing import document as doc
-from invoicing.parts import TaxedAmount, fx_on, head_totals, taxes_on_line
+from invoicing.parts import TaxedAmount, fx_at, fx_on, head_totals, taxes_on_line
 from invoicing.words import amount_in_words
 
 _RECIPIENT_KINDS = {
@@ -27,30 +32,95 @@ _RECIPIENT_KINDS = {
     TaxKind.UNREGISTERED: doc.RecipientKind.UNREGISTERED,
     TaxKind.OVERSEAS: doc.RecipientKind.OVERSEAS,
 }
+_TITLES = {
+    DocumentType.INVOICE: "Tax Invoice",
+    DocumentType.DEBIT_NOTE: "Debit Note",
+    DocumentType.BILL_OF_SUPPLY: "Bill of Supply",
+}
 _ENGLISH = Locale("en")
+Decided = tuple[InvoiceTax, TaxProfile]
+"""A tax decision, and the profile it rests on."""
 
 
-def document_of(
+def document_on(
     session: Session,
     invoice: Invoice,
-    *,
-    supplier: SupplierRegistration,
-    profile: TaxProfile,
-    customer: Customer,
-    decision: TaxDecision,
+    day: date,
     allocations: Sequence[InvoiceAllocation] = (),
+    decided: Decided | None = None,
 ) -> doc.InvoiceDocument:
-    """The document of an invoice as it stands, draft or issued.
+    """The document of an invoice as it stands, draft or issued, as of a day.
+
+    Args:
+        decided: the tax decision of that day and the profile it rests on, if the caller has them.
 
     Raises:
-        PreconditionError: if it is in a foreign currency and no exchange rate is on record.
+        PreconditionError: if it is in a foreign currency and no exchange rate is on record, or the
+            customer has no tax profile.
     """
+    if invoice.corrects_id is not None:
+        return _debit_note(session, invoice)
+    supplier = registration(session, invoice.supplier_gstin)
+    decision, profile = decided or decide_tax_of(session, invoice, supplier, day)
+    return _document(session, invoice, supplier, profile, decision.leading, allocations)
+
+
+def _debit_note(session: Session, invoice: Invoice) -> doc.InvoiceDocument:
+    """The particulars of the invoice that said too little, with the lines of the note (r.53)."""
+    corrected = session.get_one(Invoice, invoice.corrects_id)
+    original = doc.InvoiceDocument.from_dict(corrected.snapshot or {})
+    amounts = _amounts(invoice)
+    fields = original.model_dump() | {
+        "document_type": DocumentType.DEBIT_NOTE,
+        "status": _status(invoice),
+        "title": "Debit Note",
+        "number": invoice.number,
+        "issue_date": invoice.issue_date,
+        "due_date": invoice.due_date,
+        "references": (
+            doc.DocumentReference(
+                number=original.number or "", issue_date=original.issue_date or original.period_end
+            ),
+        ),
+        "lines": tuple(_line(line) for line in invoice.lines),
+        "usage": (),
+        "head_totals": head_totals(amounts),
+        "taxable_minor": invoice.taxable_minor,
+        "tax_minor": invoice.tax_minor,
+        "round_off_minor": 0,
+        "total_minor": invoice.total_minor,
+        "amount_in_words": amount_in_words(invoice.total_minor, invoice.currency),
+        # At the invoice's own rate, so that the correction is of what was declared.
+        "fx": original.fx and fx_at(original.fx, original.currency, amounts),
+        "settlements": (),
+        "notes": (f"Reason: {invoice.remark}",),
+        "signature_note": "This is a computer-generated debit note; no signature is required.",
+    }
+    return doc.InvoiceDocument.model_validate(fields)
+
+
+def _status(invoice: Invoice) -> doc.DocumentStatus:
     is_draft = invoice.status is InvoiceStatus.DRAFT
+    return doc.DocumentStatus.DRAFT if is_draft else doc.DocumentStatus.ISSUED
+
+
+def _document(
+    session: Session,
+    invoice: Invoice,
+    supplier: SupplierRegistration,
+    profile: TaxProfile,
+    decision: TaxDecision,
+    allocations: Sequence[InvoiceAllocation],
+) -> doc.InvoiceDocument:
     account = session.get_one(Account, invoice.account_id)
+    customer = session.get_one(Customer, invoice.customer_id)
     rate_day = invoice.issue_date or invoice.period_end
+    look = template_of(session, supplier)
     return doc.InvoiceDocument(
-        status=doc.DocumentStatus.DRAFT if is_draft else doc.DocumentStatus.ISSUED,
-        brand=doc.Brand(name=supplier.trade_name, logo_text=supplier.trade_name),
+        document_type=invoice.document_type,
+        status=_status(invoice),
+        title=_TITLES[invoice.document_type],
+        brand=brand_of(supplier, look),
         supplier=supplier_part(supplier, decision),
         recipient=recipient_part(profile, customer),
         supply=decision.supply,
@@ -75,7 +145,31 @@ def document_of(
             for row in allocations
         ),
         bank=doc.BankDetails(**supplier.bank_details) if supplier.bank_details else None,
+        payment_instructions=look.payment_instructions,
         wording=decision.wording,
+        notes=(invoice.remark,) if invoice.remark else (),
+        terms=look.terms,
+        hidden_columns=look.hidden_columns,
+        usage=tuple(doc.UsageRow.model_validate(row) for row in invoice.usage_breakdown),
+    )
+
+
+def template_of(session: Session, supplier: SupplierRegistration) -> TemplateContent:
+    """How documents of a registration look now."""
+    row = current_template(session, supplier.gstin)
+    return TemplateContent.model_validate(row.content) if row else TemplateContent()
+
+
+def brand_of(supplier: SupplierRegistration, look: TemplateContent) -> doc.Brand:
+    """The sender's look as a document keeps it."""
+    return doc.Brand(
+        name=supplier.trade_name,
+        logo_text=supplier.trade_name,
+        logo_sha256=look.logo_sha256,
+        accent_colour=look.accent_colour,
+        website=look.website,
+        support_email=look.support_email,
+        footer=look.footer,
     )
 
 

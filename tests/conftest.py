@@ -1,11 +1,15 @@
 """Fixtures that every test may ask for."""
 
+import os
 import shutil
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+
+os.environ.setdefault("BILLING_PDF_WORKERS", "0")
+"""Starting a worker takes a second; its own tests start theirs."""
 
 pytest_plugins = [
     "tests.support.postgres",

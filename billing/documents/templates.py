@@ -114,7 +114,12 @@ def save_template(ctx: Context, request: SaveTemplate) -> DocumentTemplate:
     return row
 
 
-def _keep_logo(session: Session, encoded: str) -> str:
+def decoded_logo(encoded: str) -> tuple[str, bytes]:
+    """A logo's media type and bytes.
+
+    Raises:
+        InvalidError: if it is no PNG or JPEG, or too large.
+    """
     try:
         content = base64.b64decode(encoded, validate=True)
     except binascii.Error:
@@ -128,6 +133,11 @@ def _keep_logo(session: Session, encoded: str) -> str:
             code="logo",
             fields=[FieldError("logo_base64", "PNG or JPEG, at most 200 kB")],
         )
+    return media_type, content
+
+
+def _keep_logo(session: Session, encoded: str) -> str:
+    media_type, content = decoded_logo(encoded)
     sha256 = hashlib.sha256(content).hexdigest()
     session.execute(
         insert(TemplateLogo)

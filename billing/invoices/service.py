@@ -9,7 +9,7 @@ from sqlalchemy import update
 from billing.access.roles import Permission
 from billing.commands import Context, Request, command
 from billing.errors import FieldError, InvalidError, PreconditionError
-from billing.invoices.repository import load_invoice
+from billing.invoices.repository import load_invoice, registration
 from billing.invoices.tables import Invoice, InvoiceStatus, ReviewState, SupplierRegistration
 from billing.tax import gstin
 
@@ -57,6 +57,20 @@ class RegisterSupplier(Request):
     invoice_series: str = Field(default="INV", pattern=r"^[A-Z]{1,3}$")
     bank_details: SupplierBank | None = None
     is_default: bool = True
+    second_approval_above_minor: int | None = Field(default=None, ge=0)
+    """In paise, with tax: above it a second person approves."""
+
+
+class ChangeSupplier(Request):
+    """What may change of a registration; what is left out stays."""
+
+    gstin: str
+    trade_name: str | None = Field(default=None, min_length=1, max_length=200)
+    lut_arn: str | None = None
+    lut_valid_from: date | None = None
+    lut_valid_to: date | None = None
+    bank_details: SupplierBank | None = None
+    second_approval_above_minor: int | None = Field(default=None, ge=0)
 
 
 @command("invoice.submit", Permission.INVOICES_WRITE)
@@ -100,6 +114,22 @@ def register_supplier(ctx: Context, request: RegisterSupplier) -> SupplierRegist
         state_code=number.state_code,
     )
     ctx.session.add(row)
+    return row
+
+
+@command("supplier_registration.change", Permission.INVOICES_APPROVE)
+def change_supplier(ctx: Context, request: ChangeSupplier) -> SupplierRegistration:
+    """Change a registration from now on; issued documents keep what they were issued with.
+
+    Raises:
+        NotFoundError: if the registration is not ours.
+    """
+    row = registration(ctx.session, request.gstin)
+    changed = request.model_dump(exclude_unset=True, exclude={"gstin"})
+    for name, value in changed.items():
+        if name in {"trade_name", "bank_details"} and value is None:
+            continue
+        setattr(row, name, value)
     return row
 
 

@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import date
+from decimal import Decimal
 from uuid import UUID
 
 from sqlalchemy import select
@@ -11,9 +12,13 @@ from sqlalchemy.orm import Session
 from billing.customers.tables import TaxProfile
 from billing.errors import PreconditionError
 from billing.invoices.tables import Invoice, InvoiceLine, SupplierRegistration, TaxLine
+from billing.invoices.turnovers import highest_turnover
 from billing.tax import model as tax
 from billing.tax.compute import tax_line
 from billing.tax.decide import decide
+from billing.tax.einvoice import DocumentType
+
+_NO_TURNOVER = Decimal(0)
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,15 +80,22 @@ def decide_invoice_tax(
     sacs: set[str],
     currency: str,
     tax_date: date,
+    turnover_crore: Decimal = _NO_TURNOVER,
+    treatment: tax.TaxTreatment = tax.TaxTreatment.TAXABLE,
 ) -> InvoiceTax:
     """Ask the tax rules once per SAC.
 
     Args:
         currency: what the invoice is paid in; ISO 4217.
         tax_date: day of the time of supply in Asia/Kolkata.
+        turnover_crore: see `turnovers.highest_turnover`.
+        treatment: of everything on the document; a bill of supply holds exempt services alone.
     """
     registration = tax.SupplierRegistration(
-        gstin=supplier.gstin, legal_name=supplier.legal_name, lut=_lut(supplier)
+        gstin=supplier.gstin,
+        legal_name=supplier.legal_name,
+        lut=_lut(supplier),
+        max_turnover_crore=turnover_crore,
     )
     recipient = tax.CustomerTaxProfile(
         tax_kind=profile.tax_kind,
@@ -97,10 +109,34 @@ def decide_invoice_tax(
     )
     return InvoiceTax(
         {
-            sac: decide(registration, recipient, tax.TaxableItem(sac=sac), tax_date)
+            sac: decide(
+                registration, recipient, tax.TaxableItem(sac=sac, treatment=treatment), tax_date
+            )
             for sac in sorted(sacs)
         }
     )
+
+
+def decide_tax_of(
+    session: Session, invoice: Invoice, supplier: SupplierRegistration, day: date
+) -> tuple[InvoiceTax, TaxProfile]:
+    """The decision for an invoice as if it were issued on a day, and the profile it rests on.
+
+    Raises:
+        PreconditionError: if the customer has no tax profile on that day.
+    """
+    profile = tax_profile_on(session, invoice.customer_id, day)
+    is_bill = invoice.document_type is DocumentType.BILL_OF_SUPPLY
+    decision = decide_invoice_tax(
+        supplier,
+        profile,
+        sacs={line.sac for line in invoice.lines},
+        currency=invoice.currency,
+        tax_date=day,
+        turnover_crore=highest_turnover(session, supplier.gstin, day),
+        treatment=tax.TaxTreatment.EXEMPT if is_bill else tax.TaxTreatment.TAXABLE,
+    )
+    return decision, profile
 
 
 def apply_tax(invoice: Invoice, lines: list[InvoiceLine], decision: InvoiceTax) -> None:

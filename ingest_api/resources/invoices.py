@@ -20,7 +20,14 @@ from billing.invoices.service import (
     reject_invoice,
     submit_invoice,
 )
-from billing.invoices.tables import Invoice, InvoiceLine, InvoiceStatus, ReviewState
+from billing.invoices.tables import (
+    Invoice,
+    InvoiceLine,
+    InvoiceOrigin,
+    InvoiceStatus,
+    ReviewState,
+)
+from billing.tax.einvoice import DocumentType
 from billing.tax.model import TaxHead
 from ingest_api.auth import needs
 from ingest_api.dependencies import (
@@ -74,6 +81,8 @@ class InvoiceSummary(Attributes):
     """An invoice in a list; `period_end` is the first day after the period."""
 
     number: str | None
+    document_type: DocumentType
+    origin: InvoiceOrigin
     status: InvoiceStatus
     review_state: ReviewState
     review_note: str | None
@@ -96,6 +105,7 @@ class InvoiceSummary(Attributes):
 class InvoiceAttributes(InvoiceSummary):
     """An invoice with its lines and their taxes."""
 
+    remark: str
     tax_decision: dict[str, Any]
     lines: list[LineAttributes]
 
@@ -144,7 +154,10 @@ def invoice_resource(row: Invoice) -> Resource[InvoiceAttributes]:
         id=str(row.id),
         type="invoice",
         attributes=InvoiceAttributes(
-            **summary, tax_decision=row.tax_decision, lines=_lines(row.lines)
+            **summary,
+            remark=row.remark,
+            tax_decision=row.tax_decision,
+            lines=_lines(row.lines),
         ),
         relationships=_relations(row),
     )
@@ -159,6 +172,7 @@ def _relations(row: Invoice) -> Any:
         account=("account", row.account_id),
         customer=("customer", row.customer_id),
         rating_run=("rating_run", row.rating_run_id),
+        corrects=("invoice", row.corrects_id),
     )
 
 
@@ -211,8 +225,13 @@ def approve_several(
             with unit_of_work(services.engine) as session:
                 context = Context(session, actor, services.clock, key)
                 request = ApproveInvoice(invoice_id=invoice_id, issue_date=body.issue_date)
+                invoice = approve_invoice(context, request)
+                issued = invoice.number is not None
                 outcome = ApprovalOutcome(
-                    issued=True, number=approve_invoice(context, request).number
+                    issued=issued,
+                    number=invoice.number,
+                    code=None if issued else "second_person",
+                    message=None if issued else invoice.review_note,
                 )
         except BillingError as error:
             outcome = ApprovalOutcome(issued=False, code=error.code, message=error.message)
@@ -258,7 +277,10 @@ def approve(
     invoice_id: UUID,
     body: Annotated[Approval | None, Body(examples=[{"issue_date": "2026-11-03"}])] = None,
 ) -> Answer[InvoiceAttributes]:
-    """Give a draft its number, settle it if prepaid, and freeze it."""
+    """Give a draft its number, settle it if prepaid, and freeze it.
+
+    Above the registration's limit the first approval leaves it in review for a second person.
+    """
     day = body.issue_date if body else None
     approve_invoice(ctx, build(ApproveInvoice, invoice_id=invoice_id, issue_date=day))
     return reply.one(invoice_resource(get_invoice(ctx.session, actor, invoice_id)))

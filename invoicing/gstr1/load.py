@@ -40,10 +40,7 @@ NATURES: Final[Mapping[str, int]] = {
     "refund_voucher": 8,
 }
 """The portal's codes; a financial credit note is no document of GST."""
-NOTES: Final[Mapping[str, PaperKind]] = {
-    "credit_note": PaperKind.CREDIT_NOTE,
-    "debit_note": PaperKind.DEBIT_NOTE,
-}
+NOTES: Final[Mapping[str, PaperKind]] = {"credit_note": PaperKind.CREDIT_NOTE}
 
 
 def load_facts(session: Session, gstin: str, month: date) -> ReturnFacts:
@@ -55,10 +52,15 @@ def load_facts(session: Session, gstin: str, month: date) -> ReturnFacts:
     invoices = invoices_of(session, gstin, month)
     documents = documents_of(session, gstin, month)
     issued = [
-        Issued(INVOICES, row.number or "", row.status is InvoiceStatus.VOID) for row in invoices
+        Issued(
+            NATURES.get(row.document_type.value, INVOICES),
+            row.number or "",
+            row.status is InvoiceStatus.VOID,
+        )
+        for row in invoices
     ]
     issued += [Issued(NATURES[row.kind.value], row.number) for row in documents]
-    papers = [_invoice(row) for row in invoices if row.status is not InvoiceStatus.VOID]
+    papers = [_invoice(session, row) for row in invoices if row.status is not InvoiceStatus.VOID]
     papers += [
         _note(session, row, NOTES[row.kind.value]) for row in documents if row.kind.value in NOTES
     ]
@@ -138,9 +140,13 @@ def paper_of(
     )
 
 
-def _invoice(row: Invoice) -> Paper:
+def _invoice(session: Session, row: Invoice) -> Paper:
     printed = doc.InvoiceDocument.from_dict(row.snapshot or {})
-    return paper_of(PaperKind.INVOICE, printed, row.tax_decision)
+    if row.corrects_id is None:
+        return paper_of(PaperKind.INVOICE, printed, row.tax_decision)
+    corrected = session.get_one(Invoice, row.corrects_id)
+    original = doc.InvoiceDocument.from_dict(corrected.snapshot or {})
+    return paper_of(PaperKind.DEBIT_NOTE, printed, row.tax_decision, original)
 
 
 def _note(session: Session, row: Document, kind: PaperKind) -> Paper:

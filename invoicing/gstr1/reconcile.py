@@ -41,14 +41,14 @@ _BOOKS = text(
         WHERE i.supplier_gstin = :gstin AND i.status IN ('due', 'paid')
             AND i.issue_date >= :start AND i.issue_date < :end
         UNION ALL
-        SELECT CASE d.kind WHEN 'credit_note' THEN -1 ELSE 1 END, d.currency, d.snapshot,
+        SELECT -1, d.currency, d.snapshot,
             d.taxable_minor,
             (SELECT jsonb_object_agg(head, tax) FROM (
                 SELECT t ->> 'head' AS head, sum((t ->> 'tax_minor')::bigint) AS tax
                 FROM billing.document_lines l, jsonb_array_elements(l.taxes) t
                 WHERE l.document_id = d.id GROUP BY 1) heads)
         FROM billing.documents d
-        WHERE d.supplier_gstin = :gstin AND d.kind IN ('credit_note', 'debit_note')
+        WHERE d.supplier_gstin = :gstin AND d.kind = 'credit_note'
             AND d.issue_date >= :start AND d.issue_date < :end
     ), in_rupees AS (
         SELECT sign,

@@ -17,7 +17,7 @@ import pytest
 
 from invoicing.document import InvoiceDocument, TaxOnLine
 from invoicing.formatting import format_amount, format_date, format_money, format_period
-from invoicing.render import PackagedAssets, render_html, render_pdf
+from invoicing.render import Asset, PackagedAssets, render_html, render_pdf
 from tests.invoicing import document_samples as samples
 
 EVERY_ISSUED: dict[str, Callable[[], InvoiceDocument]] = {
@@ -386,7 +386,7 @@ class TestHostileText:
         self, canary: tuple[str, list[str]]
     ) -> None:
         url, hits = canary
-        assets = PackagedAssets({"asset:font": b"bytes"})
+        assets = PackagedAssets({"asset:font": Asset(b"bytes")})
         assert assets("asset:font").read() == b"bytes"
         for address in [
             url,
