@@ -74,6 +74,32 @@ class CreateAccount(Request):
     payment_terms_days: int = Field(default=15, ge=0, le=180)
 
 
+class AccountChanges(Request):
+    """New values for what is given."""
+
+    name: str | None = Field(default=None, min_length=1, max_length=200, pattern=_TEXT)
+    journal_answers: bool | None = Field(
+        default=None,
+        strict=True,
+        description="Whether, while PostgreSQL is away, events may be answered 202 as soon as the "
+        "journal has them. `false`: 503 until they are in the ledger. `null`: as the server is "
+        "configured.",
+    )
+
+    @field_validator("name")
+    @classmethod
+    def _keeps_a_name(cls, name: str | None) -> str:
+        if name is None:
+            raise ValueError("leave the name out to keep it; an account always has one")
+        return name
+
+
+class UpdateAccount(AccountChanges):
+    """Change one account."""
+
+    account_id: UUID
+
+
 class SetAccountStatus(Request):
     """Suspend, reactivate or close an account."""
 
@@ -151,6 +177,16 @@ def create_account(ctx: Context, request: CreateAccount) -> Account:
         updated_at=now,
     )
     ctx.session.add(account)
+    return account
+
+
+@command("account.update", Permission.CUSTOMERS_WRITE)
+def update_account(ctx: Context, request: UpdateAccount) -> Account:
+    """Change an account's name, or whether the journal may answer for its events."""
+    account = load_account(ctx.session, request.account_id, lock=True)
+    for name in request.model_fields_set - {"account_id"}:
+        setattr(account, name, getattr(request, name))
+    account.updated_at = ctx.clock.now()
     return account
 
 

@@ -18,7 +18,7 @@ class Refusal(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Standing:
-    """An account's state, as far as authorisations go; the limit in wallet units."""
+    """An account's state, as far as sending goes; the limit in wallet units."""
 
     status: AccountStatus
     suspended_for: SuspensionCause | None = None
@@ -27,6 +27,8 @@ class Standing:
     grace_hours: int = 0
     is_frozen: bool = False
     """Whether the stores do not agree on its wallet."""
+    journal_answers: bool | None = None
+    """Whether an answer by the journal is allowed; None: as the process is configured."""
 
     @property
     def refusal(self) -> Refusal | None:
@@ -59,4 +61,5 @@ def standing_of(account: Account, *, is_frozen: bool = False) -> Standing:
         grace_units=minor_to_units(account.grace_limit_minor, account.currency),
         grace_hours=account.grace_hours,
         is_frozen=is_frozen,
+        journal_answers=account.journal_answers,
     )

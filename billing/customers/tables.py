@@ -112,6 +112,8 @@ class Account(Base):
     """How far below the credit line it may go meanwhile."""
     grace_ends_at: Mapped[datetime | None]
     shard: Mapped[int] = mapped_column(Integer)
+    journal_answers: Mapped[bool | None]
+    """Whether its events may be answered (202) that only the journal has; None: as configured."""
     payment_terms_days: Mapped[int] = mapped_column(Integer, default=15)
     created_at: Mapped[datetime]
     updated_at: Mapped[datetime]

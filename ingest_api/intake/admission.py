@@ -82,6 +82,8 @@ class Named:
     source: str
     event_id: str
     admission: Admission
+    journal_answers: bool | None = None
+    """Whether its account allows an answer by the journal; None: as this process is configured."""
 
 
 @dataclass(slots=True)
@@ -206,11 +208,12 @@ class ShardIntake:
                 # the entry of a duplicate must be durable as well
                 last = max(position for position in waited if position is not None)
                 left = deadline - asyncio.get_running_loop().time()
-                await self._mark.wait(epoch, last, left, or_journal=self._journal_answers)
+                or_journal = any(self._may_journal(event) for event in events)
+                await self._mark.wait(epoch, last, left, or_journal=or_journal)
             if self._needs_check(letters, is_direct=is_direct):
                 await self._check(epoch, events, letters, outcomes)
         except PostgresAwayError:
-            return self._by_journal(letters, outcomes)
+            return self._by_journal(events, letters, outcomes)
         except UnknownOutcomeError as error:
             if epoch != self._mark.epoch:
                 raise
@@ -235,16 +238,27 @@ class ShardIntake:
             return False
         return one.session != self._mark.session or self._mark.needs_check(one.position)
 
-    def _by_journal(self, letters: Sequence[_Letter], outcomes: Sequence[Outcome]) -> list[Outcome]:
+    def _may_journal(self, event: Named) -> bool:
+        allowed = event.journal_answers
+        return self._journal_answers if allowed is None else allowed
+
+    def _by_journal(
+        self, events: Sequence[Named], letters: Sequence[_Letter], outcomes: Sequence[Outcome]
+    ) -> list[Outcome]:
         """PostgreSQL is away: what is not known to be there is in the journal."""
         mark = self._mark
-        return [
-            outcome
-            if one.position is None
-            or (one.position <= mark.position and not self._is_doubtful(one))
-            else Outcome(outcome.status, outcome.accepted_at, durability=Durability.JOURNAL)
-            for outcome, one in zip(outcomes, letters, strict=True)
-        ]
+        said = []
+        for event, outcome, one in zip(events, outcomes, letters, strict=True):
+            if one.position is None or (
+                one.position <= mark.position and not self._is_doubtful(one)
+            ):
+                said.append(outcome)
+            elif self._may_journal(event):
+                at = outcome.accepted_at
+                said.append(Outcome(outcome.status, at, durability=Durability.JOURNAL))
+            else:
+                said.append(UNAVAILABLE)
+        return said
 
     async def _letters(self, admissions: list[Admission], *, is_direct: bool) -> list[_Letter]:
         """The answers to admission; a wallet that is new may still be on its way to Redis."""

@@ -211,7 +211,8 @@ class Events:
                 for one in account.quotas
             )
             admission.quotas = tuple(use for use in uses if use[1])
-        return account.shard, Named(event.source, event.event_id, admission)
+        allowed = account.standing.journal_answers
+        return account.shard, Named(event.source, event.event_id, admission, allowed)
 
     async def _account(self, actor: Actor, event: UsageEvent) -> BillableAccount | None:
         if not event.by_alias and actor.customer_id is None:

@@ -12,14 +12,17 @@ from billing.access.roles import Permission
 from billing.commands import Request
 from billing.customers.repository import get_account, list_accounts, list_aliases
 from billing.customers.service import (
+    AccountChanges,
     AddAlias,
     CreateAccount,
     EndAlias,
     SetAccountStatus,
+    UpdateAccount,
     add_alias,
     create_account,
     end_alias,
     set_account_status,
+    update_account,
 )
 from billing.customers.tables import (
     Account,
@@ -53,6 +56,7 @@ class AccountAttributes(Attributes):
     grace_limit_minor: int
     grace_ends_at: datetime | None
     shard: int
+    journal_answers: bool | None
     payment_terms_days: int
     created_at: datetime
     updated_at: datetime
@@ -151,6 +155,19 @@ def get(
 ) -> Answer[AccountAttributes]:
     """One account."""
     return reply.one(account_resource(get_account(session, actor, account_id)))
+
+
+@router.patch("/{account_id}", summary="Change an account")
+def update(
+    ctx: Commands,
+    _: Writer,
+    reply: Envelope,
+    account_id: UUID,
+    body: Annotated[AccountChanges, Body(examples=[{"journal_answers": False}])],
+) -> Answer[AccountAttributes]:
+    """Change its name, or whether events may be answered by the journal alone; the rest stays."""
+    request = build(UpdateAccount, account_id=account_id, **body.model_dump(exclude_unset=True))
+    return reply.one(account_resource(update_account(ctx, request)))
 
 
 @router.post("/{account_id}/suspend", summary="Suspend an account")
