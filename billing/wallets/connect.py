@@ -40,14 +40,29 @@ class _Cluster(RedisCluster):
             raise RedisConnectionError(str(error)) from error
 
 
+class _AsyncServer(AsyncRedis):
+    """A server without blocking, whose failures are all `RedisError`s.
+
+    uvloop says `RuntimeError` where asyncio says `ConnectionResetError`: when a connection is
+    written to that broke just after it was made.
+    """
+
+    async def execute_command(self, *args: Any, **options: Any) -> Any:
+        """Run a command."""
+        try:
+            return await super().execute_command(*args, **options)
+        except RuntimeError as error:
+            raise RedisConnectionError(str(error)) from error
+
+
 class _AsyncCluster(AsyncRedisCluster):
-    """The same, without blocking."""
+    """The same of a cluster."""
 
     async def execute_command(self, *args: Any, **options: Any) -> Any:
         """Run a command where its keys are."""
         try:
             return await super().execute_command(*args, **options)
-        except RedisClusterException as error:
+        except (RedisClusterException, RuntimeError) as error:
             raise RedisConnectionError(str(error)) from error
 
 
@@ -123,7 +138,7 @@ def open_async(url: str, **options: Any) -> "AsyncRedis":
     """
     retry = AsyncRetry(NoBackoff(), 0)
     if not is_cluster(url):
-        return AsyncRedis.from_url(url, retry=retry, **options)
+        return _AsyncServer.from_url(url, retry=retry, **options)
     nodes, login = _parse(url)
     found = _AsyncCluster(
         startup_nodes=[AsyncClusterNode(host, port) for host, port in nodes],

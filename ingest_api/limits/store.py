@@ -12,10 +12,9 @@ from typing import Final
 
 import structlog
 from redis.asyncio import Redis
-from redis.asyncio.retry import Retry
-from redis.backoff import NoBackoff
 from redis.exceptions import NoScriptError, RedisError
 
+from billing.wallets.connect import open_async
 from ingest_api.metrics.api import LIMITS_ALONE
 
 logger = structlog.get_logger(__name__)
@@ -69,11 +68,8 @@ class Store:
     def __init__(self, url: str | None) -> None:
         self._redis: Redis | None = None
         if url is not None:
-            self._redis = Redis.from_url(
-                url,
-                socket_timeout=_ANSWER_SECONDS,
-                socket_connect_timeout=_ANSWER_SECONDS,
-                retry=Retry(NoBackoff(), 0),
+            self._redis = open_async(
+                url, socket_timeout=_ANSWER_SECONDS, socket_connect_timeout=_ANSWER_SECONDS
             )
         self.is_away = False
         self._probe: asyncio.Task[None] | None = None
