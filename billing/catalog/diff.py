@@ -57,10 +57,19 @@ def _charge_facts(path: str, charge: Charge) -> dict[str, str]:
         f"{path}.price_model": charge.price_model.value,
         f"{path}.prorated": str(charge.prorated).lower(),
         f"{path}.free_units": _plain(charge.free_units),
-        f"{path}.package_size": "none"
-        if charge.package_size is None
-        else _plain(charge.package_size),
+        f"{path}.free_pool": charge.free_pool or "none",
+        f"{path}.free_events": str(charge.free_events),
+        f"{path}.unit_divisor": _optional(charge.unit_divisor),
+        f"{path}.unit_rounding": charge.unit_rounding.value if charge.unit_rounding else "none",
+        f"{path}.bills_zero": str(charge.bills_zero).lower(),
+        f"{path}.discount_percent": _plain(charge.discount_percent),
+        f"{path}.package_size": _optional(charge.package_size),
         f"{path}.match_dimensions": ", ".join(sorted(charge.match_dimensions)),
+        **{
+            f"{path}.limits.{limit.currency}.{name}": _optional(getattr(limit, name))
+            for limit in charge.limits
+            for name in ("minimum", "maximum")
+        },
     }
 
 
@@ -71,12 +80,19 @@ def _rate_facts(path: str, rate: Rate) -> dict[str, str]:
         facts[f"{here}.up_to"] = "open" if tier.up_to is None else _plain(tier.up_to)
         facts[f"{here}.unit_price"] = _plain(tier.unit_price)
         facts[f"{here}.flat_amount"] = _plain(tier.flat_amount)
+        for name in ("package_size", "event_minimum", "event_maximum"):
+            if (value := getattr(tier, name)) is not None:
+                facts[f"{here}.{name}"] = _plain(value)
     return facts
 
 
 def _rate_name(rate: Rate) -> str:
     matched = ",".join(f"{name}={value}" for name, value in sorted(rate.match.items()))
     return f"{rate.currency}[{matched}]"
+
+
+def _optional(number: Decimal | None) -> str:
+    return "none" if number is None else _plain(number)
 
 
 def _plain(number: Decimal) -> str:

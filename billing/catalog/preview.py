@@ -2,8 +2,9 @@
 
 from collections import defaultdict
 from dataclasses import dataclass, replace
-from datetime import date
+from datetime import UTC, date, datetime
 from decimal import Decimal
+from functools import partial
 from typing import Annotated, Self
 
 from pydantic import Field, model_validator
@@ -15,7 +16,7 @@ from billing.access.roles import Permission
 from billing.catalog.rated import as_rated
 from billing.catalog.requests import ChargeInput
 from billing.catalog.rules import errors_in
-from billing.catalog.tables import BillableItem, ItemKind
+from billing.catalog.tables import BillableItem, ItemKind, PriceModel
 from billing.commands import Request
 from billing.errors import FieldError, InvalidError
 from billing.fields import ExactDecimal
@@ -26,6 +27,7 @@ from billing.rating.rater import preview as rate_preview
 Quantity = Annotated[ExactDecimal, Field(ge=0, max_digits=20, decimal_places=6)]
 
 _DAY = date(2026, 1, 1)
+_MIDNIGHT = datetime(2026, 1, 1, tzinfo=UTC)
 """Any day: a preview prices one whole period, whichever it is."""
 
 
@@ -38,16 +40,33 @@ class PreviewEvent(Request):
     )
 
 
+class DaysInput(Request):
+    """The part of a period that is billed."""
+
+    billed: int = Field(ge=1, le=366)
+    full: int = Field(ge=1, le=366)
+    """Days of a full period."""
+
+    @model_validator(mode="after")
+    def _in_order(self) -> Self:
+        if self.billed > self.full:
+            raise ValueError("a part has no more days than the whole")
+        return self
+
+
 class PricePreview(Request):
-    """A charge, and the usage of one whole period: a quantity, or events."""
+    """A charge, and the usage of one period: a quantity, or events."""
 
     charge: ChargeInput
     currency: str | None = None
     """Needed if the charge has rates in several."""
     quantity: Quantity | None = None
-    """Units as the item has aggregated them, under the rate for no dimension; seats if flat."""
+    """Units as the item has aggregated them, under the rate for no dimension; seats if the price is
+    by period; of a commitment, what everything else bills."""
     events: tuple[PreviewEvent, ...] | None = Field(default=None, max_length=10_000)
-    """Events that the item's filter and aggregation still apply to."""
+    """Events that the item's filter and aggregation still apply to, in their order."""
+    days: DaysInput | None = None
+    """For a part of a period; without it, a whole month."""
 
     @model_validator(mode="after")
     def _one_usage(self) -> Self:
@@ -95,15 +114,29 @@ def preview_price(session: Session, actor: Actor, request: PricePreview) -> Prev
         raise InvalidError("The preview is not valid.", code="invalid_request", fields=wrong)
     currency = request.currency or request.charge.rates[0].currency
     charge = as_rated(request.charge, items[request.charge.item_code])
+    return Preview(currency, _rate(request, charge, currency))
+
+
+def _rate(request: PricePreview, charge: plan.Charge, currency: str) -> Rating:
+    days = None if request.days is None else (request.days.billed, request.days.full)
+    rate = partial(rate_preview, currency=currency, days=days)
     if request.events is not None:
-        rows = _rows(request.events, charge)
-        return Preview(currency, rate_preview(charge, rows, currency=currency))
+        return rate(charge, _rows(request.events, charge))
     quantity = request.quantity or Decimal(0)
-    if charge.price_model == plan.FLAT:
-        return Preview(currency, rate_preview(charge, [], currency=currency, quantity=quantity))
+    if charge.price_model in plan.PERIOD_MODELS:
+        return rate(charge, [], quantity=quantity)
+    if charge.price_model == plan.COMMITMENT:
+        found = rate(charge, [], others=[_everything_else(charge, quantity, currency)])
+        lines = (line for line in found.lines if line.charge_code == charge.code)
+        return replace(found, lines=tuple(lines))
     counted = replace(charge, aggregation=plan.SUM, event_filter={})
-    row = plan.UsageRow(_DAY, charge.event_type or "", {}, 0, quantity)
-    return Preview(currency, rate_preview(counted, [row], currency=currency))
+    return rate(counted, [plan.UsageRow(_DAY, charge.event_type or "", {}, 0, quantity)])
+
+
+def _everything_else(charge: plan.Charge, billed: Decimal, currency: str) -> plan.Charge:
+    """One price that stands for all other lines of the period."""
+    rates = (plan.Rate(1, currency, (plan.Tier(None, flat_amount=billed),)),)
+    return replace(charge, code="", price_model=plan.FLAT, rates=rates, prorated=False)
 
 
 def _usage_errors(request: PricePreview, item: BillableItem | None) -> list[FieldError]:
@@ -115,19 +148,28 @@ def _usage_errors(request: PricePreview, item: BillableItem | None) -> list[Fiel
         wrong.append(FieldError("currency", f"the charge has no rate in {request.currency}"))
     if request.events is not None and item is not None and item.kind is not ItemKind.USAGE:
         wrong.append(FieldError("events", "a price per period has a quantity, not events"))
+    if request.events is None and request.charge.price_model is PriceModel.PERCENTAGE:
+        wrong.append(
+            FieldError("quantity", "a percentage prices each event: give events")
+        )
     return wrong
 
 
 def _rows(events: tuple[PreviewEvent, ...], charge: plan.Charge) -> list[plan.UsageRow]:
     """The events by their dimensions, counted and summed."""
-    totals: dict[tuple[tuple[str, str], ...], tuple[int, Decimal]] = defaultdict(
-        lambda: (0, Decimal(0))
-    )
-    for event in events:
+    groups: dict[tuple[tuple[str, str], ...], list[plan.SingleEvent]] = defaultdict(list)
+    for number, event in enumerate(events):
         key = tuple(sorted(event.dimensions.items()))
-        count, quantity = totals[key]
-        totals[key] = (count + 1, quantity + event.quantity)
+        order = (_MIDNIGHT, "", f"{number:05}")
+        groups[key].append(plan.SingleEvent(order, event.quantity))
     return [
-        plan.UsageRow(_DAY, charge.event_type or "", dict(key), count, quantity)
-        for key, (count, quantity) in totals.items()
+        plan.UsageRow(
+            _DAY,
+            charge.event_type or "",
+            dict(key),
+            len(group),
+            sum((event.quantity for event in group), Decimal(0)),
+            tuple(group),
+        )
+        for key, group in groups.items()
     ]

@@ -7,8 +7,15 @@ from uuid import UUID
 from sqlalchemy import select
 from sqlalchemy.orm import Session, selectinload
 
-from billing.catalog.requests import ChargeInput, RateInput
-from billing.catalog.tables import BillableItem, Charge, PlanVersion, Rate
+from billing.catalog.requests import ChargeInput, LimitInput, RateInput, TierInput
+from billing.catalog.tables import (
+    BillableItem,
+    Charge,
+    ChargeLimit,
+    PlanVersion,
+    Rate,
+    RateTier,
+)
 from billing.decks.rates import deck_versions, load_deck_rates
 from billing.overrides.rates import Agreement, with_agreements
 from billing.rating import plan
@@ -21,6 +28,7 @@ def as_rated(charge: ChargeInput | Charge, item: BillableItem) -> plan.Charge:
         charge: a stored one comes with its rates and tiers loaded, and keeps their ids.
     """
     rates: Sequence[RateInput | Rate] = charge.rates
+    limits: Sequence[LimitInput | ChargeLimit] = charge.limits
     return plan.Charge(
         code=charge.code,
         name=charge.name,
@@ -32,9 +40,7 @@ def as_rated(charge: ChargeInput | Charge, item: BillableItem) -> plan.Charge:
             plan.Rate(
                 getattr(rate, "ordinal", position),
                 rate.currency,
-                tuple(
-                    plan.Tier(tier.up_to, tier.unit_price, tier.flat_amount) for tier in rate.tiers
-                ),
+                tuple(as_rated_tier(tier) for tier in rate.tiers),
                 rate.match,
                 getattr(rate, "id", None),
             )
@@ -45,8 +51,27 @@ def as_rated(charge: ChargeInput | Charge, item: BillableItem) -> plan.Charge:
         aggregation=item.aggregation.value,
         prorated=charge.prorated,
         free_units=charge.free_units,
+        free_pool=charge.free_pool,
+        free_events=charge.free_events,
+        unit_divisor=charge.unit_divisor,
+        unit_rounding=None if charge.unit_rounding is None else charge.unit_rounding.value,
+        bills_zero=charge.bills_zero,
+        discount_percent=charge.discount_percent,
+        limits=tuple(plan.Limit(limit.currency, limit.minimum, limit.maximum) for limit in limits),
         package_size=charge.package_size,
         id=getattr(charge, "id", None),
+    )
+
+
+def as_rated_tier(tier: TierInput | RateTier) -> plan.Tier:
+    """A tier, stored or proposed."""
+    return plan.Tier(
+        tier.up_to,
+        tier.unit_price,
+        tier.flat_amount,
+        tier.package_size,
+        tier.event_minimum,
+        tier.event_maximum,
     )
 
 

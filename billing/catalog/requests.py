@@ -6,7 +6,7 @@ from uuid import UUID
 
 from pydantic import Field
 
-from billing.catalog.tables import Aggregation, ItemKind, PriceModel
+from billing.catalog.tables import Aggregation, ItemKind, PriceModel, UnitRounding
 from billing.commands import Request
 from billing.fields import ExactDecimal
 
@@ -25,7 +25,14 @@ class TierInput(Request):
 
     up_to: Units | None = None
     unit_price: Price = Decimal(0)
+    """Of a unit, or of a package; of a percentage, the part of an amount: 0.029 is 2.9 %."""
     flat_amount: Price = Decimal(0)
+    """For entering the tier; of a percentage, for each event."""
+    package_size: Units | None = None
+    """Units of this tier that are sold together, for graduated and volume prices."""
+    event_minimum: Price | None = None
+    """Of a percentage: the least and the most that one event comes to."""
+    event_maximum: Price | None = None
 
 
 class RateInput(Request):
@@ -38,6 +45,14 @@ class RateInput(Request):
     tiers: tuple[TierInput, ...] = Field(min_length=1, max_length=50)
 
 
+class LimitInput(Request):
+    """The least and the most that the charge bills for a full period, in one currency."""
+
+    currency: str
+    minimum: Price | None = None
+    maximum: Price | None = None
+
+
 class ChargeInput(Request):
     """One priced item."""
 
@@ -46,7 +61,21 @@ class ChargeInput(Request):
     item_code: str
     price_model: PriceModel
     prorated: bool = False
+    """By days: a flat price, a commitment, and the limits of any charge."""
     free_units: Units = Decimal(0)
+    """For each period and rate; of a percentage, the amount that is free."""
+    free_pool: str | None = Field(default=None, pattern=_CODE)
+    """Charges that name the same one have the same free units, and share them."""
+    free_events: int = Field(default=0, ge=0, le=2**31 - 1)
+    """Of a percentage: so many first events are free."""
+    unit_divisor: Units | None = None
+    """How much of what is measured makes a unit, such as 1000."""
+    unit_rounding: UnitRounding | None = None
+    """Of the units of a segment, to whole ones; without it they keep 6 decimals."""
+    bills_zero: bool = False
+    """A period without units bills the flat amount of the first tier."""
+    discount_percent: Annotated[ExactDecimal, Field(ge=0, le=100, decimal_places=4)] = Decimal(0)
+    limits: tuple[LimitInput, ...] = Field(default=(), max_length=10)
     package_size: Units | None = None
     """Units in a package, for that price model: its unit price is the price of a package."""
     match_dimensions: tuple[str, ...] = ()

@@ -4,18 +4,21 @@ Everything wrong is reported at once, each with the path of its field.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
-from decimal import Decimal
 from itertools import combinations
 
-from billing.catalog.requests import ChargeInput, RateInput, TierInput
+from billing.catalog.price_rules import (
+    WITHOUT_USAGE,
+    option_errors,
+    shared_errors,
+    tier_errors,
+)
+from billing.catalog.rated import as_rated_tier
+from billing.catalog.requests import ChargeInput, RateInput
 from billing.catalog.tables import BillableItem, Charge, ItemKind, PriceModel, Rate
 from billing.errors import FieldError
 from billing.money import CURRENCIES
 from billing.rating.cumulative import cumulative_price
 from billing.rating.match import DIMENSIONS
-from billing.rating.plan import Tier
-
-_TIERED = frozenset({PriceModel.GRADUATED, PriceModel.VOLUME, PriceModel.STAIRSTEP})
 
 
 def errors_in(
@@ -35,17 +38,20 @@ def errors_in(
         errors.extend(_charge_errors(path, charge, items.get(charge.item_code)))
     errors.extend(_overlaps(charges, items))
     errors.extend(_missing_currencies(charges))
+    errors.extend(shared_errors(charges))
     return errors
 
 
 def refused_prepaid(charges: Sequence[Charge]) -> list[FieldError]:
     """Why these charges cannot be debited event by event; empty if they can.
 
-    They can if integers say exactly what every count of a period costs.
+    They can if integers say exactly what every count of a period costs, or, for a percentage, if
+    each event has its price. Discounts, limits and commitments come with the true-up at the end of
+    the period.
     """
     refused = []
     for charge in charges:
-        if charge.price_model is PriceModel.FLAT:
+        if charge.price_model in WITHOUT_USAGE:
             continue
         reasons = {reason for rate in charge.rates if (reason := _not_exact(charge, rate))}
         refused += [
@@ -56,10 +62,15 @@ def refused_prepaid(charges: Sequence[Charge]) -> list[FieldError]:
 
 
 def _not_exact(charge: Charge, rate: Rate) -> str | None:
+    if charge.unit_divisor is not None or charge.free_pool is not None:
+        return "converted units and pools of free units, which other usage may change, are not sold"
+    if charge.price_model is PriceModel.PERCENTAGE:
+        is_free = charge.free_units or charge.free_events
+        return "a percentage with free amounts or events is not sold" if is_free else None
     try:
         cumulative_price(
             charge.price_model,
-            [Tier(tier.up_to, tier.unit_price, tier.flat_amount) for tier in rate.tiers],
+            [as_rated_tier(tier) for tier in rate.tiers],
             free_units=charge.free_units,
             package_size=charge.package_size,
             code=rate.currency,
@@ -74,18 +85,7 @@ def _charge_errors(
 ) -> Iterator[FieldError]:
     if item is None:
         yield FieldError(f"{path}.item_code", f"there is no billable item {charge.item_code}")
-    elif (item.kind is ItemKind.USAGE) == (charge.price_model is PriceModel.FLAT):
-        yield FieldError(
-            f"{path}.price_model", f"{charge.price_model.value} does not price {item.kind.value}"
-        )
-    if charge.price_model is PriceModel.FLAT and (charge.match_dimensions or charge.free_units):
-        yield FieldError(path, "a flat charge has neither dimensions nor free units")
-    if (charge.price_model is PriceModel.PACKAGE) != bool(charge.package_size):
-        yield FieldError(
-            f"{path}.package_size", "a package price, and only it, has a size above zero"
-        )
-    if charge.prorated and charge.price_model is not PriceModel.FLAT:
-        yield FieldError(f"{path}.prorated", "usage is never prorated")
+    yield from option_errors(path, charge, item)
     if not set(charge.match_dimensions) <= set(DIMENSIONS):
         yield FieldError(f"{path}.match_dimensions", f"use only {', '.join(DIMENSIONS)}")
     if len(set(charge.match_dimensions)) < len(charge.match_dimensions):
@@ -96,45 +96,12 @@ def _charge_errors(
 
 
 def _rate_errors(path: str, charge: ChargeInput, rate: RateInput) -> Iterator[FieldError]:
-    known = CURRENCIES.get(rate.currency)
-    if known is None:
+    if rate.currency not in CURRENCIES:
         yield FieldError(f"{path}.currency", f"use one of {', '.join(sorted(CURRENCIES))}")
         return
     for dimension in sorted(set(rate.match) - set(charge.match_dimensions)):
         yield FieldError(f"{path}.match.{dimension}", "the charge does not match on this")
-    for index, tier in enumerate(rate.tiers):
-        tier_path = f"{path}.tiers.{index}"
-        for name in ("unit_price", "flat_amount"):
-            if _decimals(getattr(tier, name)) > known.wallet_exponent:
-                yield FieldError(
-                    f"{tier_path}.{name}",
-                    f"{rate.currency} prices have at most {known.wallet_exponent} decimals",
-                )
-    yield from _tier_errors(path, charge.price_model, rate.tiers)
-
-
-def _tier_errors(path: str, model: PriceModel, tiers: Sequence[TierInput]) -> Iterator[FieldError]:
-    if model not in _TIERED:
-        if len(tiers) != 1 or tiers[0].up_to is not None:
-            yield FieldError(f"{path}.tiers", f"a {model.value} price has one open tier")
-        if model is PriceModel.FLAT and tiers[0].unit_price:
-            yield FieldError(f"{path}.tiers.0.unit_price", "a flat price has no unit price")
-        if model in {PriceModel.PER_UNIT, PriceModel.PACKAGE} and tiers[0].flat_amount:
-            yield FieldError(f"{path}.tiers.0.flat_amount", "a unit price has no flat amount")
-        return
-    if model is PriceModel.STAIRSTEP:
-        for index, tier in enumerate(tiers):
-            if tier.unit_price:
-                yield FieldError(
-                    f"{path}.tiers.{index}.unit_price", "a stairstep has flat amounts alone"
-                )
-    bounds = [tier.up_to for tier in tiers]
-    if bounds[-1] is not None or None in bounds[:-1]:
-        yield FieldError(f"{path}.tiers", "the last tier, and only it, is open")
-        return
-    closed = [bound for bound in bounds if bound is not None]
-    if closed and (closed[0] <= 0 or sorted(set(closed)) != closed):
-        yield FieldError(f"{path}.tiers", "the bounds rise from above zero")
+    yield from tier_errors(path, charge, rate)
 
 
 def _ambiguities(path: str, rates: Sequence[RateInput]) -> Iterator[FieldError]:
@@ -201,8 +168,3 @@ def _missing_currencies(charges: Sequence[ChargeInput]) -> Iterator[FieldError]:
     for index, charge in enumerate(charges):
         if missing := sorted(wanted - {rate.currency for rate in charge.rates}):
             yield FieldError(f"charges.{index}.rates", f"there is no rate in {', '.join(missing)}")
-
-
-def _decimals(number: Decimal) -> int:
-    exponent = number.normalize().as_tuple().exponent
-    return max(0, -exponent) if isinstance(exponent, int) else 0

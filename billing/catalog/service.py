@@ -19,6 +19,7 @@ from billing.catalog.rules import errors_in
 from billing.catalog.tables import (
     BillableItem,
     Charge,
+    ChargeLimit,
     ItemKind,
     PlanVersion,
     PricePlan,
@@ -124,7 +125,8 @@ def _charges(session: Session, inputs: Sequence[ChargeInput]) -> list[Charge]:
             item=items[charge.item_code],
             match_dimensions=list(charge.match_dimensions),
             rates=_rates(charge),
-            **charge.model_dump(exclude={"item_code", "match_dimensions", "rates"}),
+            limits=[ChargeLimit(**limit.model_dump()) for limit in charge.limits],
+            **charge.model_dump(exclude={"item_code", "match_dimensions", "rates", "limits"}),
         )
         for ordinal, charge in enumerate(inputs, start=1)
     ]

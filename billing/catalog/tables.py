@@ -18,6 +18,8 @@ class ItemKind(StrEnum):
 
     USAGE = "usage"
     RECURRING = "recurring"
+    LICENCE = "licence"
+    ONE_TIME = "one_time"
 
 
 class Aggregation(StrEnum):
@@ -44,6 +46,19 @@ class PriceModel(StrEnum):
     PACKAGE = "package"
     VOLUME = "volume"
     STAIRSTEP = "stairstep"
+    PERCENTAGE = "percentage"
+    DYNAMIC = "dynamic"
+    LICENCE = "licence"
+    ONE_TIME = "one_time"
+    COMMITMENT = "commitment"
+
+
+class UnitRounding(StrEnum):
+    """How converted units become whole ones."""
+
+    UP = "up"
+    DOWN = "down"
+    HALF_UP = "half_up"
 
 
 class BillableItem(Base):
@@ -123,6 +138,14 @@ class Charge(Base):
             "AND package_size <> 'NaN' ELSE package_size IS NULL END",
             name="packages_have_a_size",
         ),
+        CheckConstraint("free_events >= 0", name="free_events_not_negative"),
+        CheckConstraint("unit_divisor > 0 AND unit_divisor <> 'NaN'", name="unit_divisor_positive"),
+        CheckConstraint(
+            "unit_divisor IS NOT NULL OR unit_rounding IS NULL", name="rounding_needs_divisor"
+        ),
+        CheckConstraint(
+            "discount_percent >= 0 AND discount_percent <= 100", name="discount_is_percentage"
+        ),
     )
 
     id: Mapped[UUID] = mapped_column(primary_key=True, default=new_id)
@@ -133,9 +156,20 @@ class Charge(Base):
     name: Mapped[str]
     price_model: Mapped[PriceModel] = mapped_column(choices(PriceModel))
     prorated: Mapped[bool] = mapped_column(default=False)
-    """For flat charges: whether a part of a period bills a part of the price, by days."""
+    """Whether a part of a period has its part of a flat price, a commitment or the limits."""
     free_units: Mapped[Decimal] = mapped_column(default=Decimal(0))
-    """Units per period and rate that cost nothing."""
+    """Units per period and rate that cost nothing; for a percentage, the amount that is free."""
+    free_pool: Mapped[str | None]
+    """Charges of the version that name the same pool share one allowance of free units."""
+    free_events: Mapped[int] = mapped_column(Integer, default=0)
+    """For a percentage: the first events of a period that cost nothing."""
+    unit_divisor: Mapped[Decimal | None]
+    """How much of what is measured makes a unit."""
+    unit_rounding: Mapped[UnitRounding | None] = mapped_column(choices(UnitRounding))
+    """To whole units; None leaves converted units as they come."""
+    bills_zero: Mapped[bool] = mapped_column(default=False)
+    """Whether a period without units bills the first tier's flat amount."""
+    discount_percent: Mapped[Decimal] = mapped_column(default=Decimal(0))
     package_size: Mapped[Decimal | None]
     """Units that are sold together, begun packages whole; the unit price is that of a package."""
     match_dimensions: Mapped[list[str]]
@@ -149,6 +183,27 @@ class Charge(Base):
     rates: Mapped[list["Rate"]] = relationship(
         lazy="raise", order_by="Rate.ordinal", cascade="all, delete-orphan"
     )
+    limits: Mapped[list["ChargeLimit"]] = relationship(
+        lazy="selectin", order_by="ChargeLimit.currency", cascade="all, delete-orphan"
+    )
+
+
+class ChargeLimit(Base):
+    """The least and the most that a charge bills for a full period, in one currency."""
+
+    __tablename__ = "charge_limits"
+    __table_args__ = (
+        CheckConstraint("minimum >= 0 AND minimum <> 'NaN'", name="minimum_not_negative"),
+        CheckConstraint(
+            "maximum >= coalesce(minimum, 0) AND maximum <> 'NaN'", name="limits_in_order"
+        ),
+        CheckConstraint("num_nonnulls(minimum, maximum) > 0", name="limits_something"),
+    )
+
+    charge_id: Mapped[UUID] = mapped_column(ForeignKey("billing.charges.id"), primary_key=True)
+    currency: Mapped[str] = mapped_column(ForeignKey("billing.currencies.code"), primary_key=True)
+    minimum: Mapped[Decimal | None]
+    maximum: Mapped[Decimal | None]
 
 
 class Rate(Base):
@@ -173,7 +228,8 @@ class Rate(Base):
 class RateTier(Base):
     """One step of a rate: units above the previous `up_to`, up to and including this one.
 
-    A per-unit rate has one tier with a unit price; a flat one has one tier with a flat amount.
+    A per-unit rate has one tier with a unit price; a flat one has one tier with a flat amount. A
+    percentage has one, whose unit price is a part of an amount, and whose flat amount an event's.
     """
 
     __tablename__ = "rate_tiers"
@@ -183,6 +239,14 @@ class RateTier(Base):
         CheckConstraint(
             "flat_amount >= 0 AND flat_amount <> 'NaN'", name="flat_amount_not_negative"
         ),
+        CheckConstraint("package_size > 0 AND package_size <> 'NaN'", name="package_size_positive"),
+        CheckConstraint(
+            "event_minimum >= 0 AND event_minimum <> 'NaN'", name="event_minimum_not_negative"
+        ),
+        CheckConstraint(
+            "event_maximum >= coalesce(event_minimum, 0) AND event_maximum <> 'NaN'",
+            name="event_bounds_in_order",
+        ),
     )
 
     rate_id: Mapped[UUID] = mapped_column(ForeignKey("billing.rates.id"), primary_key=True)
@@ -190,3 +254,8 @@ class RateTier(Base):
     up_to: Mapped[Decimal | None]
     unit_price: Mapped[Decimal] = mapped_column(default=Decimal(0))
     flat_amount: Mapped[Decimal] = mapped_column(default=Decimal(0))
+    package_size: Mapped[Decimal | None]
+    """Units of the tier that are sold together; its unit price is then that of a package."""
+    event_minimum: Mapped[Decimal | None]
+    """For a percentage: the least and the most that one event comes to."""
+    event_maximum: Mapped[Decimal | None]

@@ -1,18 +1,23 @@
 """A rated line, the name it keeps when it is rated again, and the words it carries."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import date, timedelta
-from decimal import Decimal
+from decimal import Decimal, localcontext
+from typing import Final
 from uuid import UUID
 
 from billing.money import round_half_up
 from billing.periods import Period
 from billing.rating.match import DIMENSIONS
+from billing.rating.plan import Tier
 from billing.rating.prices.graduated import TierShare
+from billing.rating.prices.percentage import Percentage
 
-AMOUNT_DECIMALS = 18
+AMOUNT_DECIMALS: Final = 18
 """Decimals a rated amount is stored with: quantities have 6, prices 12, so products are exact."""
+MINIMUM: Final = "minimum"
+"""The rate key of a line that makes up for what is missing to a charge's minimum."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,6 +118,38 @@ def breakdown_entry(share: TierShare) -> dict[str, str | None]:
     if share.package_size is not None:
         entry["package_size"] = plain(share.package_size)
     return entry
+
+
+def percentage_entries(
+    found: Percentage, charged: Decimal, tier: Tier
+) -> list[dict[str, str | None]]:
+    """A percentage as a line shows it: like one tier, and beside it what the least and most change.
+
+    Args:
+        charged: the part of the amounts that is not free.
+    """
+    if not found.charged_events:
+        return []
+    fixed = tier.flat_amount * found.charged_events
+    plain_amount = found.amount - found.bounded
+    share = TierShare(Decimal(0), None, charged, tier.unit_price, fixed, plain_amount)
+    entries = [breakdown_entry(share) | {"events": str(found.charged_events)}]
+    if found.bounded:
+        entries.append(adjustment_entry("event_bounds", found.bounded))
+    return entries
+
+
+def sum_of(entries: Iterable[Mapping[str, str | None]]) -> Decimal:
+    """What the entries of a line come to, exact."""
+    with localcontext() as context:
+        context.prec = 60
+        return sum((Decimal(entry["amount"] or 0) for entry in entries), Decimal(0))
+
+
+def adjustment_entry(kind: str, amount: Decimal, **details: Decimal) -> dict[str, str | None]:
+    """What a line has beside its tiers, among them: what it changes, and why."""
+    said = {name: plain(value) for name, value in details.items()}
+    return {"kind": kind, **said, "amount": plain(amount)}
 
 
 def stored_amount(amount: Decimal) -> Decimal:

@@ -2,9 +2,9 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import date
+from datetime import date, datetime
 from decimal import Decimal
-from typing import Final
+from typing import Final, NamedTuple
 from uuid import UUID
 
 from billing.periods import Period
@@ -15,9 +15,22 @@ GRADUATED: Final = "graduated"
 PACKAGE: Final = "package"
 VOLUME: Final = "volume"
 STAIRSTEP: Final = "stairstep"
-MODELS: Final = frozenset({FLAT, PER_UNIT, GRADUATED, PACKAGE, VOLUME, STAIRSTEP})
+PERCENTAGE: Final = "percentage"
+DYNAMIC: Final = "dynamic"
+LICENCE: Final = "licence"
+ONE_TIME: Final = "one_time"
+COMMITMENT: Final = "commitment"
+PERIOD_MODELS: Final = frozenset({FLAT, LICENCE, ONE_TIME})
+"""Prices that need no usage."""
+TIERED: Final = frozenset({GRADUATED, VOLUME, STAIRSTEP})
+MODELS: Final = frozenset(
+    {*PERIOD_MODELS, *TIERED, PER_UNIT, PACKAGE, PERCENTAGE, DYNAMIC, COMMITMENT}
+)
 COUNT: Final = "count"
 SUM: Final = "sum"
+UP: Final = "up"
+DOWN: Final = "down"
+HALF_UP: Final = "half_up"
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,7 +39,13 @@ class Tier:
 
     up_to: Decimal | None
     unit_price: Decimal = Decimal(0)
+    """Of a unit; of a package, if there is a size; for a percentage, the part of an amount."""
     flat_amount: Decimal = Decimal(0)
+    """For entering the tier; for a percentage, for each event."""
+    package_size: Decimal | None = None
+    event_minimum: Decimal | None = None
+    """For a percentage: the least and the most that an event comes to."""
+    event_maximum: Decimal | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,6 +72,15 @@ class Rate:
 
 
 @dataclass(frozen=True, slots=True)
+class Limit:
+    """The least and the most that a charge bills for a full period, in one currency."""
+
+    currency: str
+    minimum: Decimal | None = None
+    maximum: Decimal | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class Charge:
     """One priced item of a plan version, with what its item counts."""
 
@@ -69,7 +97,21 @@ class Charge:
     aggregation: str = COUNT
     """`COUNT` bills events, `SUM` their quantities."""
     prorated: bool = False
+    """A part of a period bills a part: of a flat price, of a commitment, of the limits."""
     free_units: Decimal = Decimal(0)
+    """Per period and rate; for a percentage, the amount that is free."""
+    free_pool: str | None = None
+    """Charges of a version that name the same one share its free units."""
+    free_events: int = 0
+    """For a percentage: so many first events are free; with a free amount, until either is used."""
+    unit_divisor: Decimal | None = None
+    """How much of what is measured makes a unit."""
+    unit_rounding: str | None = None
+    """To whole units, `UP`, `DOWN` or `HALF_UP`; None leaves them as they come."""
+    bills_zero: bool = False
+    """Whether a period without units bills the first tier's flat amount."""
+    discount_percent: Decimal = Decimal(0)
+    limits: tuple[Limit, ...] = ()
     package_size: Decimal | None = None
     """Units in a package; the first tier's unit price is then the price of a package."""
     id: UUID | None = None
@@ -82,6 +124,10 @@ class Charge:
         if (self.price_model == PACKAGE) != bool(self.package_size and self.package_size > 0):
             raise ValueError("a package price, and only it, has a package size above zero")
 
+    def limit(self, currency: str) -> Limit:
+        """Its limits in a currency."""
+        return next((one for one in self.limits if one.currency == currency), Limit(currency))
+
 
 @dataclass(frozen=True, slots=True)
 class Segment:
@@ -91,12 +137,39 @@ class Segment:
     ends_on: date | None
     charges: tuple[Charge, ...]
     quantity: Decimal = Decimal(1)
+    recurring_from: date | None = None
+    """First day that its prices per period bill, if that is not its first day."""
+    recurring_to: date | None = None
+    """First day that they no longer bill, if that is not the day after its last."""
+
+    def recurring_within(self, period: Period, whole: Period) -> Period | None:
+        """The days of a whole period that its prices per period bill, if any.
+
+        Args:
+            period: that whole period, or the part of it in which the subscription was.
+        """
+        start, end = max(self.starts_on, period.start), period.end
+        if self.recurring_from is not None:
+            start = max(self.recurring_from, whole.start)
+        if self.recurring_to is not None:
+            end = min(self.recurring_to, whole.end)
+        elif self.ends_on is not None:
+            end = min(self.ends_on, period.end)
+        return Period(start, end) if start < end else None
 
     def within(self, period: Period) -> Period | None:
         """Its days in a period, if any."""
         start = max(self.starts_on, period.start)
         end = period.end if self.ends_on is None else min(self.ends_on, period.end)
         return Period(start, end) if start < end else None
+
+
+class SingleEvent(NamedTuple):
+    """An event that is priced by itself, in the order of its period."""
+
+    order: tuple[datetime, str, str]
+    """When it occurred; at the same instant by source and id, whatever was accepted first."""
+    quantity: Decimal
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,3 +181,5 @@ class UsageRow:
     dimensions: Mapping[str, str | None]
     event_count: int
     quantity: Decimal
+    events: tuple[SingleEvent, ...] = ()
+    """Each of them, if a charge prices them one by one."""

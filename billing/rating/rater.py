@@ -2,47 +2,60 @@
 
 1. select usage: the segment's days, the item's event type and filter
 2. aggregate per segment and rate: the rate that matches most exactly
-3. take free units, once per period and rate, earliest segment first
-4. price: flat, per unit, by tiers (graduated, volume, stairstep) or by packages
-5. round the line, once
+3. convert what was measured to the charge's units
+4. take free units, once per period and rate or pool, earliest segment first
+5. price: per period, per unit, by tiers, by packages, or each event by itself
+6. discount, maximum, minimum, the plan's commitment: see `limits`
+7. round the line, once
 """
 
-from collections.abc import Hashable, Iterable, Iterator, Sequence
-from dataclasses import dataclass
-from datetime import date
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import date, timedelta
 from decimal import Decimal
 from uuid import UUID
 
 from billing.money import to_minor
 from billing.periods import Period, add_months
-from billing.rating.adjustments.free_units import free_units_taken
+from billing.rating.adjustments.conversion import converted
+from billing.rating.adjustments.free_units import FreeUnits
 from billing.rating.book import RateBook
+from billing.rating.limits import Frame, billed_charges, within_limits
 from billing.rating.line import (
     RatedLine,
     UnratedUsage,
     breakdown_entry,
     describe,
     line_ref,
+    percentage_entries,
     stored_amount,
+    sum_of,
 )
 from billing.rating.match import counts
 from billing.rating.plan import (
-    FLAT,
+    COMMITMENT,
+    DYNAMIC,
     GRADUATED,
+    LICENCE,
+    ONE_TIME,
     PER_UNIT,
+    PERCENTAGE,
+    PERIOD_MODELS,
     STAIRSTEP,
     SUM,
     VOLUME,
     Charge,
     Rate,
     Segment,
+    SingleEvent,
     Tier,
     UsageRow,
 )
 from billing.rating.prices.flat import flat_amount
-from billing.rating.prices.graduated import TierShare, graduated_shares, total
+from billing.rating.prices.graduated import TierShare, graduated_shares, tier_share
 from billing.rating.prices.package import package_amount
 from billing.rating.prices.per_unit import per_unit_amount
+from billing.rating.prices.percentage import Percentage, percentage_of
 from billing.rating.prices.volume import volume_shares
 
 _PREVIEW_SUBSCRIPTION = UUID(int=0)
@@ -57,16 +70,6 @@ class Rating:
     unrated: tuple[UnratedUsage, ...]
 
 
-@dataclass(frozen=True, slots=True)
-class _Frame:
-    """One subscription's period, in the currency of its account."""
-
-    subscription_id: UUID
-    period: Period
-    full_days: int
-    currency: str
-
-
 @dataclass(slots=True)
 class _Measured:
     """Units and events of one rate in one segment."""
@@ -74,6 +77,26 @@ class _Measured:
     rate: Rate
     quantity: Decimal = Decimal(0)
     event_count: int = 0
+    events: list[SingleEvent] = field(default_factory=list)
+    opens: bool = False
+    """Whether it bills the first tier's flat amount, if the charge has no units in the period."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Free:
+    """One rate in one segment, with what of it is free."""
+
+    covered: Period
+    charge: Charge
+    measured: _Measured
+    units: Decimal
+    """Free units."""
+    percentage: Percentage | None = None
+
+    @property
+    def billed(self) -> Decimal:
+        """Units to pay."""
+        return self.measured.quantity - self.units
 
 
 def full_period(starts_on: date, anchor_day: int) -> Period:
@@ -93,6 +116,9 @@ def rate_period(
     *,
     currency: str,
     anchor_day: int = 1,
+    subscribed_on: date | None = None,
+    full_days: int | None = None,
+    whole: Period | None = None,
 ) -> Rating:
     """Rate one billing period of one subscription.
 
@@ -101,30 +127,48 @@ def rate_period(
         usage: the account's usage of the latest revisions, by local day.
         currency: of the account; rates in others do not exist for it.
         anchor_day: day of the month on which full periods begin.
+        subscribed_on: the subscription's first day, on which one-time prices are billed; that of
+            the earliest segment if not given.
+        full_days: days of a full period, if they are not those from anchor to anchor.
+        whole: the whole period that it is part of, if that is not a month from anchor to anchor.
     """
-    full_days = full_period(period.start, anchor_day).days
-    frame = _Frame(subscription_id, period, full_days, currency)
+    if full_days is not None:
+        whole = period
+    whole = whole or full_period(period.start, anchor_day)
+    first = min((segment.starts_on for segment in segments), default=period.start)
+    frame = Frame(
+        subscription_id,
+        period,
+        full_days or whole.days,
+        currency,
+        subscribed_on or first,
+        whole,
+    )
     lines: list[RatedLine] = []
     unrated: list[UnratedUsage] = []
-    used: dict[Hashable, Decimal] = {}
+    used: list[_Free] = []
+    free = FreeUnits()
     for segment in sorted(segments, key=lambda one: one.starts_on):
         covered = segment.within(period)
         if covered is None:
             continue
         for charge in segment.charges:
-            if charge.price_model == FLAT:
+            if charge.price_model in PERIOD_MODELS:
                 line, missing = _flat_line(frame, segment, covered, charge)
                 lines.extend(line)
                 unrated.extend(missing)
-                continue
-            measured, missed = _measure(charge, covered, usage, currency)
-            unrated.extend(missed)
-            for amount in measured:
-                key = (charge.id or id(charge), amount.rate.key)
-                before = used.get(key, Decimal(0))
-                used[key] = before + amount.quantity
-                lines.append(_usage_line(frame, covered, charge, amount, before))
-    return Rating(tuple(sorted(lines, key=lambda line: line.line_ref)), tuple(unrated))
+            elif charge.price_model != COMMITMENT:
+                measured, missed = _measure(frame, charge, covered, usage)
+                unrated.extend(missed)
+                used += [_freed(free, segment, covered, charge, one) for one in measured]
+    billed = {id(one.charge): Decimal(0) for one in used}
+    for one in used:
+        billed[id(one.charge)] += one.billed
+    lines += [
+        _usage_line(frame, one, _shares(one, bills_zero=not billed[id(one.charge)])) for one in used
+    ]
+    limited, missing = within_limits(frame, billed_charges(period, segments), lines)
+    return Rating(tuple(limited), (*unrated, *missing))
 
 
 def preview(
@@ -133,26 +177,37 @@ def preview(
     *,
     currency: str = "INR",
     quantity: Decimal | int = 1,
+    others: Sequence[Charge] = (),
+    days: tuple[int, int] | None = None,
 ) -> Rating:
-    """What a charge would bill for the usage of one full calendar month.
+    """What charges would bill for the usage of a calendar month, or of a part of a period.
 
     Args:
+        charge: what is previewed; `others` stand beside it, for a commitment that counts them.
         usage: rows whose days are all in one month.
         quantity: seats, for flat charges.
+        days: those that are billed, and those of a full period.
     """
     first = min((row.day for row in usage), default=_PREVIEW_DAY).replace(day=1)
-    period = Period(first, add_months(first, 1))
-    segment = Segment(period.start, period.end, (charge,), Decimal(quantity))
-    return rate_period(_PREVIEW_SUBSCRIPTION, period, [segment], usage, currency=currency)
+    covered, full = days or ((add_months(first, 1) - first).days, None)
+    period = Period(first, first + timedelta(days=covered))
+    segment = Segment(period.start, period.end, (charge, *others), Decimal(quantity))
+    return rate_period(
+        _PREVIEW_SUBSCRIPTION, period, [segment], usage, currency=currency, full_days=full
+    )
 
 
 def _measure(
-    charge: Charge, days: Period, usage: Sequence[UsageRow], currency: str
+    frame: Frame, charge: Charge, days: Period, usage: Sequence[UsageRow]
 ) -> tuple[list[_Measured], list[UnratedUsage]]:
-    """Steps 1 and 2: what each rate measures, and what no rate matches."""
+    """Steps 1 to 3: what each rate measures, in the charge's units, and what no rate matches."""
     measured: dict[str, _Measured] = {}
     missed = []
-    for row, rate in counted_usage(charge, days, usage, currency):
+    if charge.bills_zero and days.start == frame.period.start:
+        rate = RateBook(charge.rates, frame.currency).find(days.start, {})
+        if rate is not None:
+            measured[rate.key] = _Measured(rate, opens=True)
+    for row, rate in counted_usage(charge, days, usage, frame.currency):
         units = row.quantity if charge.aggregation == SUM else Decimal(row.event_count)
         if rate is None:
             missed.append(
@@ -162,7 +217,10 @@ def _measure(
         sums = measured.setdefault(rate.key, _Measured(rate))
         sums.quantity += units
         sums.event_count += row.event_count
-    return list(measured.values()), missed
+        sums.events += row.events
+    for sums in measured.values():
+        sums.quantity = converted(sums.quantity, charge.unit_divisor, charge.unit_rounding)
+    return [measured[key] for key in sorted(measured)], missed
 
 
 def counted_usage(
@@ -176,15 +234,37 @@ def counted_usage(
             yield row, rates.find(row.day, row.dimensions)
 
 
-def _usage_line(
-    frame: _Frame, covered: Period, charge: Charge, measured: _Measured, used_before: Decimal
-) -> RatedLine:
-    """Steps 3 to 5 for one rate."""
-    rate = measured.rate
-    free = free_units_taken(charge.free_units, used_before, measured.quantity)
-    units = measured.quantity - free
-    shares = tier_shares(charge, rate, units)
-    amount = total(shares)
+def _freed(
+    free: FreeUnits, segment: Segment, covered: Period, charge: Charge, measured: _Measured
+) -> _Free:
+    """Step 4: what of a rate's units is free; a percentage is worked out with it."""
+    if charge.price_model != PERCENTAGE:
+        units = free.take(segment, charge, measured.rate, measured.quantity)
+        return _Free(covered, charge, measured, units)
+    if len(measured.events) != measured.event_count:
+        raise ValueError(f"charge {charge.code} needs every event, not their sum")
+    allowance = free.allowance(charge, measured.rate)
+    quantities = (event.quantity for event in sorted(measured.events))
+    found = percentage_of(quantities, measured.rate.tiers[0], allowance)
+    return _Free(covered, charge, measured, found.free, found)
+
+
+def _shares(one: _Free, *, bills_zero: bool) -> Sequence[Mapping[str, str | None]]:
+    """Step 5: the tiers, as a line has them, of what is not free."""
+    tier = one.measured.rate.tiers[0]
+    if one.percentage is not None:
+        return percentage_entries(one.percentage, one.billed, tier)
+    shares = tier_shares(one.charge, one.measured.rate, one.billed)
+    if bills_zero and one.measured.opens:
+        shares = [tier_share(tier, Decimal(0), Decimal(0))]
+    return [breakdown_entry(share) for share in shares]
+
+
+def _usage_line(frame: Frame, one: _Free, entries: Sequence[Mapping[str, str | None]]) -> RatedLine:
+    """The line of one rate in one segment, before discounts and limits."""
+    charge, covered, rate = one.charge, one.covered, one.measured.rate
+    amount = sum_of(entries)
+    is_plain = charge.price_model in {PER_UNIT, DYNAMIC}
     return RatedLine(
         line_ref=line_ref(
             frame.subscription_id, frame.period.start, covered.start, charge.code, rate.key
@@ -196,21 +276,21 @@ def _usage_line(
         description=describe(charge.name, rate.match, covered=covered, period=frame.period),
         period=frame.period,
         covered=covered,
-        quantity=measured.quantity,
-        free_quantity=free,
-        event_count=measured.event_count,
+        quantity=one.measured.quantity,
+        free_quantity=one.units,
+        event_count=one.measured.event_count,
         unit=charge.unit,
-        unit_price=rate.tiers[0].unit_price if charge.price_model == PER_UNIT else None,
+        unit_price=rate.tiers[0].unit_price if is_plain else None,
         currency=frame.currency,
         amount=stored_amount(amount),
         amount_minor=to_minor(amount, frame.currency),
         is_recurring=False,
-        tier_breakdown=tuple(breakdown_entry(share) for share in shares),
+        tier_breakdown=tuple(entries),
     )
 
 
 def tier_shares(charge: Charge, rate: Rate, units: Decimal) -> list[TierShare]:
-    """Step 4 for usage: what every tier entered comes to.
+    """What every tier entered comes to.
 
     Args:
         units: those to pay, the free ones taken away.
@@ -241,31 +321,38 @@ def _packages(units: Decimal, tier: Tier, size: Decimal) -> list[TierShare]:
 
 
 def _flat_line(
-    frame: _Frame, segment: Segment, covered: Period, charge: Charge
+    frame: Frame, segment: Segment, covered: Period, charge: Charge
 ) -> tuple[list[RatedLine], list[UnratedUsage]]:
-    """Steps 4 and 5 for a price per period.
+    """A price per period, or once.
 
     Prorated, each segment bills its days of a full period. Otherwise the full price is billed
-    once, by the segment that the period opens with.
+    once, by the segment that the period opens with; a one-time price by the subscription's first.
     """
-    if not charge.prorated and covered.start != frame.period.start:
+    is_prorated = charge.price_model == LICENCE or charge.prorated
+    billed = segment.recurring_within(frame.period, frame.whole)
+    if charge.price_model == ONE_TIME:
+        billed = covered if covered.start == frame.starts_on else None
+    elif not is_prorated and billed is not None and frame.period.start not in billed:
+        billed = None
+    if billed is None:
         return [], []
     rates = RateBook(charge.rates, frame.currency)
-    if charge.prorated:
-        parts = [(rate, (days, frame.full_days)) for rate, days in rates.days_by_rate(covered)]
+    if is_prorated:
+        parts = [(rate, days, frame.full_days) for rate, days in rates.days_by_rate(billed)]
     else:
-        parts = [(rates.find(covered.start, {}), (1, 1))]
-    lines = [
-        _flat_part(frame, segment, covered, charge, rate, days)
-        for rate, days in parts
-        if rate is not None
-    ]
-    unrated = [UnratedUsage(charge.code, charge.code, {}, 0, segment.quantity)]
-    return lines, [] if len(lines) == len(parts) else unrated
+        parts = [(rates.find(covered.start, {}), 1, 1)]
+    lines = []
+    unrated = []
+    for rate, *days in parts:
+        if rate is None:
+            unrated.append(UnratedUsage(charge.code, charge.code, {}, 0, segment.quantity))
+        else:
+            lines.append(_flat_part(frame, segment, covered, charge, rate, (days[0], days[1])))
+    return lines, unrated
 
 
 def _flat_part(
-    frame: _Frame,
+    frame: Frame,
     segment: Segment,
     covered: Period,
     charge: Charge,
@@ -296,6 +383,6 @@ def _flat_part(
         currency=frame.currency,
         amount=stored_amount(amount),
         amount_minor=to_minor(amount, frame.currency),
-        is_recurring=True,
+        is_recurring=charge.price_model != ONE_TIME,
         tier_breakdown=(),
     )

@@ -42,6 +42,7 @@ from billing.catalog.tables import (
     PriceModel,
     PricePlan,
     Rate,
+    UnitRounding,
     VersionStatus,
 )
 from billing.commands import Request
@@ -83,6 +84,17 @@ class TierAttributes(Attributes):
     up_to: Amount | None
     unit_price: Amount
     flat_amount: Amount
+    package_size: Amount | None
+    event_minimum: Amount | None
+    event_maximum: Amount | None
+
+
+class LimitAttributes(Attributes):
+    """The least and the most that a charge bills for a full period, in one currency."""
+
+    currency: str
+    minimum: Amount | None
+    maximum: Amount | None
 
 
 class RateAttributes(Attributes):
@@ -104,6 +116,13 @@ class ChargeAttributes(Attributes):
     price_model: PriceModel
     prorated: bool
     free_units: Amount
+    free_pool: str | None
+    free_events: int
+    unit_divisor: Amount | None
+    unit_rounding: UnitRounding | None
+    bills_zero: bool
+    discount_percent: Amount
+    limits: list[LimitAttributes]
     package_size: Amount | None
     match_dimensions: list[str]
     rates: list[RateAttributes]
@@ -199,6 +218,13 @@ def _charge(row: Charge) -> ChargeAttributes:
         price_model=row.price_model,
         prorated=row.prorated,
         free_units=row.free_units or Decimal(0),
+        free_pool=row.free_pool,
+        free_events=row.free_events,
+        unit_divisor=row.unit_divisor,
+        unit_rounding=row.unit_rounding,
+        bills_zero=row.bills_zero,
+        discount_percent=row.discount_percent,
+        limits=[LimitAttributes.model_validate(limit) for limit in row.limits],
         package_size=row.package_size,
         match_dimensions=row.match_dimensions,
         rates=[_rate(rate) for rate in row.rates],

@@ -33,7 +33,9 @@ class PreviewedLine(Attributes):
     amount_minor: int
     """The amount rounded, halves away from zero, in paise, cents or sen."""
     tier_breakdown: list[dict[str, str | None]]
-    """For each tier: from, to, units, unit_price, flat_amount, amount (and package_size)."""
+    """For each tier: from, to, units, unit_price, flat_amount, amount (and package_size, or the
+    events of a percentage). Then what changes the line, by kind: event_bounds, discount, maximum,
+    minimum, commitment, with its amount. All amounts together are the line's."""
 
 
 class UnpricedUsage(Attributes):

@@ -6,6 +6,7 @@ from decimal import Decimal, localcontext
 from itertools import pairwise
 
 from billing.rating.plan import Tier
+from billing.rating.prices.package import packages_begun
 
 _PRECISION = 60
 
@@ -35,19 +36,24 @@ def graduated_shares(units: Decimal, tiers: Sequence[Tier]) -> list[TierShare]:
     require_rising(tiers)
     shares = []
     above = Decimal(0)
+    for tier in tiers:
+        if units <= above:
+            break
+        inside = (units if tier.up_to is None else min(units, tier.up_to)) - above
+        shares.append(tier_share(tier, above, inside))
+        if tier.up_to is not None:
+            above = tier.up_to
+    return shares
+
+
+def tier_share(tier: Tier, above: Decimal, units: Decimal) -> TierShare:
+    """What a tier comes to for units that it prices, begun packages whole if it has a size."""
     with localcontext() as context:
         context.prec = _PRECISION
-        for tier in tiers:
-            if units <= above:
-                break
-            inside = (units if tier.up_to is None else min(units, tier.up_to)) - above
-            amount = tier.flat_amount + inside * tier.unit_price
-            shares.append(
-                TierShare(above, tier.up_to, inside, tier.unit_price, tier.flat_amount, amount)
-            )
-            if tier.up_to is not None:
-                above = tier.up_to
-    return shares
+        size = tier.package_size
+        priced = units if size is None else packages_begun(units, size)
+        amount = tier.flat_amount + priced * tier.unit_price
+    return TierShare(above, tier.up_to, units, tier.unit_price, tier.flat_amount, amount, size)
 
 
 def graduated_amount(units: Decimal, tiers: Sequence[Tier]) -> Decimal:

@@ -4,12 +4,10 @@ A stairstep is a volume price whose tiers have a flat amount alone.
 """
 
 from collections.abc import Sequence
-from decimal import Decimal, localcontext
+from decimal import Decimal
 
 from billing.rating.plan import Tier
-from billing.rating.prices.graduated import TierShare, require_rising
-
-_PRECISION = 60
+from billing.rating.prices.graduated import TierShare, require_rising, tier_share
 
 
 def volume_shares(units: Decimal, tiers: Sequence[Tier]) -> list[TierShare]:
@@ -26,7 +24,4 @@ def volume_shares(units: Decimal, tiers: Sequence[Tier]) -> list[TierShare]:
         if tier.up_to is None or units <= tier.up_to:
             break
         above = tier.up_to
-    with localcontext() as context:
-        context.prec = _PRECISION
-        amount = tier.flat_amount + units * tier.unit_price
-    return [TierShare(above, tier.up_to, units, tier.unit_price, tier.flat_amount, amount)]
+    return [tier_share(tier, above, units)]

@@ -50,9 +50,8 @@ def test_a_draft_is_edited_published_and_then_never_changes(api: Api, plan_id: s
     assert edited.status_code == 200, edited.text
     published = api.post(f"{path}/publish")
     assert published["attributes"]["status"] == "active"
-    assert published["attributes"]["charges"][0]["rates"][0]["tiers"] == [
-        {"up_to": None, "unit_price": "0.2", "flat_amount": "0"}
-    ]
+    (tier,) = published["attributes"]["charges"][0]["rates"][0]["tiers"]
+    assert (tier["up_to"], tier["unit_price"], tier["flat_amount"]) == (None, "0.2", "0")
     assert api.get(path) == published
     body = {"charges": [sms_charge(rate("0.10"))]}
     assert api.refused("PUT", f"{path}/charges", 409, json=body)["code"] == "version_published"
@@ -114,7 +113,7 @@ def test_two_drafts_at_once_get_numbers_of_their_own(api: Api, plan_id: str) -> 
             _graduated({"up_to": "10"}, {"up_to": "10"}, {"unit_price": "2"}),
             "charges.0.rates.0.tiers",
         ),
-        (platform_charge() | {"free_units": "5"}, "charges.0"),
+        (platform_charge() | {"free_units": "5"}, "charges.0.free_units"),
         (
             platform_charge() | {"rates": [{"currency": "INR", "tiers": [{"unit_price": "9"}]}]},
             "charges.0.rates.0.tiers.0.unit_price",

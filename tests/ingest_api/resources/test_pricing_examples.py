@@ -13,6 +13,9 @@ PAGE = Path(__file__).parents[3] / "docs" / "pricing.md"
 
 def test_every_model_has_an_example_that_is_true(api: Api) -> None:
     create_items(api)
+    for code, kind in (("seat", "licence"), ("setup", "one_time")):
+        body = {"code": code, "name": code, "kind": kind, "unit": code, "sac": "998315"}
+        api.post("/billable-items", body)
     blocks = re.findall(r"```json\n(.*?)```", PAGE.read_text(encoding="utf-8"), re.DOTALL)
     written = [json.loads(block) for block in blocks]
     examples = list(zip(written[::2], written[1::2], strict=True))
