@@ -41,7 +41,12 @@ def _kind(
 
 
 def _facts(version: PlanVersion) -> dict[str, str]:
-    facts = {"grace_days": str(version.grace_days)}
+    facts = {
+        "grace_days": str(version.grace_days),
+        "interval": version.interval.value,
+        "anchor": version.anchor.value,
+        "trial_days": str(version.trial_days),
+    }
     for charge in version.charges:
         path = f"charges.{charge.code}"
         facts |= _charge_facts(path, charge)

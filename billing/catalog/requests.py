@@ -6,9 +6,10 @@ from uuid import UUID
 
 from pydantic import Field
 
-from billing.catalog.tables import Aggregation, ItemKind, PriceModel, UnitRounding
+from billing.catalog.tables import Aggregation, Anchor, ItemKind, PriceModel, UnitRounding
 from billing.commands import Request
 from billing.fields import ExactDecimal
+from billing.periods import Interval
 
 _CODE = r"^[a-z0-9][a-z0-9_-]{0,62}$"
 _TEXT = r"^[^\x00]*$"
@@ -102,11 +103,22 @@ class CreatePlan(Request):
     name: str = Field(min_length=1, max_length=200, pattern=_TEXT)
 
 
-class DraftVersion(Request):
+class Terms(Request):
+    """How the subscriptions of a version are billed."""
+
+    grace_days: int = Field(default=3, ge=0, le=30)
+    """Days after a period's end in which late events still join it."""
+    interval: Interval = Interval.MONTH
+    anchor: Anchor = Anchor.FIXED
+    """Whether periods begin on a day of the calendar, or on that of the subscription's start."""
+    trial_days: int = Field(default=0, ge=0, le=3660)
+    """Days from the start without recurring charges; usage is billed."""
+
+
+class DraftVersion(Terms):
     """A new version of a plan, to be edited until it is published."""
 
     plan_id: UUID
-    grace_days: int = Field(default=3, ge=0, le=30)
     charges: tuple[ChargeInput, ...] = Field(min_length=1, max_length=200)
 
 

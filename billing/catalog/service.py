@@ -14,6 +14,7 @@ from billing.catalog.requests import (
     DraftVersion,
     PublishVersion,
     ReplaceCharges,
+    Terms,
 )
 from billing.catalog.rules import errors_in
 from billing.catalog.tables import (
@@ -75,7 +76,7 @@ def draft_version(ctx: Context, request: DraftVersion) -> PlanVersion:
         plan_id=request.plan_id,
         version=(last or 0) + 1,
         status=VersionStatus.DRAFT,
-        grace_days=request.grace_days,
+        **request.model_dump(include=set(Terms.model_fields)),
         created_at=ctx.clock.now(),
         charges=_charges(ctx.session, request.charges),
     )

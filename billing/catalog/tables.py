@@ -11,6 +11,7 @@ from sqlalchemy.orm import Mapped, mapped_column, relationship
 
 from billing.db.base import Base, choices
 from billing.ids import new_id
+from billing.periods import Interval
 
 
 class ItemKind(StrEnum):
@@ -35,6 +36,15 @@ class VersionStatus(StrEnum):
     DRAFT = "draft"
     ACTIVE = "active"
     ARCHIVED = "archived"
+
+
+class Anchor(StrEnum):
+    """On which day whole billing periods begin."""
+
+    FIXED = "fixed"
+    """On a day of the calendar: the 1st, a Monday, or what the subscription names."""
+    ANNIVERSARY = "anniversary"
+    """On the day of the subscription's first one."""
 
 
 class PriceModel(StrEnum):
@@ -110,6 +120,7 @@ class PlanVersion(Base):
         CheckConstraint(
             "(status = 'draft') = (published_at IS NULL)", name="published_unless_draft"
         ),
+        CheckConstraint("trial_days >= 0", name="trial_not_negative"),
     )
 
     id: Mapped[UUID] = mapped_column(primary_key=True, default=new_id)
@@ -118,6 +129,10 @@ class PlanVersion(Base):
     status: Mapped[VersionStatus] = mapped_column(choices(VersionStatus))
     grace_days: Mapped[int] = mapped_column(Integer, default=3)
     """Days after a period's end in which late events still join it."""
+    interval: Mapped[Interval] = mapped_column(choices(Interval), default=Interval.MONTH)
+    anchor: Mapped[Anchor] = mapped_column(choices(Anchor), default=Anchor.FIXED)
+    trial_days: Mapped[int] = mapped_column(Integer, default=0)
+    """Days from a subscription's start on which recurring charges bill nothing."""
     created_at: Mapped[datetime]
     published_at: Mapped[datetime | None]
 

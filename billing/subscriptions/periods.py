@@ -9,15 +9,14 @@ from sqlalchemy.orm import Session
 
 from billing.customers.tables import Account
 from billing.ids import new_id
-from billing.periods import Period, month_of, monthly_periods
+from billing.periods import Period, month_of
 from billing.subscriptions.tables import BillingPeriod, Subscription
 
 
 def make_periods(session: Session, until: date) -> int:
     """Make every period that begins before `until` and is not there yet.
 
-    Running it again makes nothing. A subscription that ends mid-period gets a short last period,
-    unless the full one was made before its end was known; rating then looks at the segment's end.
+    Running it again makes nothing. A subscription that ends mid-period gets a short last period.
 
     Returns:
         how many were made.
@@ -42,11 +41,28 @@ def periods_of(subscription: Subscription, until: date) -> list[Period]:
     end = min(until, subscription.ends_on) if subscription.ends_on else until
     if end <= subscription.starts_on:
         return []
-    tiles = monthly_periods(subscription.starts_on, subscription.anchor_day, end)
+    tiles = subscription.cycle.tiles(subscription.starts_on)
     whole = list(takewhile(lambda period: period.start < end, tiles))
     if subscription.ends_on and whole[-1].end > subscription.ends_on:
         whole[-1] = Period(whole[-1].start, subscription.ends_on)
     return whole
+
+
+def drop_outdated(session: Session, subscription: Subscription, billed_until: date | None) -> None:
+    """Remove the periods that a change of the subscription's end made wrong; they are made anew.
+
+    Args:
+        billed_until: what was invoiced before that day stays.
+    """
+    rows = session.scalars(select(BillingPeriod).filter_by(subscription_id=subscription.id)).all()
+    if not rows:
+        return
+    right = set(periods_of(subscription, max(row.ends_on for row in rows)))
+    for row in rows:
+        is_billed = billed_until is not None and row.ends_on <= billed_until
+        if Period(row.starts_on, row.ends_on) not in right and not is_billed:
+            session.delete(row)
+    session.flush()
 
 
 def _make(session: Session, subscription: Subscription, zone: str, until: date) -> int:
@@ -56,6 +72,7 @@ def _make(session: Session, subscription: Subscription, zone: str, until: date) 
     missing = [period for period in periods_of(subscription, until) if period.start not in existing]
     for period in missing:
         starts_at, ends_at = period.instants(zone)
+        whole = subscription.cycle.containing(period.start)
         session.execute(
             insert(BillingPeriod)
             .values(
@@ -64,6 +81,8 @@ def _make(session: Session, subscription: Subscription, zone: str, until: date) 
                 account_id=subscription.account_id,
                 starts_on=period.start,
                 ends_on=period.end,
+                full_starts_on=whole.start,
+                full_ends_on=whole.end,
                 starts_at=starts_at,
                 ends_at=ends_at,
                 invoice_month=month_of(period.last_day).start,

@@ -47,7 +47,7 @@ class RateablePeriod:
             [one.segment for one in self.segments],
             usage,
             currency=self.account.currency,
-            anchor_day=self.anchor_day,
+            whole=Period(self.row.full_starts_on, self.row.full_ends_on),
         )
 
 
@@ -94,5 +94,13 @@ def rateable_periods(
 
 def _in_force(row: SubscriptionSegment, charges: tuple[plan.Charge, ...]) -> SegmentInForce:
     return SegmentInForce(
-        row.plan_version_id, plan.Segment(row.starts_on, row.ends_on, charges, row.quantity)
+        row.plan_version_id,
+        plan.Segment(
+            row.starts_on,
+            row.ends_on,
+            charges,
+            row.quantity,
+            row.recurring_from,
+            row.recurring_to,
+        ),
     )

@@ -72,13 +72,20 @@ def segments_of(session: Session, subscription_id: UUID) -> Sequence[Subscriptio
 
 
 def overlapping(
-    session: Session, account_id: UUID, starts_on: date, ends_on: date | None
+    session: Session,
+    account_id: UUID,
+    starts_on: date,
+    ends_on: date | None,
+    *,
+    apart_from: UUID | None = None,
 ) -> Subscription | None:
-    """A subscription of the account that shares a day with that range, if any."""
+    """A subscription of the account, other than one, that shares a day with that range, if any."""
     query = select(Subscription).where(
         Subscription.account_id == account_id,
         or_(Subscription.ends_on.is_(None), Subscription.ends_on > starts_on),
     )
     if ends_on is not None:
         query = query.where(Subscription.starts_on < ends_on)
+    if apart_from is not None:
+        query = query.where(Subscription.id != apart_from)
     return session.scalars(query.limit(1)).first()

@@ -20,7 +20,7 @@ from billing.customers.standing import Standing
 from billing.customers.tables import BillingMode
 from billing.entitlements.quotas import Quota
 from billing.money import currency, to_units
-from billing.periods import Period, local_day, monthly_periods
+from billing.periods import Cycle, Period, local_day
 from billing.rating.cumulative import MICROS, CumulativePrice
 from billing.rating.match import DIMENSIONS, RateIndex, counts
 from billing.usage.event import EPOCH
@@ -125,7 +125,7 @@ class Era:
     """First local day of the segment that it lies in."""
     billed_from: date | None = None
     """First local day of the subscription: its periods are counted from there."""
-    anchor_day: int = 1
+    cycle: Cycle = Cycle()  # noqa: RUF009 - it is frozen
 
 
 @dataclass(slots=True)
@@ -229,8 +229,8 @@ class BillableAccount:
                 return period
         if era.billed_from is None:
             raise ValueError("no period without a subscription")
-        tiles = monthly_periods(era.billed_from, era.anchor_day, date.max)
-        found = next(period for period in tiles if day in period)
+        whole = era.cycle.containing(day)
+        found = Period(max(whole.start, era.billed_from), whole.end)
         self._periods.insert(0, found)
         del self._periods[_MOST_PERIODS:]
         return found

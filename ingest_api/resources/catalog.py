@@ -25,6 +25,7 @@ from billing.catalog.requests import (
     DraftVersion,
     PublishVersion,
     ReplaceCharges,
+    Terms,
 )
 from billing.catalog.service import (
     create_item,
@@ -35,6 +36,7 @@ from billing.catalog.service import (
 )
 from billing.catalog.tables import (
     Aggregation,
+    Anchor,
     BillableItem,
     Charge,
     ItemKind,
@@ -46,6 +48,7 @@ from billing.catalog.tables import (
     VersionStatus,
 )
 from billing.commands import Request
+from billing.periods import Interval
 from ingest_api.auth import needs
 from ingest_api.dependencies import Commands, Envelope, ReadSession, build
 from ingest_api.envelope import Amount, Answer, Attributes, ListAnswer, Resource, refer
@@ -134,6 +137,9 @@ class VersionSummary(Attributes):
     version: int
     status: VersionStatus
     grace_days: int
+    interval: Interval
+    anchor: Anchor
+    trial_days: int
     created_at: datetime
     published_at: datetime | None
 
@@ -159,10 +165,9 @@ class DiffAttributes(Attributes):
     changes: list[ChangeAttributes]
 
 
-class NewVersion(Request):
+class NewVersion(Terms):
     """The prices of a new version."""
 
-    grace_days: int = Field(default=3, ge=0, le=30)
     charges: tuple[ChargeInput, ...] = Field(min_length=1, max_length=200)
 
 

@@ -1,7 +1,7 @@
 """Who has which plan, from when."""
 
 from datetime import date, datetime
-from typing import Annotated
+from typing import Annotated, Any
 from uuid import UUID
 
 from fastapi import APIRouter, Body, Query
@@ -9,22 +9,47 @@ from sqlalchemy.orm import Session
 
 from billing.access.actor import Actor
 from billing.access.roles import Permission
-from billing.commands import Request
+from billing.periods import Interval
+from billing.subscriptions.history import list_changes
 from billing.subscriptions.repository import (
     get_subscription,
     list_subscriptions,
     segments_of,
 )
-from billing.subscriptions.service import (
+from billing.subscriptions.requests import (
     ChangePlan,
+    ChangeSeats,
+    EndChoice,
     EndSubscription,
+    PauseChoice,
+    PauseSubscription,
     PlanChoice,
+    RenewChoice,
+    RenewSubscription,
+    ResumeChoice,
+    ResumeSubscription,
+    SeatChoice,
     Subscribe,
-    change_plan,
-    end_subscription,
-    subscribe,
+    UndoChange,
 )
-from billing.subscriptions.tables import Subscription, SubscriptionStatus
+from billing.subscriptions.service import (
+    change_plan,
+    change_seats,
+    end_subscription,
+    pause_subscription,
+    renew_subscription,
+    resume_subscription,
+    subscribe,
+    undo_change,
+)
+from billing.subscriptions.tables import (
+    ChangeKind,
+    Phase,
+    Proration,
+    Subscription,
+    SubscriptionChange,
+    SubscriptionStatus,
+)
 from ingest_api.auth import needs
 from ingest_api.dependencies import Commands, Envelope, Paging, ReadSession, build
 from ingest_api.envelope import Amount, Answer, Attributes, ListAnswer, Resource, refer
@@ -36,20 +61,28 @@ Writer = Annotated[Actor, needs(Permission.SUBSCRIPTIONS_WRITE)]
 
 
 class SegmentAttributes(Attributes):
-    """One plan version and quantity over local days; `ends_on` is the first day without it."""
+    """One plan version and quantity over local days; `ends_on` is the first day without it.
+
+    `recurring_from` and `recurring_to` are there where recurring charges bill other days.
+    """
 
     id: UUID
     plan_version_id: UUID
     quantity: Amount
+    phase: Phase
     starts_on: date
     ends_on: date | None
+    recurring_from: date | None
+    recurring_to: date | None
 
 
 class SubscriptionSummary(Attributes):
     """An account's agreement to a plan."""
 
     status: SubscriptionStatus
+    interval: Interval
     anchor_day: int
+    anchor_month: int
     starts_on: date
     ends_on: date | None
     created_at: datetime
@@ -62,10 +95,18 @@ class SubscriptionAttributes(SubscriptionSummary):
     segments: list[SegmentAttributes]
 
 
-class SubscriptionEnd(Request):
-    """The first local day on which the subscription no longer bills."""
+class ChangeAttributes(Attributes):
+    """What happened to a subscription, with all of it before and after."""
 
-    ends_on: date
+    number: int
+    kind: ChangeKind
+    effective_on: date
+    bills_from: date
+    proration: Proration | None
+    before: dict[str, Any] | None
+    after: dict[str, Any]
+    made_by: str
+    made_at: datetime
 
 
 def subscription_summary(row: Subscription) -> Resource[SubscriptionSummary]:
@@ -132,7 +173,18 @@ def get(
     return reply.one(subscription_resource(session, row))
 
 
-@router.post("/{subscription_id}/change", summary="Change plan or quantity")
+def change_resource(row: SubscriptionChange) -> Resource[ChangeAttributes]:
+    """A change as the API shows it."""
+    undone = {} if row.undoes_id is None else {"undoes": ("subscription_change", row.undoes_id)}
+    return Resource(
+        id=str(row.id),
+        type="subscription_change",
+        attributes=ChangeAttributes.model_validate(row),
+        relationships=refer(subscription=("subscription", row.subscription_id), **undone),
+    )
+
+
+@router.post("/{subscription_id}/change", summary="Change plan")
 def change(
     ctx: Commands,
     _: Writer,
@@ -140,9 +192,50 @@ def change(
     subscription_id: UUID,
     body: Annotated[PlanChoice, Body(examples=[{"plan_code": "growth", "from_day": "2026-09-16"}])],
 ) -> Answer[SubscriptionAttributes]:
-    """Go on with another plan or quantity from a local day on; what went before stays."""
+    """Go on with another plan from a local day on; what went before stays."""
     request = build(ChangePlan, subscription_id=subscription_id, **body.model_dump())
     return reply.one(subscription_resource(ctx.session, change_plan(ctx, request)))
+
+
+@router.post("/{subscription_id}/seats", summary="Change the quantity")
+def seats(
+    ctx: Commands,
+    _: Writer,
+    reply: Envelope,
+    subscription_id: UUID,
+    body: Annotated[SeatChoice, Body(examples=[{"quantity": "5", "from_day": "period_end"}])],
+) -> Answer[SubscriptionAttributes]:
+    """Go on with another quantity of the plan version in force."""
+    request = build(ChangeSeats, subscription_id=subscription_id, **body.model_dump())
+    return reply.one(subscription_resource(ctx.session, change_seats(ctx, request)))
+
+
+@router.post("/{subscription_id}/pause", summary="Pause a subscription")
+def pause(
+    ctx: Commands,
+    _: Writer,
+    reply: Envelope,
+    subscription_id: UUID,
+    body: Annotated[
+        PauseChoice, Body(examples=[{"from_day": "period_end", "resume_on": "2026-11-01"}])
+    ],
+) -> Answer[SubscriptionAttributes]:
+    """Stop recurring charges; usage that happens all the same is billed."""
+    request = build(PauseSubscription, subscription_id=subscription_id, **body.model_dump())
+    return reply.one(subscription_resource(ctx.session, pause_subscription(ctx, request)))
+
+
+@router.post("/{subscription_id}/resume", summary="Resume a subscription")
+def resume(
+    ctx: Commands,
+    _: Writer,
+    reply: Envelope,
+    subscription_id: UUID,
+    body: Annotated[ResumeChoice, Body(examples=[{"from_day": "now"}])],
+) -> Answer[SubscriptionAttributes]:
+    """Bill recurring charges again."""
+    request = build(ResumeSubscription, subscription_id=subscription_id, **body.model_dump())
+    return reply.one(subscription_resource(ctx.session, resume_subscription(ctx, request)))
 
 
 @router.post("/{subscription_id}/end", summary="End a subscription")
@@ -151,8 +244,38 @@ def end(
     _: Writer,
     reply: Envelope,
     subscription_id: UUID,
-    body: Annotated[SubscriptionEnd, Body(examples=[{"ends_on": "2026-10-21"}])],
+    body: Annotated[EndChoice, Body(examples=[{"ends_on": "period_end"}])],
 ) -> Answer[SubscriptionAttributes]:
-    """End a subscription at a local midnight."""
+    """End at a local midnight: the coming one (`now`), the period's (`period_end`), or a day's."""
     request = build(EndSubscription, subscription_id=subscription_id, **body.model_dump())
     return reply.one(subscription_resource(ctx.session, end_subscription(ctx, request)))
+
+
+@router.post("/{subscription_id}/renew", summary="Renew a subscription")
+def renew(
+    ctx: Commands,
+    _: Writer,
+    reply: Envelope,
+    subscription_id: UUID,
+    body: Annotated[RenewChoice, Body(examples=[{"ends_on": "2027-10-01"}])],
+) -> Answer[SubscriptionAttributes]:
+    """Move the end that was agreed to a later day, or take it away."""
+    request = build(RenewSubscription, subscription_id=subscription_id, **body.model_dump())
+    return reply.one(subscription_resource(ctx.session, renew_subscription(ctx, request)))
+
+
+@router.get("/{subscription_id}/changes", summary="List a subscription's changes")
+def changes(
+    session: ReadSession, actor: Reader, reply: Envelope, subscription_id: UUID
+) -> ListAnswer[ChangeAttributes]:
+    """All changes in the order they were made; none is ever removed."""
+    return reply.all(list_changes(session, actor, subscription_id), change_resource)
+
+
+@router.post("/{subscription_id}/changes/{change_id}/undo", summary="Undo the latest change")
+def undo(
+    ctx: Commands, _: Writer, reply: Envelope, subscription_id: UUID, change_id: UUID
+) -> Answer[SubscriptionAttributes]:
+    """Put the subscription back to what it was, as long as nothing of it is invoiced."""
+    request = UndoChange(subscription_id=subscription_id, change_id=change_id)
+    return reply.one(subscription_resource(ctx.session, undo_change(ctx, request)))

@@ -145,7 +145,8 @@ def make_subscription(
 def make_billing_period(
     session: Session, subscription: Subscription, zone: str, period: Period, invoice_month: date
 ) -> BillingPeriod:
-    """One billing period, whatever the subscription's anchor says."""
+    """One billing period, as part of the whole one that the subscription's cycle says."""
+    whole = subscription.cycle.containing(period.start)
     starts_at, ends_at = period.instants(zone)
     row = BillingPeriod(
         id=new_id(),
@@ -153,6 +154,8 @@ def make_billing_period(
         account_id=subscription.account_id,
         starts_on=period.start,
         ends_on=period.end,
+        full_starts_on=whole.start,
+        full_ends_on=whole.end,
         starts_at=starts_at,
         ends_at=ends_at,
         invoice_month=invoice_month,

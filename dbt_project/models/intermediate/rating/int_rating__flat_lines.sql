@@ -4,7 +4,9 @@
 -- without a rate.
 with segment_charges as (
     select * from {{ ref("int_rating__segment_charges") }}
-    where price_model = 'flat' and (is_prorated or covered_from = period_start)
+    where price_model = 'flat'
+        and recurring_from < recurring_to
+        and (is_prorated or (recurring_from <= period_start and recurring_to > period_start))
 ),
 
 eras as (select * from {{ ref("int_rating__price_eras") }}),
@@ -24,15 +26,18 @@ stretches as (
         segment_charges.full_days,
         eras.era_from,
         eras.override_account_id,
-        least(eras.era_to, segment_charges.covered_to)
-            - greatest(eras.era_from, segment_charges.covered_from) as days
+        least(eras.era_to, segment_charges.recurring_to)
+            - greatest(eras.era_from, segment_charges.recurring_from) as days
     from segment_charges
     inner join eras
         on eras.account_id = segment_charges.account_id
         and eras.charge_id = segment_charges.charge_id
-        and eras.era_to > segment_charges.covered_from
+        and eras.era_to > case
+            when segment_charges.is_prorated then segment_charges.recurring_from
+            else segment_charges.covered_from
+        end
         and eras.era_from < case
-            when segment_charges.is_prorated then segment_charges.covered_to
+            when segment_charges.is_prorated then segment_charges.recurring_to
             else segment_charges.covered_from + 1
         end
 ),

@@ -31,7 +31,15 @@ select
     charges.charge_name,
     charges.price_model,
     charges.is_prorated,
+    charges.ordinal as charge_ordinal,
     charges.free_units,
+    charges.free_pool,
+    charges.free_events,
+    charges.unit_divisor,
+    charges.unit_rounding,
+    charges.bills_zero,
+    charges.discount_percent,
+    subscriptions.starts_on as subscribed_on,
     charges.rate_deck_id,
     items.item_code,
     items.event_type,
@@ -42,12 +50,22 @@ select
     accounts.currency,
     currencies.minor_exponent,
     segments.quantity as segment_quantity,
-    {{ full_period_days("periods.period_start", "subscriptions.anchor_day") }} as full_days,
+    periods.full_ends_on - periods.full_starts_on as full_days,
     periods.invoice_month,
     periods.period_start,
     periods.period_end,
     greatest(segments.starts_on, periods.period_start) as covered_from,
-    least(coalesce(segments.ends_on, periods.period_end), periods.period_end) as covered_to
+    least(coalesce(segments.ends_on, periods.period_end), periods.period_end) as covered_to,
+    case
+        when segments.recurring_from is null
+            then greatest(segments.starts_on, periods.period_start)
+        else greatest(segments.recurring_from, periods.full_starts_on)
+    end as recurring_from,
+    case
+        when segments.recurring_to is null
+            then least(coalesce(segments.ends_on, periods.period_end), periods.period_end)
+        else least(segments.recurring_to, periods.full_ends_on)
+    end as recurring_to
 from periods
 inner join subscriptions on subscriptions.subscription_id = periods.subscription_id
 inner join accounts on accounts.account_id = periods.account_id

@@ -1,5 +1,6 @@
 -- Monthly recurring revenue of each account: the flat prices of the segments in force on the
--- month's last day, or what was agreed with the account instead. Every plan bills by the month, so a price is its own monthly value.
+-- month's last day, or what was agreed with the account instead. A price of another
+-- interval counts by its share of a month; trials and pauses have no recurring revenue.
 with months as (select * from {{ ref("int_revenue__months") }}),
 
 segments as (select * from {{ ref("stg_billing__subscription_segments") }}),
@@ -33,10 +34,21 @@ select
     accounts.account_id,
     accounts.customer_id,
     accounts.currency,
-    sum(first_tiers.flat_amount * segments.quantity) as mrr
+    sum(
+        first_tiers.flat_amount * segments.quantity
+        * case subscriptions.billing_interval when 'week' then 52 else 1 end
+        / case subscriptions.billing_interval
+            when 'quarter' then 3
+            when 'half_year' then 6
+            when 'week' then 12
+            when 'year' then 12
+            else 1
+        end
+    ) as mrr
 from months
 inner join segments
-    on segments.starts_on <= months.last_day
+    on segments.phase = 'active'
+    and segments.starts_on <= months.last_day
     and coalesce(segments.ends_on, 'infinity'::date) > months.last_day
 inner join subscriptions
     on subscriptions.subscription_id = segments.subscription_id

@@ -3,6 +3,9 @@ select
     subscription_id,
     plan_version_id,
     quantity,
+    phase::text as phase,
     starts_on,
-    ends_on
+    ends_on,
+    recurring_from,
+    recurring_to
 from {{ source('billing', 'subscription_segments') }}

@@ -2,7 +2,7 @@ select
     id as subscription_id,
     account_id,
     status::text as status,
-    anchor_day,
+    interval::text as billing_interval,
     starts_on,
     ends_on
 from {{ source('billing', 'subscriptions') }}

@@ -1,0 +1,229 @@
+"""A subscription's segments as a value: what a change makes of them, before anything is stored.
+
+Every change begins at a local midnight. Usage is rated by the segment of its day. Recurring charges
+bill over spans of their own, which `Proration` moves within the period of the change: no two spans
+share a day, so no period bills more than its whole price.
+"""
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field, replace
+from datetime import date
+from decimal import Decimal
+from uuid import UUID
+
+from billing.errors import PreconditionError
+from billing.ids import new_id
+from billing.periods import Cycle
+from billing.subscriptions.tables import Phase, Proration
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """One plan version and quantity over local days, and the days its recurring charges bill."""
+
+    plan_version_id: UUID
+    quantity: Decimal
+    phase: Phase
+    starts_on: date
+    ends_on: date | None
+    recurring_from: date
+    recurring_to: date | None
+    """None while it has no end."""
+    id: UUID = field(default_factory=new_id)
+
+    def holds(self, day: date) -> bool:
+        """Whether that day is one of its own."""
+        return self.starts_on <= day and (self.ends_on is None or day < self.ends_on)
+
+    @property
+    def bills(self) -> bool:
+        """Whether its recurring charges bill on any day."""
+        return self.recurring_to is None or self.recurring_from < self.recurring_to
+
+    def silent(self, phase: Phase) -> "Part":
+        """Without recurring charges."""
+        return replace(
+            self, phase=phase, recurring_from=self.starts_on, recurring_to=self.starts_on
+        )
+
+    def billing_until(self, day: date) -> "Part":
+        """With recurring charges that bill up to a day and no further."""
+        end = day if self.recurring_to is None else min(day, self.recurring_to)
+        return replace(self, recurring_to=max(end, self.recurring_from))
+
+    def billing_from(self, day: date) -> "Part":
+        """With recurring charges that bill from a day on."""
+        end = None if self.recurring_to is None else max(day, self.recurring_to)
+        return replace(self, recurring_from=day, recurring_to=end)
+
+
+@dataclass(frozen=True, slots=True)
+class Timeline:
+    """The life of a subscription, in parts that follow each other without gap."""
+
+    cycle: Cycle
+    parts: tuple[Part, ...]
+
+    @property
+    def starts_on(self) -> date:
+        """Its first local day."""
+        return self.parts[0].starts_on
+
+    @property
+    def ends_on(self) -> date | None:
+        """The first local day without it."""
+        return self.parts[-1].ends_on
+
+    def at(self, day: date) -> Part | None:
+        """The part of a day."""
+        return next((part for part in self.parts if part.holds(day)), None)
+
+    def switched(
+        self, day: date, proration: Proration, *, plan_version_id: UUID, quantity: Decimal
+    ) -> "Timeline":
+        """With another plan version or quantity from a day on; trials and pauses stay."""
+        self._require_inside(day)
+        before, after = self._cut(day)
+        if len({(part.plan_version_id, part.quantity) for part in after}) > 1:
+            raise PreconditionError(
+                "Another change is agreed for a later day; undo it first.", code="later_change"
+            )
+        other = [
+            replace(part, plan_version_id=plan_version_id, quantity=quantity, id=new_id())
+            for part in after
+        ]
+        if other[0].phase is Phase.ACTIVE:
+            moved = self.begins(day, proration, before)
+            before = [part.billing_until(moved) for part in before]
+            other[0] = other[0].billing_from(moved)
+        return replace(self, parts=(*before, *other))
+
+    def paused(self, day: date, proration: Proration, *, resume_on: date | None) -> "Timeline":
+        """Without recurring charges from a day on, until it is resumed."""
+        self._require_inside(day)
+        before, after = self._cut(day)
+        if len(after) > 1 or after[0].phase is not Phase.ACTIVE:
+            raise PreconditionError(
+                "Only an active subscription without later changes can be paused.",
+                code="not_active",
+            )
+        stopped = self._stops(day, proration)
+        silent = replace(after[0], id=new_id()).silent(Phase.PAUSED)
+        parts = (*(part.billing_until(stopped) for part in before), silent)
+        paused = replace(self, parts=parts)
+        return paused if resume_on is None else paused.resumed(resume_on, proration)
+
+    def resumed(self, day: date, proration: Proration) -> "Timeline":
+        """Active again from a day on."""
+        last = self.parts[-1]
+        if last.phase is not Phase.PAUSED or day <= last.starts_on or not last.holds(day):
+            raise PreconditionError(
+                "Only a paused subscription can be resumed, on a day after its pause began.",
+                code="not_paused",
+            )
+        before, _ = self._cut(day)
+        active = _active(last, day)
+        moved = self.begins(day, proration, before)
+        billed = (part.billing_until(moved) for part in before)
+        return replace(self, parts=(*billed, active.billing_from(moved)))
+
+    def ended(self, day: date, proration: Proration) -> "Timeline":
+        """Ended before a day."""
+        self._require_inside(day)
+        before, _ = self._cut(day)
+        stopped = self._stops(day, proration)
+        return replace(self, parts=tuple(part.billing_until(stopped) for part in before))
+
+    def renewed(self, ends_on: date | None) -> "Timeline":
+        """Going on until a later day, or without end."""
+        last = self.parts[-1]
+        if last.ends_on is None or (ends_on is not None and ends_on <= last.ends_on):
+            raise PreconditionError(
+                "A renewal moves the end of a subscription that has one to a later day.",
+                code="not_later",
+            )
+        longer = replace(last, ends_on=ends_on)
+        if longer.phase is Phase.ACTIVE:
+            longer = replace(longer, recurring_to=ends_on)
+        return replace(self, parts=(*self.parts[:-1], longer))
+
+    def _require_inside(self, day: date) -> None:
+        if day <= self.starts_on or (self.ends_on is not None and day >= self.ends_on):
+            until = "" if self.ends_on is None else f" and ends on {self.ends_on}"
+            raise PreconditionError(
+                f"The subscription begins on {self.starts_on}{until}; a change lies between.",
+                code="outside_segment",
+            )
+
+    def _cut(self, day: date) -> tuple[list[Part], list[Part]]:
+        """The parts before a day and from it on; the one that holds it is in both."""
+        before, after = [], []
+        for part in self.parts:
+            if part.starts_on < day:
+                before.append(replace(part, ends_on=day) if part.holds(day) else part)
+            if part.ends_on is None or part.ends_on > day:
+                after.append(replace(part, starts_on=max(part.starts_on, day)))
+        return before, after
+
+    def begins(self, day: date, proration: Proration, before: Iterable[Part]) -> date:
+        """The day from which recurring charges that begin on `day` bill."""
+        whole = self.cycle.containing(day)
+        if proration is Proration.PRORATE or day == whole.start:
+            return day
+        if proration is Proration.NONE:
+            return whole.end
+        # In place of what billed without a break until now, as far as it is of this period.
+        first = day
+        for part in reversed(list(before)):
+            if not part.bills:
+                continue
+            if part.recurring_to is not None and part.recurring_to < first:
+                break
+            first = min(first, part.recurring_from)
+        return max(whole.start, first) if first < day else whole.start
+
+    def _stops(self, day: date, proration: Proration) -> date:
+        """The day from which recurring charges that stop on `day` no longer bill."""
+        whole = self.cycle.containing(day)
+        if proration is Proration.PRORATE or day == whole.start:
+            return day
+        return whole.end if proration is Proration.FULL else whole.start
+
+
+def begin(
+    cycle: Cycle,
+    days: tuple[date, date | None],
+    *,
+    plan_version_id: UUID,
+    quantity: Decimal,
+    proration: Proration,
+    trial_ends_on: date | None = None,
+) -> Timeline:
+    """A new subscription, with a trial before it if one is given.
+
+    Args:
+        days: the first local day, and the first without it.
+    """
+    starts_on, ends_on = days
+    first = Part(plan_version_id, quantity, Phase.ACTIVE, starts_on, ends_on, starts_on, ends_on)
+    timeline = Timeline(cycle, (first,))
+    if trial_ends_on is None or trial_ends_on <= starts_on:
+        moved = timeline.begins(starts_on, proration, ())
+        return replace(timeline, parts=(first.billing_from(moved),))
+    if ends_on is not None and trial_ends_on >= ends_on:
+        return replace(timeline, parts=(first.silent(Phase.TRIAL),))
+    trial = replace(first, ends_on=trial_ends_on).silent(Phase.TRIAL)
+    active = _active(first, trial_ends_on)
+    moved = timeline.begins(trial_ends_on, proration, ())
+    return replace(timeline, parts=(trial, active.billing_from(moved)))
+
+
+def _active(part: Part, day: date) -> Part:
+    return replace(
+        part,
+        id=new_id(),
+        phase=Phase.ACTIVE,
+        starts_on=day,
+        recurring_from=day,
+        recurring_to=part.ends_on,
+    )
