@@ -1,7 +1,6 @@
 """Everything Dagster loads: `dagster dev -m orchestration.definitions`."""
 
 import dagster as dg
-from dagster_dbt import DbtCliResource
 
 from billing.logs import configure_logs
 from orchestration.defs.automation import (
@@ -30,7 +29,7 @@ from orchestration.defs.usage import usage_models
 from orchestration.defs.vouchers import issue_vouchers, issue_vouchers_hourly, vouchers
 from orchestration.lib.database import Database
 from orchestration.lib.dbt_env import PROJECT_DIR
-from orchestration.lib.dbt_project import dbt_executable
+from orchestration.lib.dbt_project import Dbt, dbt_executable
 
 configure_logs()
 
@@ -48,7 +47,7 @@ defs = dg.Definitions(
     ],
     sensors=[touched_usage_days],
     resources={
-        "dbt": DbtCliResource(
+        "dbt": Dbt(
             project_dir=str(PROJECT_DIR),
             profiles_dir=str(PROJECT_DIR),
             dbt_executable=dbt_executable(),

@@ -7,11 +7,14 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 import dagster as dg
 from dagster_dbt import DbtCliResource, DbtProject
+from dbt.version import __version__ as dbt_version
+from packaging.version import Version
 
 from billing.settings import Settings
 from orchestration.lib.dbt_env import PROJECT_DIR, dbt_env
@@ -23,6 +26,17 @@ def dbt_executable() -> str:
     """The dbt of this Python's environment, wherever the shell looks for programs."""
     beside = Path(sys.executable).with_name("dbt")
     return str(beside) if beside.exists() else (shutil.which("dbt") or "dbt")
+
+
+class Dbt(DbtCliResource):
+    """The dbt of this environment, whose version is known without starting it.
+
+    The resource would run `dbt --version` for every asset, which takes longer than most models.
+    """
+
+    @cached_property
+    def _cli_version(self) -> Version:
+        return Version(dbt_version)
 
 
 def ensure_manifest() -> Path:
