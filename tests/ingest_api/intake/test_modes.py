@@ -1,6 +1,7 @@
 """A store goes away while events come: what is answered then, and that all of it counts once."""
 
 import os
+import random
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -16,13 +17,23 @@ import httpx
 import pytest
 from typer.testing import CliRunner
 
+from billing.access.actor import SYSTEM
 from billing.cli.main import app as billing
+from billing.clock import SystemClock
+from billing.commands import Context
+from billing.customers.service import UpdateAccount, update_account
+from billing.db.unit_of_work import unit_of_work
 from billing.stack.process import wait_until
 from billing.wallets.keys import ShardKeys
-from tests.chaos.stack import Stack, kill_server, running_stack
+from billing.wallets.moves import MoveAccount, move_account
+from tests.chaos.stack import Stack, died, kill_server, restart_with, running_stack
 from tests.support.processes import api_program, wait_for_port
 
-SETTINGS = {"BILLING_DIRECT_AFTER_SECONDS": "1", "BILLING_JOURNAL_ANSWERS": "true"}
+SETTINGS = {
+    "BILLING_DIRECT_AFTER_SECONDS": "1",
+    "BILLING_JOURNAL_ANSWERS": "true",
+    "BILLING_SHARD_COUNT": "2",
+}
 PRICE = 120_000
 _names = count(1)
 
@@ -82,10 +93,10 @@ def said(response: httpx.Response) -> list[tuple[str, str | None]]:
     ]
 
 
-def shard(stack: Stack) -> tuple[int, str]:
+def shard(stack: Stack, number: int = 0) -> tuple[int, str]:
     with stack.ask_postgres() as connection:
         row = connection.execute(
-            "SELECT epoch, mode FROM usage.shard_state WHERE shard = 0"
+            "SELECT epoch, mode FROM usage.shard_state WHERE shard = %s", [number]
         ).fetchone()
         assert row is not None
         return row  # type: ignore[return-value]
@@ -99,19 +110,20 @@ def stored(stack: Stack) -> list[str]:
 
 def assert_balances_agree(stack: Stack) -> None:
     """Redis and the ledger have the same balances, and they are what the events cost."""
-    epoch = shard(stack)[0]
+    epochs = [shard(stack, number)[0] for number in range(2)]
     with stack.ask_postgres() as connection, stack.ask_redis() as client:
         for sender in stack.senders:
             assert sender.wallet is not None
             wallet = sender.wallet.id
             row = connection.execute(
                 "SELECT balance_units, (SELECT count(*) FROM usage.raw_events e"
-                " WHERE e.account_id = w.account_id) FROM billing.wallets w WHERE id = %s",
+                " WHERE e.account_id = w.account_id), shard FROM billing.wallets w WHERE id = %s",
                 [wallet],
             ).fetchone()
             assert row is not None
             assert row[0] == -PRICE * int(str(row[1]))
-            name = ShardKeys(0, epoch).wallet(wallet)
+            home = int(str(row[2]))
+            name = ShardKeys(home, epochs[home]).wallet(wallet)
             until(lambda name=name, row=row: int(client.hget(name, "bal") or 0) == row[0])  # type: ignore[misc]
 
 
@@ -187,6 +199,30 @@ def test_without_postgresql_the_journal_answers_and_everything_gets_into_the_boo
         assert said(send(client, [single, first, second])) == [("duplicate", "ledger")] * 3
         assert send(client, stranger).status_code == 400
     assert len(set(stored(stack))) == len(stored(stack))
+    assert_balances_agree(stack)
+
+
+def set_journal_answers(stack: Stack, sender: int, allowed: bool | None) -> None:
+    account_id = stack.senders[sender].account.id
+    with unit_of_work(stack.engine) as session:
+        request = UpdateAccount(account_id=account_id, journal_answers=allowed)
+        update_account(Context(session, SYSTEM, SystemClock()), request)
+
+
+def test_an_account_that_does_not_allow_it_is_not_answered_by_the_journal(stack: Stack) -> None:
+    set_journal_answers(stack, 1, False)
+    with client_of(stack) as client:
+        until(lambda: send(client, event_for(stack, 1)).status_code == 200)
+        strict, other = event_for(stack, 1), event_for(stack, 2)
+        until(lambda: send(client, event_for(stack, 2)).status_code == 200)
+        kill_server(stack.postgres)
+        until(lambda: send(client, event_for(stack, 2)).status_code == 202)
+        answer = send(client, [strict, other])
+        assert said(answer) == [("unavailable", None), ("accepted", "journal")]
+        stack.postgres.start()
+        until(lambda: send(client, [strict, other]).status_code == 200)
+        assert said(send(client, strict)) == [("duplicate", "ledger")]
+    set_journal_answers(stack, 1, None)
     assert_balances_agree(stack)
 
 
@@ -291,6 +327,45 @@ def run(stack: Stack, *words: str) -> str:
     result = CliRunner().invoke(billing, words, env=urls)
     assert result.exit_code == 0, result.output
     return result.output
+
+
+def test_an_account_moves_to_another_shard_while_two_processes_take_its_events_in(
+    stack: Stack,
+) -> None:
+    urls = (stack.postgres.url, stack.redis.url)
+    more, port = api_program(*urls, stack.folder / "more.log", *stack.api.argv[1:3])
+    account = str(stack.senders[0].account.id)
+    until(lambda: shard(stack, 1)[1] == "open")
+    try:
+        with Senders(stack, port).sending(5) as senders:
+            senders.wait_for_more(20)  # by the first; the other joins at work
+            more.start()
+            wait_for_port(port)
+            assert "in shard 1" in run(stack, "shards", "move", account, "--to", "1")
+            senders.wait_for_more(50)
+            restart_with(stack.writer, "move.committed=kill", random.Random(0))
+            with unit_of_work(stack.engine) as session, mock.patch.dict(os.environ, SETTINGS):
+                request = MoveAccount(account_id=stack.senders[0].account.id, to_shard=0)
+                move_account(Context(session, SYSTEM, SystemClock()), request)
+            assert died(stack.writer, 30)
+            stack.writer.start()
+            senders.wait_for_more(50)
+            until(lambda: open_moves(stack) == 0)
+    finally:
+        more.stop()
+    rows = stored(stack)
+    assert len(set(rows)) == len(rows)
+    assert senders.answered <= set(rows)
+    assert_balances_agree(stack)
+
+
+def open_moves(stack: Stack) -> int:
+    with stack.ask_postgres() as connection:
+        row = connection.execute(
+            "SELECT count(*) FROM billing.account_moves WHERE arrived_at IS NULL OR left_at IS NULL"
+        ).fetchone()
+        assert row is not None
+        return int(str(row[0]))
 
 
 def test_an_operator_sees_the_shards_and_has_redis_made_anew(stack: Stack) -> None:
