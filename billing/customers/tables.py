@@ -80,6 +80,63 @@ class TaxProfile(Base):
     sez_authorised_operations: Mapped[bool] = mapped_column(default=False)
 
 
+class AddressKind(StrEnum):
+    """What an address is for; the one that taxes and documents name is in the tax profile."""
+
+    BILLING = "billing"
+    SHIPPING = "shipping"
+    OFFICE = "office"
+    OTHER = "other"
+
+
+class CustomerAddress(Base):
+    """A place of a customer; ended, never deleted."""
+
+    __tablename__ = "customer_addresses"
+    __table_args__ = (
+        CheckConstraint("country = 'IN' OR state_code IS NULL", name="state_in_india"),
+    )
+
+    id: Mapped[UUID] = mapped_column(primary_key=True, default=new_id)
+    customer_id: Mapped[UUID] = mapped_column(ForeignKey("billing.customers.id"), index=True)
+    kind: Mapped[AddressKind] = mapped_column(choices(AddressKind))
+    label: Mapped[str]
+    address_line: Mapped[str]
+    city: Mapped[str]
+    postal_code: Mapped[str]
+    state_code: Mapped[str | None]
+    country: Mapped[str]
+    created_at: Mapped[datetime]
+    ended_at: Mapped[datetime | None]
+
+
+class ContactRole(StrEnum):
+    """What somebody is asked about."""
+
+    BILLING = "billing"
+    TECHNICAL = "technical"
+    LEGAL = "legal"
+    OTHER = "other"
+
+
+class CustomerContact(Base):
+    """Somebody at a customer; ended, never deleted."""
+
+    __tablename__ = "customer_contacts"
+    __table_args__ = (
+        CheckConstraint("email IS NOT NULL OR phone IS NOT NULL", name="can_be_reached"),
+    )
+
+    id: Mapped[UUID] = mapped_column(primary_key=True, default=new_id)
+    customer_id: Mapped[UUID] = mapped_column(ForeignKey("billing.customers.id"), index=True)
+    role: Mapped[ContactRole] = mapped_column(choices(ContactRole))
+    name: Mapped[str]
+    email: Mapped[str | None]
+    phone: Mapped[str | None]
+    created_at: Mapped[datetime]
+    ended_at: Mapped[datetime | None]
+
+
 class Account(Base):
     """What usage, subscriptions and a wallet belong to."""
 

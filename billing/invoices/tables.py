@@ -213,7 +213,7 @@ class InvoiceLine(Base):
 
     id: Mapped[UUID] = mapped_column(primary_key=True, default=new_id)
     invoice_id: Mapped[UUID] = mapped_column(ForeignKey("billing.invoices.id"))
-    line_ref: Mapped[str]
+    line_ref: Mapped[str] = mapped_column(index=True)
     ordinal: Mapped[int] = mapped_column(Integer)
     description: Mapped[str]
     item_code: Mapped[str]

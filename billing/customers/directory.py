@@ -1,0 +1,171 @@
+"""Commands on where a customer is, whom to ask there, and how accounts hang together."""
+
+from datetime import datetime
+from typing import Annotated, Final, Self
+from uuid import UUID
+
+from pydantic import Field, model_validator
+from sqlalchemy.orm import Session
+
+from billing.access.roles import Permission
+from billing.commands import Context, Request, command
+from billing.customers.repository import load_account, load_customer
+from billing.customers.tables import (
+    Account,
+    AddressKind,
+    ContactRole,
+    CustomerAddress,
+    CustomerContact,
+)
+from billing.errors import ConflictError, FieldError, InvalidError, not_found
+from billing.tax.rules import states
+
+_HOME: Final = "IN"
+_Text = Annotated[str, Field(min_length=1, max_length=300, pattern=r"^[^\x00-\x1f]*$")]
+
+
+class AddressFields(Request):
+    """A place of a customer."""
+
+    kind: AddressKind
+    label: _Text
+    """What people call it, such as `Head office`."""
+    address_line: _Text
+    city: _Text
+    postal_code: str = Field(min_length=1, max_length=12, pattern=r"^[^\x00-\x1f]*$")
+    state_code: str | None = Field(default=None, pattern=r"^[0-9]{2}$")
+    country: str = Field(default=_HOME, pattern=r"^[A-Z]{2}$")
+
+    @model_validator(mode="after")
+    def _states_are_indian(self) -> Self:
+        if self.state_code is not None and self.country != _HOME:
+            raise ValueError("only places in India have a state_code")
+        if self.state_code is not None and self.state_code not in states():
+            raise ValueError("state_code is not the two-digit GST code of a State")
+        return self
+
+
+class AddAddress(AddressFields):
+    """Record a place of one customer."""
+
+    customer_id: UUID
+
+
+class ContactFields(Request):
+    """Somebody at a customer, with at least one way to reach them."""
+
+    role: ContactRole
+    name: _Text
+    email: str | None = Field(default=None, max_length=254, pattern=r"^[^@\s\x00]+@[^@\s\x00]+$")
+    phone: str | None = Field(default=None, pattern=r"^\+[1-9][0-9]{6,14}$")
+    """In E.164, such as `+919812345678`."""
+
+    @model_validator(mode="after")
+    def _can_be_reached(self) -> Self:
+        if self.email is None and self.phone is None:
+            raise ValueError("give an email or a phone")
+        return self
+
+
+class AddContact(ContactFields):
+    """Record somebody at one customer."""
+
+    customer_id: UUID
+
+
+class EndEntry(Request):
+    """An address or contact that no longer holds."""
+
+    customer_id: UUID
+    entry_id: UUID
+
+
+class AccountChanges(Request):
+    """New values for what is given; without a parent, the account stands by itself."""
+
+    name: str | None = Field(default=None, min_length=1, max_length=200, pattern=r"^[^\x00]*$")
+    payment_terms_days: int | None = Field(default=None, ge=0, le=180)
+    parent_account_id: UUID | None = None
+
+
+class UpdateAccount(AccountChanges):
+    """Change one account."""
+
+    account_id: UUID
+
+
+@command("customer_address.add", Permission.CUSTOMERS_WRITE)
+def add_address(ctx: Context, request: AddAddress) -> CustomerAddress:
+    """Record another place; the one on tax documents is that of the tax profile."""
+    load_customer(ctx.session, request.customer_id)
+    address = CustomerAddress(**request.model_dump(), created_at=ctx.clock.now())
+    ctx.session.add(address)
+    return address
+
+
+@command("customer_address.end", Permission.CUSTOMERS_WRITE)
+def end_address(ctx: Context, request: EndEntry) -> CustomerAddress:
+    """Say that a place no longer holds; it stays on record."""
+    address = ctx.session.get(CustomerAddress, request.entry_id, with_for_update=True)
+    if address is None or address.customer_id != request.customer_id:
+        raise not_found("address", request.entry_id)
+    address.ended_at = _ended(address.ended_at, ctx)
+    return address
+
+
+@command("customer_contact.add", Permission.CUSTOMERS_WRITE)
+def add_contact(ctx: Context, request: AddContact) -> CustomerContact:
+    """Record somebody who can be asked."""
+    load_customer(ctx.session, request.customer_id)
+    contact = CustomerContact(**request.model_dump(), created_at=ctx.clock.now())
+    ctx.session.add(contact)
+    return contact
+
+
+@command("customer_contact.end", Permission.CUSTOMERS_WRITE)
+def end_contact(ctx: Context, request: EndEntry) -> CustomerContact:
+    """Say that somebody is no longer to be asked; the entry stays on record."""
+    contact = ctx.session.get(CustomerContact, request.entry_id, with_for_update=True)
+    if contact is None or contact.customer_id != request.customer_id:
+        raise not_found("contact", request.entry_id)
+    contact.ended_at = _ended(contact.ended_at, ctx)
+    return contact
+
+
+@command("account.update", Permission.CUSTOMERS_WRITE)
+def update_account(ctx: Context, request: UpdateAccount) -> Account:
+    """Change an account's name, terms or parent; what is billed keeps what it said."""
+    account = load_account(ctx.session, request.account_id, lock=True)
+    given = request.model_fields_set - {"account_id"}
+    wrong = [
+        FieldError(name, "leave it out to keep it; an account always has one")
+        for name in ("name", "payment_terms_days")
+        if name in given and getattr(request, name) is None
+    ]
+    if wrong:
+        raise InvalidError("The account cannot be changed like this.", fields=wrong)
+    if request.parent_account_id is not None:
+        _check_parent(ctx.session, account, request.parent_account_id)
+    for name in given:
+        setattr(account, name, getattr(request, name))
+    account.updated_at = ctx.clock.now()
+    return account
+
+
+def _check_parent(session: Session, account: Account, parent_id: UUID) -> None:
+    """A parent is of the same customer, and no account is above itself."""
+    above: Account | None = load_account(session, parent_id)
+    if above is not None and above.customer_id != account.customer_id:
+        raise InvalidError(
+            "The account cannot be changed like this.",
+            fields=[FieldError("parent_account_id", "the parent belongs to another customer")],
+        )
+    while above is not None:
+        if above.id == account.id:
+            raise ConflictError("The parent is below this account.", code="parent_below")
+        above = load_account(session, above.parent_account_id) if above.parent_account_id else None
+
+
+def _ended(ended_at: datetime | None, ctx: Context) -> datetime:
+    """When it ended: now, unless it did before."""
+    return ended_at or ctx.clock.now()
