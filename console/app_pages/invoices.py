@@ -10,6 +10,7 @@ import streamlit as st
 from billing.access.actor import Actor
 from billing.access.roles import Permission
 from console.access import PageName
+from console.components.exports import export_buttons
 from console.components.filters import customer_filter
 from console.components.invoice import explain_line, show_facts, show_lines, show_taxes
 from console.components.money import compact_money, count, money
@@ -32,6 +33,7 @@ def _render(actor: Actor) -> None:
     if not rows:
         _nothing(chosen)
         return
+    export_buttons(actor, "invoices")
     selected = _list(actor, rows, limit=chosen.limit)
     if actor.may(Permission.INVOICES_APPROVE):
         approve_selected(actor, selected)

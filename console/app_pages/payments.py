@@ -14,6 +14,7 @@ from billing.periods import DEFAULT_ZONE, local_day
 from console import actions
 from console.access import PageName
 from console.components.boundary import say
+from console.components.exports import export_buttons
 from console.components.forms import form_key, renew, say_later
 from console.components.money import count, money
 from console.components.page import show_page
@@ -32,6 +33,7 @@ def _render(actor: Actor) -> None:
     staff = actor.customer_id is None
     _numbers(actor, found, staff=staff)
     if found:
+        export_buttons(actor, "payments")
         _list(found)
     else:
         empty("No payments yet", "They appear with the first payment link or recorded transfer.")

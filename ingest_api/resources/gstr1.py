@@ -8,12 +8,13 @@ from fastapi import APIRouter, Body, Query, Response
 
 from billing.access.actor import Actor
 from billing.access.roles import Permission
+from billing.exports.files import FileFormat
 from billing.invoices.return_periods import ReturnPeriod
 from ingest_api.auth import needs
 from ingest_api.dependencies import Commands, Envelope, ReadSession
 from ingest_api.envelope import Answer, Attributes, Resource
 from invoicing.gstr1.facts import Amounts, month_of
-from invoicing.gstr1.files import table_csv, tables_zip
+from invoicing.gstr1.files import table_csv, tables_xlsx, tables_zip
 from invoicing.gstr1.service import GstReturn, LockReturn, gst_return, lock_return
 
 router = APIRouter(prefix="/gstr1", tags=["invoices"])
@@ -29,6 +30,7 @@ class ReturnFormat(StrEnum):
 
     JSON = "json"
     CSV = "csv"
+    XLSX = "xlsx"
 
 
 class AmountsOfReturn(Attributes):
@@ -75,8 +77,14 @@ class LockAttributes(Attributes):
 _LOCK = {"gstin": "29AAACO1234F1ZS", "month": "2026-10"}
 _FILES: dict[int | str, dict[str, Any]] = {
     200: {
-        "description": "The file for the portal; or CSV, of one table or of all in a ZIP file.",
-        "content": {"application/json": {}, "text/csv": {}, "application/zip": {}},
+        "description": "The file for the portal; or CSV, of one table or of all in a ZIP file; or XLSX, "
+        "a sheet per table.",
+        "content": {
+            "application/json": {},
+            "text/csv": {},
+            "application/zip": {},
+            FileFormat.XLSX.media_type: {},
+        },
     }
 }
 
@@ -97,6 +105,8 @@ def get(
     stem = f"GSTR1-{gstin}-{month}"
     if file_format is ReturnFormat.JSON:
         return _file(found.json, "application/json", f"{stem}.json")
+    if file_format is ReturnFormat.XLSX:
+        return _file(tables_xlsx(found.portal), FileFormat.XLSX.media_type, f"{stem}.xlsx")
     if table is not None:
         return _file(table_csv(found.portal, table), "text/csv", f"{stem}-{table}.csv")
     return _file(tables_zip(found.portal), "application/zip", f"{stem}.zip")

@@ -1,6 +1,6 @@
 """Wallets: balances, movements, money in, corrections and limits."""
 
-from datetime import datetime
+from datetime import date, datetime
 from typing import Annotated
 from uuid import UUID
 
@@ -12,6 +12,7 @@ from billing.access.roles import Permission
 from billing.commands import Request
 from billing.money import from_units
 from billing.wallets.ledger import status_of
+from billing.wallets.lots import Lot, lots_of
 from billing.wallets.repository import Movement, find_wallet, list_movements, list_wallets
 from billing.wallets.service import (
     CorrectWallet,
@@ -72,6 +73,21 @@ class MovementAttributes(Attributes):
     recorded_at: datetime
 
 
+class LotAttributes(Attributes):
+    """Credits that came in together, in wallet units; used first in, first out."""
+
+    kind: LedgerKind
+    reference: str
+    received_at: datetime
+    voucher: str | None
+    voucher_date: date | None
+    credited_units: int
+    tax_units: int
+    refunded_units: int
+    used_units: int
+    left_units: int
+
+
 class Limits(Request):
     """Amounts in minor units."""
 
@@ -128,6 +144,27 @@ def movement_resource(row: Movement) -> Resource[MovementAttributes]:
         type="wallet_movement",
         attributes=MovementAttributes.model_validate(row),
         relationships=refer(wallet=("wallet", row.wallet_id)),
+    )
+
+
+def lot_resource(row: Lot) -> Resource[LotAttributes]:
+    """A lot as the API shows it."""
+    source = row.source
+    return Resource(
+        id=str(source.id),
+        type="wallet_lot",
+        attributes=LotAttributes(
+            kind=source.kind,
+            reference=source.reference,
+            received_at=source.at,
+            voucher=source.voucher,
+            voucher_date=source.voucher_date,
+            credited_units=source.units,
+            tax_units=source.tax_units,
+            refunded_units=row.refunded_units,
+            used_units=row.used_units,
+            left_units=row.left_units,
+        ),
     )
 
 
@@ -203,6 +240,14 @@ def movements(
     """What changed the balance, the newest first."""
     rows = list_movements(session, actor, wallet_id, limit=limit + 1, after=after)
     return reply.page(rows, limit, movement_resource)
+
+
+@router.get("/{wallet_id}/lots", summary="List a wallet's lots")
+def lots(
+    session: ReadSession, actor: Reader, reply: Envelope, wallet_id: UUID
+) -> ListAnswer[LotAttributes]:
+    """Every top-up and grant with its voucher, and what is left of it; oldest first."""
+    return reply.all(lots_of(session, actor, wallet_id), lot_resource)
 
 
 @router.post("/{wallet_id}/top-ups", status_code=201, summary="Top up a wallet")

@@ -1,4 +1,4 @@
-"""The return as files: the portal's JSON, and a CSV per table for people."""
+"""The return as files: the portal's JSON, and a CSV or a sheet per table for people."""
 
 import csv
 import io
@@ -10,6 +10,7 @@ from typing import Any, Final
 
 from billing.csv_cells import safe_cell
 from billing.errors import FieldError, InvalidError
+from billing.exports.files import write_xlsx
 
 TABLES: Final = (
     "b2b",
@@ -44,14 +45,20 @@ def table_csv(found: dict[str, Any], table: str) -> str:
             code="no_such_table",
             fields=[FieldError("table", f"one of {', '.join(TABLES)}")],
         )
-    rows = list(_rows(found.get(table, [])))
-    columns = list(dict.fromkeys(column for row in rows for column in row))
+    columns, rows = _laid_flat(found, table)
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\r\n")
     if columns:
         writer.writerow(columns)
-    writer.writerows([safe_cell(row.get(column)) for column in columns] for row in rows)
+    writer.writerows([safe_cell(cell) for cell in row] for row in rows)
     return text.getvalue()
+
+
+def tables_xlsx(found: dict[str, Any]) -> bytes:
+    """All tables that hold something, a sheet each."""
+    book = io.BytesIO()
+    write_xlsx(book, [(table, *_laid_flat(found, table)) for table in TABLES if table in found])
+    return book.getvalue()
 
 
 def tables_zip(found: dict[str, Any]) -> bytes:
@@ -63,6 +70,12 @@ def tables_zip(found: dict[str, Any]) -> bytes:
                 entry = zipfile.ZipInfo(f"{table}.csv", _EPOCH)
                 archive.writestr(entry, table_csv(found, table))
     return packed.getvalue()
+
+
+def _laid_flat(found: dict[str, Any], table: str) -> tuple[list[str], list[list[Any]]]:
+    rows = list(_rows(found.get(table, [])))
+    columns = list(dict.fromkeys(column for row in rows for column in row))
+    return columns, [[row.get(column) for column in columns] for row in rows]
 
 
 def _json(value: object) -> str:

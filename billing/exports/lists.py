@@ -1,0 +1,165 @@
+"""The lists that can be exported: what they hold, and who may have them.
+
+Amounts are in units of the currency, exact; instants are in UTC. Every query is confined to the
+actor's customer by `:customer_id`, and to days of India's calendar by `:from_day` and `:to_day`.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Final
+
+from billing.access.roles import Permission
+
+
+@dataclass(frozen=True, slots=True)
+class ExportList:
+    """One list.
+
+    Attributes:
+        relation: what must exist for there to be rows; the pipeline makes some later.
+    """
+
+    title: str
+    permission: Permission
+    query: str
+    relation: str | None = None
+
+
+_MINOR: Final = "/ power(10::numeric, c.minor_exponent)::numeric(20, 0)"
+_UNITS: Final = "/ power(10::numeric, c.wallet_exponent)::numeric(20, 0)"
+
+
+def _minor(column: str) -> str:
+    return f"round({column} {_MINOR}, c.minor_exponent)"
+
+
+def _units(column: str) -> str:
+    return f"round({column} {_UNITS}, c.wallet_exponent)"
+
+
+def _within(day: str, *, customer: str, account: str) -> str:
+    return (
+        f"(CAST(:customer_id AS uuid) IS NULL OR {customer} = :customer_id) "
+        f"AND (CAST(:account_id AS uuid) IS NULL OR {account} = :account_id) "
+        f"AND (CAST(:from_day AS date) IS NULL OR {day} >= :from_day) "
+        f"AND (CAST(:to_day AS date) IS NULL OR {day} < :to_day)"
+    )
+
+
+def _india(instant: str) -> str:
+    return f"({instant} AT TIME ZONE 'Asia/Kolkata')::date"
+
+
+_INVOICES = f"""
+SELECT i.number, i.document_type, i.status, i.issue_date, i.due_date, i.period_start,
+    i.period_end, cu.code AS customer, cu.name AS customer_name, a.code AS account,
+    i.supplier_gstin, i.currency, {_minor("i.taxable_minor")} AS taxable,
+    {_minor("i.tax_minor")} AS tax, {_minor("i.total_minor")} AS total,
+    {_minor("i.settled_minor")} AS settled,
+    {_minor("(i.total_minor - i.settled_minor)")} AS outstanding, i.id
+FROM billing.invoices i
+JOIN billing.customers cu ON cu.id = i.customer_id
+JOIN billing.accounts a ON a.id = i.account_id
+JOIN billing.currencies c ON c.code = i.currency
+WHERE (CAST(:customer_id AS uuid) IS NULL OR i.status <> 'draft')
+    AND {
+    _within(
+        "coalesce(i.issue_date, i.period_end)", customer="i.customer_id", account="i.account_id"
+    )
+}
+ORDER BY coalesce(i.issue_date, i.period_end), i.number, i.id
+"""
+
+_INVOICE_LINES = f"""
+SELECT i.number, i.issue_date, cu.code AS customer, a.code AS account, l.ordinal, l.item_code,
+    l.description, l.sac, l.quantity, l.unit, l.unit_price, i.currency,
+    {_minor("l.amount_minor")} AS amount,
+    {_minor("coalesce(t.tax_minor, 0)")} AS tax, l.period_start, l.period_end, l.line_ref
+FROM billing.invoice_lines l
+JOIN billing.invoices i ON i.id = l.invoice_id
+JOIN billing.customers cu ON cu.id = i.customer_id
+JOIN billing.accounts a ON a.id = i.account_id
+JOIN billing.currencies c ON c.code = i.currency
+LEFT JOIN (SELECT invoice_line_id, sum(tax_minor) AS tax_minor FROM billing.tax_lines
+    GROUP BY invoice_line_id) t ON t.invoice_line_id = l.id
+WHERE (CAST(:customer_id AS uuid) IS NULL OR i.status <> 'draft')
+    AND {
+    _within(
+        "coalesce(i.issue_date, i.period_end)", customer="i.customer_id", account="i.account_id"
+    )
+}
+ORDER BY coalesce(i.issue_date, i.period_end), i.number, i.id, l.ordinal
+"""
+
+_PAYMENTS = f"""
+SELECT p.created_at, p.purpose, p.gateway, p.status, cu.code AS customer, a.code AS account,
+    i.number AS invoice, p.currency, {_minor("p.amount_minor")} AS asked,
+    {_minor("p.captured_minor")} AS received, {_minor("p.refunded_minor")} AS refunded,
+    p.captured_at, p.provider_order_id, p.attention, p.failure, p.id
+FROM billing.payments p
+JOIN billing.customers cu ON cu.id = p.customer_id
+JOIN billing.accounts a ON a.id = p.account_id
+JOIN billing.currencies c ON c.code = p.currency
+LEFT JOIN billing.invoices i ON i.id = p.invoice_id
+WHERE {_within(_india("p.created_at"), customer="p.customer_id", account="p.account_id")}
+ORDER BY p.created_at, p.id
+"""
+
+_SETTLEMENTS = f"""
+SELECT s.recorded_at, i.number AS invoice, cu.code AS customer, a.code AS account, s.source,
+    s.reference, i.currency, {_minor("s.amount_minor")} AS amount,
+    s.details ->> 'section' AS section, s.details ->> 'rate' AS rate,
+    s.details ->> 'certificate' AS certificate, s.details ->> 'note' AS note
+FROM billing.invoice_allocations s
+JOIN billing.invoices i ON i.id = s.invoice_id
+JOIN billing.customers cu ON cu.id = i.customer_id
+JOIN billing.accounts a ON a.id = i.account_id
+JOIN billing.currencies c ON c.code = i.currency
+WHERE {_within(_india("s.recorded_at"), customer="i.customer_id", account="i.account_id")}
+ORDER BY s.recorded_at, s.id
+"""
+
+_LEDGER = f"""
+SELECT t.recorded_at, a.code AS account, e.wallet_seq AS number, t.kind, t.reference, t.currency,
+    {_units("e.amount_units")} AS amount, {_units("e.balance_after_units")} AS balance
+FROM billing.ledger_entries e
+JOIN billing.ledger_transactions t ON t.id = e.transaction_id
+JOIN billing.wallets w ON w.id = e.wallet_id
+JOIN billing.accounts a ON a.id = w.account_id
+JOIN billing.currencies c ON c.code = t.currency
+WHERE e.account = 'wallet'
+    AND {_within(_india("t.recorded_at"), customer="a.customer_id", account="a.id")}
+ORDER BY a.code, w.currency, e.wallet_seq
+"""
+
+_USAGE = f"""
+SELECT u.usage_day, a.code AS account, u.event_type, u.channel, u.country, u.operator, u.route,
+    u.traffic_type, u.status, u.event_count AS events, u.quantity
+FROM marts.fct_usage_daily u
+JOIN billing.accounts a ON a.id = u.account_id
+WHERE {_within("u.usage_day", customer="u.customer_id", account="u.account_id")}
+ORDER BY u.usage_day, a.code, u.event_type, u.channel, u.country, u.operator, u.route,
+    u.traffic_type, u.status
+"""
+
+_DOCUMENTS = f"""
+SELECT d.number, d.kind, d.issue_date, cu.code AS customer, a.code AS account, d.supplier_gstin,
+    d.currency, {_minor("d.taxable_minor")} AS taxable, {_minor("d.tax_minor")} AS tax,
+    {_minor("d.total_minor")} AS total, d.reason
+FROM billing.documents d
+JOIN billing.customers cu ON cu.id = d.customer_id
+JOIN billing.accounts a ON a.id = d.account_id
+JOIN billing.currencies c ON c.code = d.currency
+WHERE {_within("d.issue_date", customer="d.customer_id", account="d.account_id")}
+ORDER BY d.issue_date, d.number
+"""
+
+LISTS: Final[Mapping[str, ExportList]] = {
+    "invoices": ExportList("Invoices", Permission.INVOICES_READ, _INVOICES),
+    "invoice-lines": ExportList("Invoice lines", Permission.INVOICES_READ, _INVOICE_LINES),
+    "documents": ExportList("Notes and vouchers", Permission.INVOICES_READ, _DOCUMENTS),
+    "payments": ExportList("Payments", Permission.PAYMENTS_READ, _PAYMENTS),
+    "settlement-lines": ExportList("Settlement lines", Permission.PAYMENTS_READ, _SETTLEMENTS),
+    "ledger": ExportList("Wallet ledger", Permission.WALLETS_READ, _LEDGER),
+    "usage": ExportList("Usage by day", Permission.USAGE_READ, _USAGE, "marts.fct_usage_daily"),
+}
