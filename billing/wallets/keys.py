@@ -5,7 +5,7 @@ the epoch carry the epoch in their name: after a rebuild nothing old can be mist
 """
 
 from dataclasses import dataclass
-from datetime import date, timedelta
+from datetime import date, datetime, timedelta
 from typing import Final
 from uuid import UUID
 
@@ -56,9 +56,12 @@ class ShardKeys:
         """A hash of the accounts of which nothing is taken in here: see moved.lua."""
         return f"{self.prefix}gone"
 
-    def moved(self, move_id: UUID) -> str:
-        """Set once a move has brought its account here, or away from here."""
-        return f"{self.prefix}m:{move_id.hex}"
+    def moved(self, move_id: UUID, moved_at: datetime | None) -> str:
+        """Set once a move has brought its account here, or away from here.
+
+        By when PostgreSQL wrote it down: one restored to a backup may do so once more.
+        """
+        return f"{self.prefix}m:{move_id.hex}:{moved_at and moved_at.isoformat()}"
 
     @property
     def open_holds(self) -> str:

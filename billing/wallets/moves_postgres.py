@@ -21,7 +21,7 @@ from billing.wallets.quota_bases import quotas_of
 CHANNEL: Final = "billing_moves"
 
 _MOVES: Final = """
-SELECT id, account_id, from_shard, to_shard, moved_at IS NOT NULL, arrived_at IS NOT NULL,
+SELECT id, account_id, from_shard, to_shard, moved_at, arrived_at IS NOT NULL,
     left_at IS NOT NULL, carried
 FROM billing.account_moves
 WHERE (arrived_at IS NULL OR left_at IS NULL) AND %(shard)s IN (from_shard, to_shard)

@@ -64,7 +64,8 @@ class Move:
     account_id: UUID
     from_shard: int
     to_shard: int
-    is_moved: bool
+    moved_at: datetime | None
+    """When PostgreSQL wrote it down."""
     has_arrived: bool
     has_left: bool
     carried: Carried
@@ -187,10 +188,10 @@ class Mover:
         """
         shard = self._here.keys.shard
         for move in self._postgres.moves(shard):
-            if move.from_shard == shard and not move.is_moved:
+            if move.from_shard == shard and move.moved_at is None:
                 self._begin(move)
         for move in self._postgres.moves(shard):
-            if move.is_moved:
+            if move.moved_at is not None:
                 self._finish(move)
 
     def tidy(self) -> None:

@@ -38,7 +38,7 @@ def check(stack: Stack, history: History) -> Verdict:
     lost = doubled = 0
     strange: list[str] = []
     with stack.ask_postgres() as connection, stack.ask_redis() as client:
-        for table in ("event_key", "raw_events"):
+        for table in ("event_key", "raw_events WHERE revision = 1"):
             stored = [one for (one,) in connection.execute(f"SELECT event_id FROM usage.{table}")]
             lost += len(history.answered - set(stored))
             doubled += len(stored) - len(set(stored))
@@ -70,12 +70,17 @@ def _books(connection: "psycopg.Connection[Any]") -> list[str]:
         for table in ("quarantine", "event_conflicts")
         if (found := _one(connection, f"SELECT count(*) FROM usage.{table}"))
     ]
-    if not _one(
-        connection,
-        "SELECT coalesce(max(accept_seq) = count(*) AND min(accept_seq) = 1, true) "
-        "FROM usage.event_key",
-    ):
+    gaps = (
+        "SELECT count(*) FROM (SELECT 1 FROM usage.raw_events GROUP BY shard "
+        "HAVING max(accept_seq) <> count(*) OR min(accept_seq) <> 1) gaps"
+    )
+    if _one(connection, gaps):
         strange.append("accept_seq has gaps")
+    if found := _one(
+        connection,
+        "SELECT count(*) FROM billing.account_moves WHERE arrived_at IS NULL OR left_at IS NULL",
+    ):
+        strange.append(f"{found} moves never ended")
     if found := _one(
         connection,
         "SELECT count(*) FROM (SELECT 1 FROM billing.ledger_entries GROUP BY transaction_id "
@@ -85,6 +90,13 @@ def _books(connection: "psycopg.Connection[Any]") -> list[str]:
     return strange
 
 
+def _in_redis(connection: "psycopg.Connection[Any]", client: "redis.Redis", wallet_id: UUID) -> int:
+    """What the wallet's shard says."""
+    shard = _one(connection, "SELECT shard FROM billing.wallets WHERE id = %s", wallet_id)
+    epoch = _one(connection, "SELECT epoch FROM usage.shard_state WHERE shard = %s", shard)
+    return int(client.hget(ShardKeys(shard, epoch).wallet(wallet_id), "bal") or 0)  # type: ignore[arg-type]
+
+
 def _wallet(
     connection: "psycopg.Connection[Any]",
     client: "redis.Redis",
@@ -92,26 +104,30 @@ def _wallet(
     wallet_id: UUID,
 ) -> list[str]:
     """The wallet by the history, the ledger, its own row, its parts, and Redis."""
-    spent = sum(price for _, wallet, price in history.sent.values() if wallet == wallet_id)
+    spent = sum(
+        history.amended.get(event_id, price)
+        for event_id, (_, wallet, price) in history.sent.items()
+        if wallet == wallet_id
+    )
     paid = sum(wallet == wallet_id for wallet in history.top_ups.values())
     expected = paid * TOP_UP_MINOR * UNITS_PER_MINOR - spent
     figures = {
         "its row": "SELECT balance_units FROM billing.wallets WHERE id = %s",
         "the ledger": "SELECT sum(amount_units) FROM billing.ledger_entries "
         "WHERE wallet_id = %s AND account = 'wallet'",
-        "adjustments less debits": "SELECT (SELECT sum(amount_units) FROM "
-        "billing.wallet_adjustments WHERE wallet_id = w.id) - (SELECT sum(amount_units) "
-        "FROM usage.usage_debits WHERE wallet_id = w.id) FROM billing.wallets w WHERE id = %s",
+        "payments less debits": "SELECT (SELECT sum(amount_units) FROM "
+        "billing.wallet_adjustments WHERE wallet_id = w.id AND kind = 'top_up') "
+        "- (SELECT sum(amount_units) FROM usage.usage_debits d WHERE wallet_id = w.id "
+        "AND NOT EXISTS (SELECT 1 FROM usage.superseded_events s WHERE s.shard = d.shard "
+        "AND s.accept_seq = d.accept_seq)) FROM billing.wallets w WHERE id = %s",
     }
     strange = [
         f"wallet {wallet_id} is {found} by {name}, not {expected}"
         for name, query in figures.items()
         if (found := _one(connection, query, wallet_id)) != expected
     ]
-    epoch = _one(connection, "SELECT epoch FROM usage.shard_state WHERE shard = 0")
-    name = ShardKeys(0, epoch).wallet(wallet_id)
     deadline = time.monotonic() + _SETTLE_SECONDS
-    while (found := int(client.hget(name, "bal") or 0)) != expected:
+    while (found := _in_redis(connection, client, wallet_id)) != expected:
         if time.monotonic() > deadline:
             strange.append(f"wallet {wallet_id} is {found} by Redis, not {expected}")
             break

@@ -10,8 +10,20 @@ from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import Final
+from unittest import mock
 
+from sqlalchemy import select
+from sqlalchemy.exc import SQLAlchemyError
+
+from billing.access.actor import SYSTEM
+from billing.clock import SystemClock
+from billing.commands import Context
+from billing.customers.tables import Account
+from billing.db.unit_of_work import unit_of_work
+from billing.errors import ConflictError
 from billing.stack.process import wait_until
+from billing.wallets.moves import MoveAccount, move_account
+from billing.wallets.tables import AccountMove
 from tests.chaos.load import Load
 from tests.chaos.stack import Stack, died, kill_server, restart_with, second_writer
 from tests.support.processes import Program
@@ -275,6 +287,36 @@ def _two_writers(scene: Scene) -> None:
     second.kill()
 
 
+@_fault("account moved to another shard")
+def _move_account(scene: Scene) -> None:
+    """And back, some other time; the writers do it."""
+    stack = scene.stack
+    sender = scene.chance.choice(stack.senders).account.id
+    deadline = time.monotonic() + _PATIENCE_SECONDS
+    while True:
+        try:
+            with unit_of_work(stack.engine) as session:
+                account = session.get_one(Account, sender)
+                ctx = Context(session, SYSTEM, SystemClock())
+                request = MoveAccount(account_id=sender, to_shard=1 - account.shard)
+                with mock.patch.dict(os.environ, {"BILLING_SHARD_COUNT": "2"}):
+                    move_account(ctx, request)
+        except ConflictError:
+            pass  # one that was asked for before is not over
+        except SQLAlchemyError:
+            assert time.monotonic() < deadline, "a move cannot be asked for"
+            scene.pause(0.05, 0.1)
+            continue
+        break
+    while not died(stack.writer, 0):
+        with suppress(SQLAlchemyError), unit_of_work(stack.engine) as session:
+            moves = session.scalars(select(AccountMove).filter_by(account_id=sender)).all()
+            if all(move.is_over for move in moves):
+                return
+        assert time.monotonic() < deadline, "the account was not moved for a minute"
+        scene.pause(0.05, 0.1)
+
+
 def _frozen(pid: int | None, scene: Scene) -> None:
     assert pid is not None
     os.kill(pid, signal.SIGSTOP)
@@ -326,6 +368,7 @@ class Crash:
 
 
 _REBUILD: Final = Crash("writer", 1, "Redis flushed")
+_MOVE: Final = Crash("writer", 1, "account moved to another shard")
 FAILPOINTS: dict[str, Crash] = {
     "api.before_admit": Crash("api"),
     "api.after_admit": Crash("api"),
@@ -352,6 +395,13 @@ FAILPOINTS: dict[str, Crash] = {
     "rebuild.written": _REBUILD,
     "rebuild.shown": _REBUILD,
     "rebuild.announced": _REBUILD,
+    "move.expected": _MOVE,
+    "move.held": _MOVE,
+    "move.applied": _MOVE,
+    "move.before_commit": _MOVE,
+    "move.committed": _MOVE,
+    "move.left": _MOVE,
+    "move.arrived": _MOVE,
 }
 """Every place named in the source, and how a run gets there."""
 

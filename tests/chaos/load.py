@@ -1,8 +1,9 @@
-"""What happens all the time while things break: events sent and sent again, payments made."""
+"""What happens all the time while things break: events, holds, payments, amendments."""
 
 import random
 import threading
 import time
+from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -16,6 +17,7 @@ from billing.access.actor import SYSTEM
 from billing.clock import SystemClock
 from billing.commands import Context
 from billing.db.unit_of_work import unit_of_work
+from billing.usage.revisions import ReviseEvent, revise_event
 from billing.wallets.service import TopUp, top_up
 from tests.chaos.stack import Stack
 
@@ -25,6 +27,7 @@ PRICES = {"IN": 120_000, "US": 600_000, "NP": 0}
 TOP_UP_MINOR = 777
 UNITS_PER_MINOR = 10_000
 PATIENCE_SECONDS = 90
+_MAY_REFUSE = {"insufficient_balance", "account_suspended", "wallet_frozen"}
 
 Sent = tuple[dict[str, Any], UUID, int]
 """An event, the wallet it is taken from and its price."""
@@ -40,6 +43,10 @@ class History:
     answered: set[str] = field(default_factory=set)
     """Ids of events of which an answer said that they are durable."""
     top_ups: dict[str, UUID] = field(default_factory=dict)
+    amended: dict[str, int] = field(default_factory=dict)
+    """What events cost that were amended or voided, by id."""
+    holds: int = 0
+    """Authorisations that were given."""
     requests: int = 0
     answered_since: float = 0.0
     """When the latest request began that was answered."""
@@ -94,6 +101,8 @@ class Load:
         """Send every payment from the n-th on again, as after PostgreSQL went back to a backup."""
         for reference, wallet_id in list(self.history.top_ups.items())[first:]:
             self._pay(wallet_id, reference)
+        for event_id in list(self.history.amended):
+            self._amend(event_id)
 
     def _send(self, client_no: int) -> None:
         """Send batches; each is repeated under its ids until it is answered."""
@@ -107,6 +116,8 @@ class Load:
             while not self.history.stop.is_set():
                 size = chance.choice([1, 1, 3, 20])
                 batch = [self._event(chance, f"{client_no}-{next(numbers)}") for _ in range(size)]
+                if chance.random() < 0.2:
+                    self._hold(client, batch[0][0], chance)
                 self._until_answered(client, batch)
                 if chance.random() < 0.1:
                     self._until_answered(client, batch)  # on purpose, after an answer
@@ -114,6 +125,28 @@ class Load:
                     known = list(self.history.sent.values())
                     self._until_answered(client, chance.sample(known, min(10, len(known))))
                 time.sleep(chance.uniform(0, 0.03))
+
+    def _hold(self, client: httpx.Client, event: dict[str, Any], chance: random.Random) -> None:
+        """Ask whether it may be sent; the event captures the hold, mostly."""
+        name = f"for-{event['event_id']}"
+        body = {
+            "account_id": event["account_id"],
+            "event_type": event["event_type"],
+            "dimensions": {"country": "IN", "status": "sent"},
+            "authorization_id": name,
+            "ttl_seconds": chance.choice([1, 60]),
+        }
+        try:
+            response = client.post("/api/v1/authorizations", json=body)
+        except httpx.HTTPError:
+            return
+        assert response.status_code in {200, 503}, response.text
+        if response.status_code == 200:
+            said = response.json()["data"]["attributes"]
+            assert said["authorised"] or said["reason"] in _MAY_REFUSE, said
+            self.history.holds += said["state"] == "open"
+            if chance.random() < 0.8:
+                event["authorization_id"] = name
 
     def _event(self, chance: random.Random, event_id: str) -> Sent:
         sender = chance.choice(self._stack.senders)
@@ -171,18 +204,37 @@ class Load:
             self.history.top_ups[reference] = sender.wallet.id
             for _ in range(2):
                 self._pay(sender.wallet.id, reference)
+            if number % 4 == 0:
+                known = sorted(self.history.answered.copy() - self.history.amended.keys())
+                if known:
+                    event_id = chance.choice(known)
+                    self.history.amended[event_id] = chance.choice(sorted({0, *PRICES.values()}))
+                    self._amend(event_id)
             time.sleep(0.1)
+
+    def _amend(self, event_id: str) -> None:
+        """Say what an event should have been; said again, it changes nothing."""
+        price = self.history.amended[event_id]
+        country = next((one for one, cost in PRICES.items() if cost == price and cost), None)
+        said: dict[str, Any] = {"void": True}
+        if country is not None:
+            said = {"dimensions": {"country": country, "status": "sent"}}
+        request = ReviseEvent(source="chaos", event_id=event_id, **said)
+        self._until_done(lambda ctx: revise_event(ctx, request), f"{event_id} was not amended")
 
     def _pay(self, wallet_id: UUID, reference: str) -> None:
         request = TopUp(wallet_id=wallet_id, amount_minor=TOP_UP_MINOR, reference=reference)
+        self._until_done(lambda ctx: top_up(ctx, request), f"{reference} was not paid in")
+
+    def _until_done(self, act: Callable[[Context], object], complaint: str) -> None:
         deadline = time.monotonic() + PATIENCE_SECONDS
         while True:
             try:
                 with self.payments_held, unit_of_work(self._stack.engine) as session:
-                    top_up(Context(session, SYSTEM, SystemClock()), request)
+                    act(Context(session, SYSTEM, SystemClock()))
             except Exception as error:  # the database may be in any state
                 if time.monotonic() > deadline:
-                    raise AssertionError(f"{reference} was not paid in") from error
+                    raise AssertionError(complaint) from error
                 time.sleep(0.05)
             else:
                 return

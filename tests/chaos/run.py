@@ -13,6 +13,10 @@ from tests.chaos.stack import running_stack
 
 _PREFIX = "killed at "
 
+SHARDS = 2
+CREDIT_LINE = 10**13
+"""Wallet units: enough that holds are given whatever was sent."""
+
 
 @dataclass
 class Report:
@@ -24,6 +28,8 @@ class Report:
     events: int = 0
     requests: int = 0
     top_ups: int = 0
+    amendments: int = 0
+    holds: int = 0
     seconds: float = 0.0
     verdict: Verdict | None = None
 
@@ -39,7 +45,8 @@ class Report:
         every = [stall for stalls in self.faults.values() for stall in stalls]
         lines.append(
             f"seed {self.seed}: {len(every)} faults in {self.seconds:.0f} s; "
-            f"{self.events} events durable over {self.requests} requests, {self.top_ups} top-ups; "
+            f"{self.events} events durable over {self.requests} requests, {self.top_ups} top-ups, "
+            f"{self.amendments} amendments, {self.holds} holds; "
             f"longest stall {max(every, default=0):.1f} s"
         )
         if self.verdict is not None:
@@ -79,7 +86,7 @@ def run_chaos(folder: Path, faults: int, seed: int, *, say: bool = False) -> Rep
     report, history = Report(seed), History(seed)
     chance = random.Random(seed)
     began = time.monotonic()
-    with running_stack(folder) as stack:
+    with running_stack(folder, shards=SHARDS, credit_line=CREDIT_LINE) as stack:
         with Load(stack, history) as load:
             scene = Scene(stack, load, chance)
             scene.wait_for_answers()
@@ -96,6 +103,7 @@ def run_chaos(folder: Path, faults: int, seed: int, *, say: bool = False) -> Rep
                     print(f" {stall:>5.1f} s", flush=True)
         report.events, report.requests = len(history.answered), history.requests
         report.top_ups = len(history.top_ups)
+        report.amendments, report.holds = len(history.amended), history.holds
         report.verdict = check(stack, history)
     report.seconds = time.monotonic() - began
     return report

@@ -101,11 +101,15 @@ def died(program: Program, seconds: float) -> bool:
 
 
 @contextmanager
-def running_stack(folder: Path, **redis_settings: str) -> Iterator[Stack]:
+def running_stack(
+    folder: Path, *, shards: int = 1, credit_line: int = 0, **redis_settings: str
+) -> Iterator[Stack]:
     """A stack for the length of a `with` block.
 
     Args:
         folder: empty, with a short name; every user may enter it.
+        shards: over which the senders are spread.
+        credit_line: of each sender, in wallet units.
         redis_settings: directives of Redis that override ours, `_` for `-`.
     """
     settings = {name.replace("_", "-"): value for name, value in redis_settings.items()}
@@ -122,7 +126,10 @@ def running_stack(folder: Path, **redis_settings: str) -> Iterator[Stack]:
         ending.callback(engine.dispose)
         with unit_of_work(engine) as session:
             version = make_plan(session)
-            senders = [make_sender(session, version) for _ in range(SENDERS)]
+            senders = [
+                make_sender(session, version, shard=number % shards, credit_line_units=credit_line)
+                for number in range(SENDERS)
+            ]
             ctx = Context(session, SYSTEM, SystemClock())
             request = CreateApiKey(name="core", role=Role.SENDER)
             _, key = create_api_key(ctx, request, Settings.load())
@@ -131,6 +138,8 @@ def running_stack(folder: Path, **redis_settings: str) -> Iterator[Stack]:
         api, port = api_program(*urls, folder / "api.log", *HOT_ROUTES)
         for program in (writer, api):
             program.environment = {**program.environment, **SOON}
+            if shards > 1:
+                program.environment["BILLING_SHARD_COUNT"] = str(shards)
             program.start()
             ending.callback(program.stop)
         wait_for_port(port)

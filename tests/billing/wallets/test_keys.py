@@ -58,7 +58,7 @@ def test_scripts_touch_keys_of_their_shard_alone(redis_url: str) -> None:
         RedisToAudit(client).audit(KEYS, Position(0, 0), [WALLET], 10)
         moves, carried = MovesRedisPort(client), Carried([], [("quota", 5)])
         moves.hold_off(KEYS, ACCOUNT, None)
-        move = Move(UUID(int=9), ACCOUNT, 1, 2, True, False, False, carried)
+        move = Move(UUID(int=9), ACCOUNT, 1, 2, NOW, False, False, carried)
         counted = replace(row, counters=(moved,))
         moves.arrive(KEYS, move, [counted])
         moves.depart(KEYS, replace(move, id=UUID(int=8)), [counted])
