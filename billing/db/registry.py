@@ -19,6 +19,7 @@ import billing.overrides.tables
 import billing.payments.method_tables
 import billing.payments.reconciliation
 import billing.payments.tables
+import billing.payments.tds
 import billing.subscriptions.tables
 import billing.usage.archive.tables
 import billing.usage.imports.tables

@@ -1,5 +1,7 @@
 """Buttons that give a whole list as a file."""
 
+from functools import partial
+
 import streamlit as st
 
 from billing.access.actor import Actor
@@ -15,7 +17,7 @@ def export_buttons(actor: Actor, name: str, wanted: ExportFilter | None = None) 
         for one in FileFormat:
             st.download_button(
                 f"Export {one.value.upper()}",
-                lambda one=one: export_bytes(engine(), actor, name, chosen, one),
+                partial(export_bytes, engine(), actor, name, chosen, one),
                 file_name=f"{name}.{one.value}", mime=one.media_type,
                 icon=":material/download:", key=f"export_{name}_{one.value}", on_click="ignore",
             )  # fmt: skip

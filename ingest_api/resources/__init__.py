@@ -8,6 +8,7 @@ from ingest_api.resources import (
     api_keys,
     audit,
     catalog,
+    customer_directory,
     customers,
     document_templates,
     documents,
@@ -31,6 +32,7 @@ from ingest_api.resources import (
     statements,
     subscriptions,
     supplier_registrations,
+    tds,
     usage,
     wallets,
     webhooks,
@@ -38,6 +40,7 @@ from ingest_api.resources import (
 )
 
 ROUTERS: tuple[APIRouter, ...] = (
+    customer_directory.router,
     customers.router,
     accounts.router,
     account_moves.router,
@@ -62,6 +65,7 @@ ROUTERS: tuple[APIRouter, ...] = (
     payments.router,
     payment_methods.router,
     dunning.router,
+    tds.router,
     reconciliations.router,
     exports.router,
     webhooks.router,

@@ -132,8 +132,9 @@ class StripeGateway:
             made = self._client.v1.customers.create(
                 params=customer, options={"idempotency_key": f"{key}:customer"}
             )
+            page["customer"] = made.id
             session = self._client.v1.checkout.sessions.create(
-                params={**page, "customer": made.id}, options={"idempotency_key": key}
+                params=page, options={"idempotency_key": key}
             )
         if not session.url:
             raise UnknownOutcomeError("Stripe gave no address to save a method at")

@@ -223,3 +223,38 @@ def test_a_debt_is_given_up_only_by_somebody_who_may_approve(counter: Counter) -
     error = counter.api.refused("POST", path, 409, json=over, role=Role.FINANCE_ADMIN)
 
     assert error["details"] == {"outstanding_minor": 11_700}
+
+
+def test_a_deduction_is_owed_until_its_certificate_comes(counter: Counter) -> None:
+    debt = counter.invoice(1_180_000)
+    line = {"source": "tds_income_tax", "section": "393(1)", "rate": "2"}
+    lines = [
+        counter.api.post(
+            f"/invoices/{debt.id}/settlement-lines",
+            {**line, "amount_minor": amount, "reference": f"Q{amount}"},
+        )["id"]
+        for amount in (20_000, 5_000)
+    ]
+    taken_back = {"reference": "tds_income_tax:Q5000", "reason": "Deducted by mistake"}
+    counter.api.post(f"/invoices/{debt.id}/settlement-lines/reversals", taken_back)
+    assert [row["id"] for row in counter.api.get("/tds/receivables", key=debt.key)] == lines[:1]
+
+    body = {
+        "customer_id": str(debt.customer_id),
+        "number": "QVCAXYZ",
+        "form": "131",
+        "amount_minor": 20_000,
+        "issued_on": "2026-07-10",
+        "settlement_line_ids": lines[:1],
+    }
+    path = "/tds/certificates"
+    for wrong, code in (
+        ({"amount_minor": 20_001}, "amount_differs"),
+        ({"settlement_line_ids": lines}, "not_open"),
+    ):
+        refused = counter.api.call("POST", f"/api/v1{path}", json={**body, **wrong})
+        assert refused.json()["error"]["code"] == code
+    counter.api.post(path, body)
+    assert counter.api.get("/tds/receivables") == []
+    again = counter.api.call("POST", f"/api/v1{path}", json=body)
+    assert again.json()["error"]["code"] == "certificate_known"

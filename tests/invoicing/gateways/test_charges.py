@@ -11,7 +11,7 @@ from sqlalchemy import select
 from billing.access.actor import SYSTEM
 from billing.commands import Context
 from billing.db.unit_of_work import read_only, unit_of_work
-from billing.errors import PreconditionError
+from billing.errors import PreconditionError, UnavailableError
 from billing.invoices.tables import Invoice, InvoiceStatus
 from billing.outbox.tables import OutboxEntry
 from billing.payments.charging import begin_auto_top_ups, charge_invoice
@@ -30,7 +30,7 @@ from invoicing.charges import charge_waiting, fill_and_charge, look_up_method, s
 from invoicing.gateways.protocol import ChargeRequest, RefusedError
 from invoicing.gateways.settings import GatewaySettings
 from invoicing.gateways.stripe import StripeGateway
-from tests.invoicing.gateways.conftest import Till
+from tests.invoicing.gateways.conftest import Till, order_of
 from tests.support.gateways.localstripe import WEBHOOK_SECRET, running_localstripe
 
 BOTH = pytest.mark.parametrize("gateway", ["stripe", "razorpay"])
@@ -205,6 +205,30 @@ def test_a_debt_is_charged_to_the_default_method(till: Till, gateway: str) -> No
     charge_waiting(till.collector)
 
     assert till.invoice_now(invoice_id).status is InvoiceStatus.PAID
+
+
+def test_a_day_of_errors_loses_nothing_and_charges_once(till: Till) -> None:
+    wallet_id, _ = filling(till, "razorpay")
+    invoice_id = till.invoice(11_800)
+    asked = till.asked("razorpay", invoice_id=invoice_id)
+    till.razorpay.pay(order_of(asked))
+    till.razorpay.outbox.clear()  # no message ever comes
+
+    till.razorpay.fail_next = 10**6
+    for _ in range(24):
+        till.clock.advance(timedelta(hours=1))
+        assert fill_and_charge(till.collector) == (0, 1)
+        with pytest.raises(UnavailableError):
+            till.collector.look_up(asked.id)
+    assert till.invoice_now(invoice_id).status is InvoiceStatus.DUE
+
+    till.razorpay.fail_next = 0
+    assert fill_and_charge(till.collector) == (1, 0)
+    till.collector.look_up(asked.id)
+    assert till.invoice_now(invoice_id).status is InvoiceStatus.PAID
+    (payment,) = payments(till, wallet_id)
+    assert payment.captured_minor == 118_000
+    assert len(till.razorpay.payments) == 2
 
 
 def test_a_saved_card_is_charged_and_declined_at_localstripe() -> None:
