@@ -178,3 +178,81 @@ def test_the_command_prints_what_a_line_is_made_of(
     assert "the first 2 of" in said
     missing = CliRunner().invoke(billing, ["explain", "nothing"])
     assert missing.exit_code == 1
+
+
+MONTHS = {"first_month": "2026-06-01", "last_month": "2026-06-01"}
+
+
+def simulated(api: Api, **body: Any) -> dict[str, Any]:
+    found = api.post("/pricing/simulations", MONTHS | body)["attributes"]
+    assert found["is_exact"], found["replay"]
+    assert {one["difference"] for one in found["replay"]} == {"0"}
+    for name in ("customers", "channels", "countries", "charges"):
+        for column in ("before_minor", "after_minor"):
+            assert _sums(found[name], column) == _sums(found["totals"], column), name
+    return found  # type: ignore[no-any-return]
+
+
+def _sums(rows: list[dict[str, Any]], column: str) -> dict[str, int]:
+    sums: dict[str, int] = {}
+    for row in rows:
+        sums[row["currency"]] = sums.get(row["currency"], 0) + row[column]
+    return sums
+
+
+def _billed(engine: Engine, code: str) -> int:
+    with engine.connect() as connection:
+        query = "SELECT sum(taxable_minor) FROM billing.invoices WHERE currency = :code"
+        return int(connection.execute(text(query), {"code": code}).scalar_one())
+
+
+def test_the_prices_that_were_billed_come_to_what_was_billed(api: Api, engine: Engine) -> None:
+    found = simulated(api)
+    assert found["periods"] == 2
+    assert {one["currency"]: one["billed_minor"] for one in found["replay"]} == {
+        code: _billed(engine, code) for code in ("INR", "USD")
+    }
+    assert {one["difference_minor"] for one in found["totals"]} == {0}
+
+
+def test_raised_prices_are_compared_by_customer_channel_and_country(
+    api: Api, engine: Engine, world: RatedWorld
+) -> None:
+    found = simulated(api, prices=[{"percent": "100", "charge_code": "voice", "currency": "INR"}])
+    voice = next(one for one in found["charges"] if one["difference_minor"])
+    assert (voice["key"], voice["currency"]) == ("voice", "INR")
+    assert voice["difference_minor"] == voice["before_minor"] > 0
+    assert found["customers"][0]["key"] == str(world.inr.customer_id)
+    channels = {one["key"]: one["difference_minor"] for one in found["channels"]
+                if one["currency"] == "INR"}  # fmt: skip
+    assert channels == {"voice": voice["difference_minor"], "sms": 0, "email": 0, None: 0}
+
+
+def test_another_version_bills_what_it_would_have(
+    api: Api, engine: Engine, world: RatedWorld
+) -> None:
+    first, second = (str(world.versions[name]) for name in ("first", "second"))
+    found = simulated(api, versions=[{"version_id": first, "by_version_id": second}])
+    changed = {(one["key"], one["currency"]) for one in found["charges"] if one["difference_minor"]}
+    assert changed == {("sms", "INR")}
+
+
+def test_a_charge_that_cannot_be_published_is_refused_with_its_fields(api: Api) -> None:
+    charge = {"code": "sms", "name": "SMS", "item_code": "nothing", "price_model": "per_unit",
+              "rates": [{"currency": "INR", "tiers": [{"unit_price": "1"}]}]}  # fmt: skip
+    body = MONTHS | {"charges": [{"charge": charge}]}
+    error = api.refused("POST", "/pricing/simulations", 400, json=body)
+    assert error["fields"][0]["field"] == "charges.0.charge.item_code"
+
+
+def test_a_changed_month_is_counted_from_events_by_the_cut_offs_of_its_invoice(
+    api: Api, engine: Engine
+) -> None:
+    expected = simulated(api, prices=[{"percent": "10"}])
+    with engine.begin() as connection:
+        connection.execute(text("ALTER TABLE marts.fct_rated_usage RENAME TO set_aside"))
+    try:
+        assert simulated(api, prices=[{"percent": "10"}]) == expected
+    finally:
+        with engine.begin() as connection:
+            connection.execute(text("ALTER TABLE marts.set_aside RENAME TO fct_rated_usage"))

@@ -1,0 +1,1 @@
+"""Other prices tried on the usage that was billed."""
