@@ -259,9 +259,9 @@ def test_finance_brands_documents_by_data_and_issued_ones_keep_their_look(
     assert "Unit price" not in printed
     assert "Unit price" in text_of(api, f"/invoices/{old}")
     wrong = {"json": {"supplier_gstin": OURS, "hidden_columns": ["sac"]}}
-    assert api.refused("POST", "/document-templates", 422, **wrong)
+    assert api.refused("POST", "/document-templates", 400, **wrong)
     broken = {"json": look | {"logo_base64": "PHN2Zz4="}}
-    assert api.refused("POST", "/document-templates", 422, **broken)["code"] == "logo"
+    assert api.refused("POST", "/document-templates", 400, **broken)["code"] == "logo"
 
 
 def test_a_statement_adds_up_from_its_opening_balance(
