@@ -38,6 +38,7 @@ class PlanChoice(Request):
     """Another plan, or another quantity, and the local day it begins."""
 
     action: Literal["change"] = "change"
+    """What previews tell the wishes apart by."""
     plan_code: str
     from_day: Effective
     quantity: Seats = Decimal(1)

@@ -74,9 +74,9 @@ def create_items(api: Api) -> None:
     api.post("/billable-items", PLATFORM_ITEM)
 
 
-def draft(api: Api, plan_id: str, *charges: dict[str, Any]) -> Any:
+def draft(api: Api, plan_id: str, *charges: dict[str, Any], **terms: Any) -> Any:
     """A draft version of a plan."""
-    body = {"charges": list(charges) or [platform_charge(), sms_charge()]}
+    body = {"charges": list(charges) or [platform_charge(), sms_charge()], **terms}
     return api.post(f"/price-plans/{plan_id}/versions", body)
 
 

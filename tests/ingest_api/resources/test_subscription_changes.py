@@ -1,0 +1,178 @@
+"""The life of a subscription over HTTP: each change previewed, made, listed and undone."""
+
+from collections.abc import Callable
+from datetime import timedelta
+from typing import Any
+
+import pytest
+
+from billing.access.roles import Role
+from billing.db.unit_of_work import unit_of_work
+from billing.subscriptions.periods import make_periods
+from tests.support.api import Api
+from tests.support.bodies import (
+    create_items,
+    create_plan,
+    draft,
+    open_account,
+    platform_charge,
+    sms_charge,
+)
+
+MAY = ("2026-05-01", "2026-06-01")
+
+
+@pytest.fixture
+def account(api: Api, new_customer: Callable[[str], str]) -> Any:
+    """A postpaid rupee account, and plans for ₹310 and ₹620 a month."""
+    create_items(api)
+    create_plan(api, "small", platform_charge("310"), sms_charge())
+    create_plan(api, "large", platform_charge("620"), sms_charge())
+    return open_account(api, new_customer("acme"), "acme-main", billing_mode="postpaid")
+
+
+def start(api: Api, account: Any, **other: Any) -> str:
+    """A subscription's path."""
+    body = {"account_id": account["id"], "plan_code": "small", "starts_on": "2026-05-01", **other}
+    return f"/subscriptions/{api.post('/subscriptions', body)['id']}"
+
+
+def segments(found: Any) -> list[tuple[str, str, str | None]]:
+    parts = found["attributes"]["segments"]
+    return [(part["phase"], part["starts_on"], part["ends_on"]) for part in parts]
+
+
+def test_every_change_is_previewed_and_then_made_as_it_was_shown(api: Api, account: Any) -> None:
+    path = start(api, account)
+    for action, body, minor in (
+        ("seats", {"quantity": "3", "from_day": "2026-05-11"}, 310_00 + 2 * 210_00),
+        ("change", {"plan_code": "large", "from_day": "2026-05-21"}, 100_00 + 300_00 + 220_00),
+        ("pause", {"from_day": "2026-05-26", "proration": "none"}, 0),
+    ):
+        before = api.get(path)
+        preview = api.post(f"{path}/preview", {"action": action, **body})["attributes"]
+        assert api.get(path) == before
+        assert preview["after"]["amount_minor"] == minor
+        made = api.post(f"{path}/{action}", body)
+        assert [
+            (part["phase"], part["starts_on"], part["recurring_from"])
+            for part in preview["segments"]
+        ] == [
+            (part["phase"], part["starts_on"], part["recurring_from"] or part["starts_on"])
+            for part in made["attributes"]["segments"]
+        ]
+    kinds = [row["attributes"]["kind"] for row in api.get(f"{path}/changes")]
+    assert kinds == ["start", "seats", "downgrade", "pause"]
+
+
+def test_changes_are_undone_one_by_one_back_to_the_start(api: Api, account: Any) -> None:
+    path = start(api, account)
+    states = [api.get(path)]
+    api.post(f"{path}/seats", {"quantity": "3", "from_day": "2026-05-11", "proration": "full"})
+    states.append(api.get(path))
+    api.post(f"{path}/end", {"ends_on": "2026-05-20"})
+    first, seats, end = api.get(f"{path}/changes")
+    refused = api.refused("POST", f"{path}/changes/{seats['id']}/undo", 409)
+    assert refused["details"] == {"change_id": end["id"]}
+    for change in (end, seats):
+        undone = api.post(f"{path}/changes/{change['id']}/undo")
+        expected = states.pop()["attributes"]
+        for name in ("segments", "status", "ends_on"):
+            assert undone["attributes"][name] == expected[name]
+    assert (
+        api.refused("POST", f"{path}/changes/{first['id']}/undo", 409)["code"]
+        == "cannot_undo_start"
+    )
+    kinds = [row["attributes"]["kind"] for row in api.get(f"{path}/changes")]
+    assert kinds == ["start", "seats", "end", "undo", "undo"]
+
+
+def test_a_trial_is_the_plans_or_what_was_agreed(api: Api, account: Any) -> None:
+    plan = api.post("/price-plans", {"code": "tried", "name": "Tried"})
+    version = draft(api, plan["id"], platform_charge("310"), trial_days=14)
+    api.post(f"/plan-versions/{version['id']}/publish")
+    body = {"account_id": account["id"], "plan_code": "tried", "starts_on": "2026-05-01"}
+    preview = api.post("/subscriptions/preview", body)["attributes"]
+    assert (preview["before"], preview["after"]["amount_minor"]) == (None, 170_00)
+    without = api.post("/subscriptions/preview", {**body, "trial_days": 0})["attributes"]
+    assert without["after"]["amount_minor"] == 310_00
+    assert api.get("/subscriptions") == []
+    assert segments(api.post("/subscriptions", body)) == [
+        ("trial", "2026-05-01", "2026-05-15"),
+        ("active", "2026-05-15", None),
+    ]
+
+
+def test_a_subscription_pauses_resumes_ends_and_is_renewed(api: Api, account: Any) -> None:
+    path = start(api, account)
+    api.post(f"{path}/pause", {"from_day": "2026-05-11", "resume_on": "2026-06-01"})
+    ended = api.post(f"{path}/end", {"ends_on": "2026-08-01"})
+    assert ended["attributes"]["status"] == "ended"
+    renewed = api.post(f"{path}/renew", {})
+    assert renewed["attributes"]["status"] == "active"
+    assert segments(renewed) == [
+        ("active", "2026-05-01", "2026-05-11"),
+        ("paused", "2026-05-11", "2026-06-01"),
+        ("active", "2026-06-01", None),
+    ]
+    assert api.refused("POST", f"{path}/resume", 409, json={"from_day": "2026-07-01"})["code"] == (
+        "not_paused"
+    )
+
+
+def test_now_is_the_coming_midnight_and_a_period_ends_where_the_anchor_says(
+    api: Api, account: Any
+) -> None:
+    today = api.clock.now().date()
+    path = start(api, account, starts_on=(today - timedelta(days=3)).isoformat(), anchor_day=1)
+    following = (today.replace(day=1) + timedelta(days=32)).replace(day=1)
+    ended = api.post(f"{path}/end", {"ends_on": "period_end"})
+    assert ended["attributes"]["ends_on"] == following.isoformat()
+    change = api.get(f"{path}/changes")[-1]
+    api.post(f"{path}/changes/{change['id']}/undo")
+    ended = api.post(f"{path}/end", {"ends_on": "now"})["attributes"]["ends_on"]
+    assert ended in {(today + timedelta(days=days)).isoformat() for days in (1, 2)}
+
+
+def test_a_plan_says_its_interval_and_others_are_not_changed_to(api: Api, account: Any) -> None:
+    plan = api.post("/price-plans", {"code": "yearly", "name": "Yearly"})
+    version = draft(api, plan["id"], platform_charge("3650"), interval="year", anchor="anniversary")
+    api.post(f"/plan-versions/{version['id']}/publish")
+    body = {"account_id": account["id"], "plan_code": "yearly", "starts_on": "2026-02-10"}
+    preview = api.post("/subscriptions/preview", body)["attributes"]["after"]
+    assert (preview["period_start"], preview["period_end"]) == ("2026-02-10", "2027-02-10")
+    assert preview["amount_minor"] == 3650_00
+    path = start(api, account)
+    wish = {"plan_code": "yearly", "from_day": "2026-06-01"}
+    assert api.refused("POST", f"{path}/change", 409, json=wish)["code"] == "other_interval"
+
+
+def test_periods_follow_an_end_and_its_undoing(api: Api, account: Any) -> None:
+    path = start(api, account)
+
+    def periods() -> list[tuple[str, str]]:
+        with unit_of_work(api.engine) as session:
+            make_periods(session, api.clock.now().date().replace(year=2026, month=6, day=2))
+            rows = session.connection().exec_driver_sql(
+                "SELECT starts_on::text, ends_on::text FROM billing.billing_periods ORDER BY 1"
+            )
+            return [(row[0], row[1]) for row in rows]
+
+    whole = [MAY, ("2026-06-01", "2026-07-01")]
+    assert periods() == whole
+    api.post(f"{path}/end", {"ends_on": "2026-05-20"})
+    assert periods() == [("2026-05-01", "2026-05-20")]
+    api.post(f"{path}/changes/{api.get(f'{path}/changes')[-1]['id']}/undo")
+    assert periods() == whole
+
+
+def test_customers_preview_their_own_and_change_nothing(
+    api: Api, account: Any, new_customer: Callable[[str], str]
+) -> None:
+    path = start(api, account)
+    wish = {"action": "seats", "quantity": "2", "from_day": "2026-05-11"}
+    own = api.key_for(Role.CUSTOMER, account["relationships"]["customer"]["id"])
+    other = api.key_for(Role.CUSTOMER, new_customer("other"))
+    assert api.post(f"{path}/preview", wish, key=own)["attributes"]["difference_minor"] == 210_00
+    api.refused("POST", f"{path}/preview", 404, json=wish, key=other)
+    api.refused("POST", f"{path}/seats", 403, json=wish, key=own)
