@@ -17,10 +17,17 @@ from sqlalchemy.exc import OperationalError
 from billing.access.actor import Actor
 from billing.commands import Context, Request
 from billing.db.unit_of_work import unit_of_work
-from billing.errors import BillingError, FieldError, InvalidError, UnavailableError
+from billing.errors import (
+    BillingError,
+    FieldError,
+    InvalidError,
+    PreconditionError,
+    UnavailableError,
+)
 from billing.invoices.repository import get_invoice
 from billing.invoices.service import RejectInvoice, SubmitInvoice, reject_invoice, submit_invoice
 from billing.invoices.tables import Invoice
+from billing.invoices.voiding import VoidInvoice, void_invoice
 from billing.payments.receipts import RecordReceipt, record_receipt
 from billing.payments.tables import Payment as PaymentRow
 from billing.usage.quarantine import (
@@ -76,6 +83,11 @@ def approve(actor: Actor, key: str, invoice_id: UUID, issue_date: date | None = 
     )
 
 
+def void(actor: Actor, key: str, invoice_id: UUID, reason: str) -> Invoice:
+    """Make an issued invoice void, where the law still allows it."""
+    return _run(actor, key, void_invoice, VoidInvoice, invoice_id=invoice_id, reason=reason.strip())
+
+
 def approve_each(actor: Actor, key: str, invoice_ids: Sequence[UUID]) -> Iterator[Outcome]:
     """Approve several drafts one after the other; one that is refused does not stop the rest.
 
@@ -87,7 +99,8 @@ def approve_each(actor: Actor, key: str, invoice_ids: Sequence[UUID]) -> Iterato
         except BillingError as error:
             yield Outcome(invoice_id, None, error)
         else:
-            yield Outcome(invoice_id, invoice.number, None)
+            waits = None if invoice.number else PreconditionError(invoice.review_note or "")
+            yield Outcome(invoice_id, invoice.number, waits)
 
 
 def document(actor: Actor, invoice_id: UUID) -> bytes:

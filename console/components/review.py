@@ -26,6 +26,8 @@ _SUBMITTABLE = ("pending", "rejected")
 
 def decide(actor: Actor, facts: InvoiceFacts) -> None:
     """The buttons that this actor has for this invoice, and the confirmation of one of them."""
+    if facts.status == "due" and actor.may(Permission.INVOICES_APPROVE):
+        _offer_void(actor, facts)
     if facts.status != "draft":
         return
     may_write = actor.may(Permission.INVOICES_WRITE)
@@ -99,11 +101,45 @@ def _confirm_approval(actor: Actor, facts: InvoiceFacts) -> None:
     except BillingError as error:
         say(error)
         return
+    if issued.number is None:
+        say_later("info", plain(issued.review_note or "A second person must approve it too."))
+        _close(name)
+        return
     say_later(
         "success",
         f"Invoice **{issued.number}** of {plain(facts.customer)} is issued: "
         f"{plain(money(issued.total_minor, issued.currency))}.",
     )
+    _close(name)
+
+
+def _offer_void(actor: Actor, facts: InvoiceFacts) -> None:
+    if st.button("Make void…", icon=":material/block:", key="void_offer"):
+        st.session_state[_ASKED] = ("void", facts.id)
+    if st.session_state.get(_ASKED) != ("void", facts.id):
+        return
+    name = f"void:{facts.version}"
+    key = form_key(name)
+    with st.form(f"void_{key}"):
+        st.markdown("**Make this invoice void?**")
+        note(
+            "Only while nothing was paid, it was not sent, and its month is not filed. Its number "
+            "stays used. Otherwise issue a credit note."
+        )
+        reason = st.text_area("Why?", max_chars=500, key=f"void_reason_{key}")
+        with st.container(horizontal=True):
+            sure = st.form_submit_button("Make void", type="primary", key=f"sure_{key}")
+            cancelled = st.form_submit_button("Cancel", key=f"cancel_{key}")
+    if cancelled:
+        _close(name)
+    if not sure:
+        return
+    try:
+        actions.void(actor, key, facts.id, reason)
+    except BillingError as error:
+        say(error)
+        return
+    say_later("success", f"Invoice {plain(facts.number or '')} is void.")
     _close(name)
 
 

@@ -58,6 +58,19 @@ def test_approving_numbers_the_invoice_and_shows_the_issued_document(
         assert stored.scalar_one() == 1
 
 
+def test_an_issued_invoice_becomes_void_with_its_reason(
+    sign_in: SignIn, engine: Engine, world: World
+) -> None:
+    app = _open(sign_in(Role.FINANCE_ADMIN), world.drafts["acme"])
+    _click(app, "ask_approve")
+    _click(app, "sure_")
+    _click(app, "void_offer")
+    _fill(app, "void_reason_", "Billed to the wrong account")
+    _click(app, "sure_")
+    assert _row(engine, world.drafts["acme"]).status == "void"
+    assert "is void" in app.success[0].value
+
+
 def test_a_cancelled_approval_changes_nothing(
     sign_in: SignIn, engine: Engine, world: World
 ) -> None:
