@@ -76,17 +76,6 @@ def add_months(day: date, months: int, anchor_day: int | None = None) -> date:
     return date(year, month + 1, min(anchor_day or day.day, last))
 
 
-def monthly_periods(start: date, anchor_day: int, until: date) -> Iterator[Period]:
-    """Tile the days from `start` up to at least `until` with months that begin on `anchor_day`.
-
-    The first period may be short. Anchors 29 to 31 clamp to the month's end and return.
-    """
-    for period in Cycle(Interval.MONTH, anchor_day).tiles(start):
-        if period.start >= until:
-            return
-        yield period
-
-
 class Interval(StrEnum):
     """How long a whole billing period is."""
 

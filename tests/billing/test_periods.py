@@ -1,61 +1,152 @@
 """Periods of local days: half-open, tiling, and bounded by the right instants."""
 
-from datetime import UTC, date, datetime, timedelta
-from itertools import pairwise
+import os
+from datetime import UTC, date, datetime, time, timedelta
+from itertools import pairwise, product, takewhile
+from zoneinfo import ZoneInfo, available_timezones
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from sqlalchemy import text
 
+from billing.db.engine import open_engine
 from billing.periods import (
+    Cycle,
+    Interval,
     Period,
     add_months,
     each_day,
     local_day,
     local_midnight,
     month_of,
-    monthly_periods,
 )
 
 DAYS = st.dates(date(2020, 1, 1), date(2040, 12, 31))
+NOT_IN_SQL = {"localtime", "Factory"}
+SEEN_BY_SQL = """
+    SELECT zone, day, (noon AT TIME ZONE zone) = day + time '12:00' AS same_noon,
+        (at AT TIME ZONE zone)::date = day
+            AND ((at - interval '1 microsecond') AT TIME ZONE zone)::date = day - 1 AS same_day
+    FROM unnest(
+        CAST(:zones AS text[]), CAST(:days AS date[]), CAST(:at AS timestamptz[]),
+        CAST(:noons AS timestamptz[])
+    ) AS bound (zone, day, at, noon)
+    WHERE zone IN (SELECT name FROM pg_timezone_names)
+"""
 ZONES = st.sampled_from(
     ["Asia/Kolkata", "Asia/Jakarta", "America/New_York", "Pacific/Auckland", "America/Sao_Paulo"]
 )
 
 
-@pytest.mark.parametrize("anchor", range(1, 32))
-def test_ten_years_are_tiled_without_gap_or_overlap_by_every_anchor(anchor: int) -> None:
+MONTHLY = [interval for interval in Interval if interval is not Interval.WEEK]
+CYCLES = st.one_of(
+    st.builds(Cycle, st.just(Interval.WEEK), st.integers(1, 7)),
+    st.builds(Cycle, st.sampled_from(MONTHLY), st.integers(1, 31), st.integers(1, 12)),
+)
+
+
+def tiles(cycle: Cycle, start: date, end: date) -> list[Period]:
+    return list(takewhile(lambda period: period.start < end, cycle.tiles(start)))
+
+
+@pytest.mark.parametrize("interval", Interval)
+def test_ten_years_are_tiled_without_gap_or_overlap_by_every_anchor(interval: Interval) -> None:
     start, end = date(2024, 1, 17), date(2034, 1, 17)
-    periods = list(monthly_periods(start, anchor, end))
-    assert periods[0].start == start
-    assert periods[-1].end >= end > periods[-1].start
-    for before, after in pairwise(periods):
-        assert before.end == after.start
-        last_of_month = (month_of(after.start).end - timedelta(days=1)).day
-        assert after.start.day == min(anchor, last_of_month)
-    assert all(27 < period.days < 32 for period in periods[1:])
+    last = 7 if interval is Interval.WEEK else 31
+    for anchor, month in product(range(1, last + 1), range(1, max(interval.months, 1) + 1)):
+        cycle = Cycle(interval, anchor, month)
+        periods = tiles(cycle, start, end)
+        assert periods[0].start == start
+        assert periods[-1].end >= end
+        for before, after in pairwise(periods):
+            assert before.end == after.start
+            assert cycle.containing(after.start) == cycle.containing(after.last_day) == after
+            if interval is Interval.WEEK:
+                assert after.start.isoweekday() == anchor
+            else:
+                last_of_month = (month_of(after.start).end - timedelta(days=1)).day
+                assert after.start.day == min(anchor, last_of_month)
+                assert (after.start.month - month) % interval.months == 0
 
 
-@given(start=DAYS, anchor=st.integers(1, 31), length=st.integers(1, 800))
+@given(cycle=CYCLES, start=DAYS, length=st.integers(1, 800))
 def test_any_start_is_tiled_and_every_day_is_in_exactly_one_period(
-    start: date, anchor: int, length: int
+    cycle: Cycle, start: date, length: int
 ) -> None:
-    end = start + timedelta(days=length)
-    periods = list(monthly_periods(start, anchor, end))
+    periods = tiles(cycle, start, start + timedelta(days=length))
     days = [day for period in periods for day in each_day(period)]
     assert days[:length] == [start + timedelta(days=offset) for offset in range(length)]
-    assert all(period.days <= 31 for period in periods)
+    for period in periods:
+        whole = cycle.containing(period.start)
+        assert whole.start <= period.start < period.end == whole.end
 
 
 def test_an_anchor_of_31_clamps_and_comes_back() -> None:
-    starts = [period.start for period in monthly_periods(date(2026, 1, 31), 31, date(2026, 6, 1))]
-    assert starts == [
+    periods = tiles(Cycle(Interval.MONTH, 31), date(2026, 1, 31), date(2026, 6, 1))
+    assert [period.start for period in periods] == [
         date(2026, 1, 31),
         date(2026, 2, 28),
         date(2026, 3, 31),
         date(2026, 4, 30),
         date(2026, 5, 31),
     ]
+
+
+@pytest.mark.parametrize(
+    ("interval", "start", "following"),
+    [
+        (Interval.WEEK, date(2026, 7, 1), date(2026, 7, 8)),
+        (Interval.MONTH, date(2026, 1, 31), date(2026, 2, 28)),
+        (Interval.QUARTER, date(2025, 11, 30), date(2026, 2, 28)),
+        (Interval.HALF_YEAR, date(2025, 8, 31), date(2026, 2, 28)),
+        (Interval.YEAR, date(2024, 2, 29), date(2025, 2, 28)),
+    ],
+)
+def test_an_anniversary_is_the_day_of_the_first_one(
+    interval: Interval, start: date, following: date
+) -> None:
+    cycle = Cycle.anniversary(interval, start)
+    assert cycle.containing(start) == Period(start, following)
+
+
+@pytest.mark.parametrize("wrong", [(Interval.WEEK, 8), (Interval.MONTH, 0), (Interval.YEAR, 1, 13)])
+def test_an_anchor_outside_the_calendar_is_none(wrong: tuple[Interval, int]) -> None:
+    with pytest.raises(ValueError, match=r"begins on a day|from 1 to 12"):
+        Cycle(*wrong)
+
+
+def test_periods_tile_in_every_zone_of_the_world_and_sql_sees_the_same_days(
+    database_url: str,
+) -> None:
+    """Quarters of an anchor for each zone; TEST_ALL_ANCHORS=1 tries months of all 31 with each.
+
+    Zones whose law changed between the two databases of zones at hand are told by their noons.
+    """
+    every = "TEST_ALL_ANCHORS" in os.environ
+    bounds = []
+    for number, zone in enumerate(sorted(available_timezones() - NOT_IN_SQL)):
+        one = Cycle(Interval.QUARTER, number % 31 + 1, number % 3 + 1)
+        for cycle in [Cycle(Interval.MONTH, day) for day in range(1, 32)] if every else [one]:
+            periods = tiles(cycle, date(2026, 1, 1), date(2036, 1, 1))
+            instants = [period.instants(zone) for period in periods]
+            assert all(one[1] == other[0] for one, other in pairwise(instants))
+            bounds += [(zone, p.start, i[0]) for p, i in zip(periods, instants, strict=True)]
+    noons = [
+        datetime.combine(day, time(12), ZoneInfo(zone)).astimezone(UTC) for zone, day, _ in bounds
+    ]
+    columns = [list(column) for column in zip(*bounds, strict=True)]
+    engine = open_engine(database_url, application="test-zones", pool_size=1)
+    with engine.connect() as connection:
+        found = connection.execute(
+            text(SEEN_BY_SQL),
+            dict(zip(("zones", "days", "at"), columns, strict=True)) | {"noons": noons},
+        ).all()
+    engine.dispose()
+    other_law = {zone for zone, _, same_noon, _ in found if not same_noon}
+    assert len({zone for zone, *_ in found}) > 400
+    assert len(other_law) < 40
+    assert [row for row in found if not row.same_day and row.zone not in other_law] == []
 
 
 @given(day=DAYS, zone=ZONES)
