@@ -6,17 +6,18 @@ the tax that was collected with the top-ups becomes output tax. Credits in a wal
 tax-exclusive, so the two halves of the invoice are settled from two places.
 """
 
-from sqlalchemy import func, select, text
+from sqlalchemy import select, text
 from sqlalchemy.orm import Session
 
 from billing.commands import Context
 from billing.customers.tables import Account, BillingMode
 from billing.errors import PreconditionError
+from billing.invoices.settlement import SettlementSource
 from billing.invoices.tables import Invoice, InvoiceAllocation
 from billing.money import currency, minor_to_units
 from billing.periods import Period
-from billing.wallets.ledger import Posting, post_adjustment, post_transaction
-from billing.wallets.tables import LedgerAccount, LedgerEntry, LedgerKind, Wallet
+from billing.wallets.ledger import Posting, post_adjustment, post_transaction, tax_held
+from billing.wallets.tables import AdvancePolicy, LedgerAccount, LedgerKind, Wallet
 
 _PROVISIONAL = text(
     """
@@ -41,7 +42,7 @@ def settle_from_wallet(ctx: Context, invoice: Invoice, account: Account) -> list
 
     The usage is settled whole, even if the wallet goes negative: usage that has happened is always
     billed, and a negative balance is what the customer owes there. Tax is settled as far as the
-    top-ups brought it in; the rest stays due on the invoice.
+    top-ups brought it in; the rest stays due on the invoice, or is taken from a deposit.
     """
     if account.billing_mode is not BillingMode.PREPAID:
         return []
@@ -49,7 +50,7 @@ def settle_from_wallet(ctx: Context, invoice: Invoice, account: Account) -> list
     rated_units = minor_to_units(invoice.taxable_minor, invoice.currency)
     _true_up(ctx, invoice, account, wallet, rated_units)
     tax_units = min(
-        minor_to_units(invoice.tax_minor, invoice.currency), _collected_tax(ctx.session, wallet)
+        minor_to_units(invoice.tax_minor, invoice.currency), tax_held(ctx.session, wallet)
     )
     tax_minor = max(tax_units, 0) // currency(invoice.currency).units_per_minor
     tax_units = minor_to_units(tax_minor, invoice.currency)
@@ -64,8 +65,43 @@ def settle_from_wallet(ctx: Context, invoice: Invoice, account: Account) -> list
         amount_minor=amount_minor,
         recorded_at=ctx.clock.now(),
     )
-    ctx.session.add(allocation)
-    return [allocation]
+    found = [allocation, *_tax_from_deposit(ctx, invoice, wallet, tax_minor)]
+    ctx.session.add_all(found)
+    return found
+
+
+def _tax_from_deposit(
+    ctx: Context, invoice: Invoice, wallet: Wallet, settled_tax_minor: int
+) -> list[InvoiceAllocation]:
+    """A deposit pays the tax too, as far as it goes: it came without any."""
+    if wallet.advance_policy is not AdvancePolicy.DEPOSIT:
+        return []
+    left_minor = max(wallet.balance_units, 0) // currency(wallet.currency).units_per_minor
+    amount_minor = min(invoice.tax_minor - settled_tax_minor, left_minor)
+    if not amount_minor:
+        return []
+    reference = f"{SettlementSource.DEPOSIT.value}:{wallet.id}"
+    post_adjustment(
+        ctx.session,
+        wallet,
+        amount_units=-minor_to_units(amount_minor, wallet.currency),
+        kind=LedgerKind.INVOICE,
+        # as if it had been given back and paid: output tax of paid invoices is not in this ledger
+        counter_account=LedgerAccount.CASH,
+        reference=f"invoice:{invoice.id}:{reference}",
+        note=f"Tax of {invoice.period_start} to {invoice.period_end}",
+        actor=ctx.actor.name,
+        now=ctx.clock.now(),
+    )
+    return [
+        InvoiceAllocation(
+            invoice_id=invoice.id,
+            source=SettlementSource.DEPOSIT.value,
+            reference=reference,
+            amount_minor=amount_minor,
+            recorded_at=ctx.clock.now(),
+        )
+    ]
 
 
 def _lock_wallet(session: Session, invoice: Invoice, account: Account) -> Wallet:
@@ -106,19 +142,6 @@ def _true_up(
             actor=ctx.actor.name,
             now=ctx.clock.now(),
         )
-
-
-def _collected_tax(session: Session, wallet: Wallet) -> int:
-    """Tax that came with top-ups and that no invoice has used yet, in wallet units."""
-    return int(
-        session.scalar(
-            select(func.coalesce(func.sum(LedgerEntry.amount_units), 0)).where(
-                LedgerEntry.wallet_id == wallet.id,
-                LedgerEntry.account == LedgerAccount.TAX_ON_ADVANCES,
-            )
-        )
-        or 0
-    )
 
 
 def _take_over(

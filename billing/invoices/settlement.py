@@ -21,6 +21,8 @@ class SettlementSource(StrEnum):
     """What a settlement line stands for."""
 
     WALLET = "wallet"
+    DEPOSIT = "deposit"
+    """Of a wallet that holds a deposit: what it paid of the invoice's tax."""
     PAYMENT = "payment"
     REFUND = "refund"
     """Takes back what a payment had settled."""

@@ -24,7 +24,14 @@ from billing.payments.tables import (
     RefundState,
 )
 from billing.wallets.ledger import Posting, post_adjustment, post_transaction
-from billing.wallets.tables import LedgerAccount, LedgerEntry, LedgerKind, LedgerTransaction, Wallet
+from billing.wallets.tables import (
+    AdvancePolicy,
+    LedgerAccount,
+    LedgerEntry,
+    LedgerKind,
+    LedgerTransaction,
+    Wallet,
+)
 
 
 def bring_up_to_date(session: Session, payment: Payment, now: datetime, actor: str) -> Payment:
@@ -161,7 +168,7 @@ def _fill_wallet(session: Session, payment: Payment, now: datetime, actor: str) 
     held_units, held_tax_units = _held(session, payment)
     credit_units = minor_to_units(paid[0], payment.currency) - held_units
     tax_units = minor_to_units(paid[1], payment.currency) - held_tax_units
-    kind = LedgerKind.TOP_UP if credit_units + tax_units > 0 else LedgerKind.REFUND
+    kind = _kind(session, payment, wallet, comes_in=credit_units + tax_units > 0)
     tax = [
         Posting(LedgerAccount.TAX_ON_ADVANCES, tax_units),
         Posting(LedgerAccount.CASH, -tax_units),
@@ -182,6 +189,19 @@ def _fill_wallet(session: Session, payment: Payment, now: datetime, actor: str) 
         )
     elif tax_units:
         post_transaction(session, wallet, kind=kind, reference=reference, postings=tax, now=now)
+
+
+def _kind(session: Session, payment: Payment, wallet: Wallet, *, comes_in: bool) -> LedgerKind:
+    """What a payment was when it first came, it stays, whatever its wallet holds to now."""
+    first = session.scalar(
+        select(LedgerTransaction.kind).filter_by(reference=f"payment:{payment.id}:1")
+    )
+    is_deposit = wallet.advance_policy is AdvancePolicy.DEPOSIT
+    if first is not None:
+        is_deposit = first is LedgerKind.DEPOSIT
+    if is_deposit:
+        return LedgerKind.DEPOSIT if comes_in else LedgerKind.DEPOSIT_REFUND
+    return LedgerKind.TOP_UP if comes_in else LedgerKind.REFUND
 
 
 def _held(session: Session, payment: Payment) -> tuple[int, int]:

@@ -27,6 +27,8 @@ from billing.periods import DEFAULT_ZONE, local_day
 
 MANUAL: Final = "manual"
 
+_FROM_WALLET: Final = {SettlementSource.WALLET.value, SettlementSource.DEPOSIT.value}
+
 _REFERENCE = Field(min_length=1, max_length=128, pattern=r"^[A-Za-z0-9_.:/-]+$")
 
 
@@ -209,7 +211,7 @@ def reverse_settlement_line(ctx: Context, request: ReverseSettlementLine) -> Inv
     invoice = load_invoice(ctx.session, request.invoice_id, lock=True)
     ctx.actor.require_customer(invoice.customer_id)
     line = _line(ctx, request.invoice_id, request.reference)
-    if line is None or line.payment_id is not None or line.source == SettlementSource.WALLET:
+    if line is None or line.payment_id is not None or line.source in _FROM_WALLET:
         raise PreconditionError(
             "Only a line that was entered by hand can be taken back; refund money instead.",
             code="not_reversible",

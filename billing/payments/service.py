@@ -22,7 +22,7 @@ from billing.payments.tables import Payment, PaymentPurpose, Refund, RefundState
 from billing.periods import DEFAULT_ZONE, local_day
 from billing.wallets.ledger import lock_wallet
 from billing.wallets.service import get_wallet
-from billing.wallets.tables import Wallet
+from billing.wallets.tables import AdvancePolicy, Wallet
 
 T = TypeVar("T")
 
@@ -139,9 +139,11 @@ def top_up_payment(
     """A payment for credits and the tax on them, by a page or by a saved method."""
     account = ctx.session.get_one(Account, wallet.account_id)
     today = local_day(ctx.clock.now(), DEFAULT_ZONE)
-    tax_minor = tax_on_advance(
-        ctx.session, account.customer_id, credits_minor, wallet.currency, today
-    )
+    tax_minor = 0
+    if wallet.advance_policy is not AdvancePolicy.DEPOSIT:
+        tax_minor = tax_on_advance(
+            ctx.session, account.customer_id, credits_minor, wallet.currency, today
+        )
     return new_payment(
         ctx,
         purpose=PaymentPurpose.TOP_UP,

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import select
+from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
 from billing.errors import ConflictError, InvalidError
@@ -143,6 +143,16 @@ def post_adjustment(
 def _change_list(changes: Sequence[Advance]) -> list[list[Any]] | None:
     found = [[str(one.rate_id), one.counted_on.isoformat(), one.micros] for one in changes]
     return found or None
+
+
+def tax_held(session: Session, wallet: Wallet) -> int:
+    """Tax that came with top-ups and that no invoice has used yet, in wallet units."""
+    total = session.scalar(
+        select(func.coalesce(func.sum(LedgerEntry.amount_units), 0)).filter_by(
+            wallet_id=wallet.id, account=LedgerAccount.TAX_ON_ADVANCES
+        )
+    )
+    return int(total or 0)
 
 
 def status_of(wallet: Wallet) -> WalletStatus:

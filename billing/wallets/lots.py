@@ -27,7 +27,8 @@ _MOVED: Final = text(
     FROM billing.ledger_entries e
     JOIN billing.ledger_transactions t ON t.id = e.transaction_id
     LEFT JOIN billing.documents d ON d.ledger_transaction_id = t.id
-    WHERE e.wallet_id = :wallet AND t.kind IN ('top_up', 'promotion', 'refund', 'credit_note')
+    WHERE e.wallet_id = :wallet AND t.kind IN ('top_up', 'refund', 'deposit',
+        'deposit_refund', 'promotion', 'credit_note')
     GROUP BY t.id
     HAVING sum(e.amount_units) FILTER (WHERE e.account = 'wallet') <> 0
     ORDER BY min(e.wallet_seq)

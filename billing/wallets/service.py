@@ -12,8 +12,9 @@ from billing.commands import Context, Request, command
 from billing.customers.tables import Account, BillingMode
 from billing.errors import ConflictError, FieldError, InvalidError, PreconditionError, not_found
 from billing.money import WALLET_UNITS_LIMIT, currency, minor_to_units
-from billing.wallets.ledger import Posting, lock_wallet, post_adjustment, status_of
+from billing.wallets.ledger import Posting, lock_wallet, post_adjustment, status_of, tax_held
 from billing.wallets.tables import (
+    AdvancePolicy,
     LedgerAccount,
     LedgerKind,
     Wallet,
@@ -39,6 +40,13 @@ class SetWalletLimits(Request):
     wallet_id: UUID
     credit_line_minor: int = Field(ge=0)
     low_balance_minor: int = Field(ge=0)
+
+
+class SetAdvancePolicy(Request):
+    """How top-ups of a wallet are taxed."""
+
+    wallet_id: UUID
+    policy: AdvancePolicy
 
 
 class TopUp(Request):
@@ -115,6 +123,27 @@ def set_wallet_limits(ctx: Context, request: SetWalletLimits) -> Wallet:
     return wallet
 
 
+@command("wallet.set_advance_policy", Permission.INVOICES_APPROVE)
+def set_advance_policy(ctx: Context, request: SetAdvancePolicy) -> Wallet:
+    """Say what money paid into a wallet from now on is in the eyes of GST.
+
+    Raises:
+        PreconditionError: while the wallet holds money that came under another policy, or tax that
+            came with it waits for its invoice.
+    """
+    wallet = lock_wallet(ctx.session, get_wallet(ctx.session, ctx.actor, request.wallet_id))
+    if wallet.advance_policy is request.policy:
+        return wallet
+    if wallet.balance_units > 0 or tax_held(ctx.session, wallet) > 0:
+        raise PreconditionError(
+            "The wallet holds money that came under the other policy; use it up, invoice it or "
+            "refund it first.",
+            code="wallet_not_empty",
+        )
+    wallet.advance_policy, wallet.updated_at = request.policy, ctx.clock.now()
+    return wallet
+
+
 @command("wallet.top_up", Permission.WALLETS_WRITE)
 def top_up(ctx: Context, request: TopUp) -> Wallet:
     """Credit a payment: the wallet gains the credits, the tax waits for the invoice."""
@@ -124,6 +153,11 @@ def top_up(ctx: Context, request: TopUp) -> Wallet:
     tax_units = _units(request.tax_minor, wallet.currency, "tax_minor")
     if _was_posted(ctx.session, wallet, reference, credits_units):
         return wallet
+    is_deposit = wallet.advance_policy is AdvancePolicy.DEPOSIT
+    if is_deposit and tax_units:
+        raise PreconditionError(
+            "Money paid into this wallet is a deposit: no tax comes with it.", code="deposit"
+        )
     tax = [
         Posting(LedgerAccount.TAX_ON_ADVANCES, tax_units),
         Posting(LedgerAccount.CASH, -tax_units),
@@ -132,7 +166,7 @@ def top_up(ctx: Context, request: TopUp) -> Wallet:
         ctx.session,
         wallet,
         amount_units=credits_units,
-        kind=LedgerKind.TOP_UP,
+        kind=LedgerKind.DEPOSIT if is_deposit else LedgerKind.TOP_UP,
         counter_account=LedgerAccount.CASH,
         reference=reference,
         note=request.note,

@@ -33,6 +33,16 @@ class WalletStatus(StrEnum):
     SUSPENDED = "suspended"
 
 
+class AdvancePolicy(StrEnum):
+    """What money paid into a wallet is in the eyes of GST."""
+
+    RECEIPT_VOUCHER = "receipt_voucher"
+    """An advance: taxed when it comes, papered by a receipt voucher (CGST Act s.13(2), s.31(3))."""
+    DEPOSIT = "deposit"
+    """A refundable deposit: no tax until an invoice is paid from it. Not certain (s.2(31)): only
+    where finance has signed for it."""
+
+
 class LedgerAccount(StrEnum):
     """The accounts of the ledger; `wallet` and `usage_unbilled` exist once per wallet."""
 
@@ -52,6 +62,9 @@ class LedgerKind(StrEnum):
 
     USAGE = "usage"
     TOP_UP = "top_up"
+    DEPOSIT = "deposit"
+    """Money that came in untaxed; `top_up` is what came in as an advance."""
+    DEPOSIT_REFUND = "deposit_refund"
     PROMOTION = "promotion"
     AMENDMENT = "amendment"
     TRUE_UP = "true_up"
@@ -84,6 +97,9 @@ class Wallet(Base):
     credit_line_units: Mapped[int] = mapped_column(default=0)
     """How far below zero authorisations may still be given."""
     low_balance_units: Mapped[int] = mapped_column(default=0)
+    advance_policy: Mapped[AdvancePolicy] = mapped_column(
+        choices(AdvancePolicy), default=AdvancePolicy.RECEIPT_VOUCHER
+    )
     status: Mapped[WalletStatus] = mapped_column(choices(WalletStatus))
     created_at: Mapped[datetime]
     updated_at: Mapped[datetime]

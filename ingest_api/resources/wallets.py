@@ -18,15 +18,17 @@ from billing.wallets.service import (
     CorrectWallet,
     CreateWallet,
     GrantPromotion,
+    SetAdvancePolicy,
     SetWalletLimits,
     TopUp,
     correct_wallet,
     create_wallet,
     grant_promotion,
+    set_advance_policy,
     set_wallet_limits,
     top_up,
 )
-from billing.wallets.tables import LedgerKind, Wallet, WalletStatus
+from billing.wallets.tables import AdvancePolicy, LedgerKind, Wallet, WalletStatus
 from ingest_api.auth import needs
 from ingest_api.dependencies import Commands, Envelope, Paging, ReadSession, build
 from ingest_api.envelope import (
@@ -46,6 +48,9 @@ Reader = Annotated[Actor, needs(Permission.WALLETS_READ)]
 Writer = Annotated[Actor, needs(Permission.WALLETS_WRITE)]
 
 
+Approver = Annotated[Actor, needs(Permission.INVOICES_APPROVE)]
+
+
 class WalletAttributes(Attributes):
     """Prepaid money in wallet units: 1e-6 rupees or dollars, 1e-4 rupiah.
 
@@ -57,6 +62,7 @@ class WalletAttributes(Attributes):
     balance: Amount
     credit_line_units: int
     low_balance_units: int
+    advance_policy: AdvancePolicy
     status: WalletStatus
     created_at: datetime
     updated_at: datetime
@@ -95,6 +101,12 @@ class Limits(Request):
     low_balance_minor: int = Field(ge=0, description="Below this the balance counts as low.")
 
 
+class Policy(Request):
+    """How top-ups are taxed; `deposit` only where finance has signed for it."""
+
+    policy: AdvancePolicy
+
+
 class Credit(Request):
     """Credits to give, with a reference that is credited once."""
 
@@ -125,6 +137,7 @@ def wallet_resource(row: Wallet) -> Resource[WalletAttributes]:
         balance=from_units(row.balance_units, row.currency),
         credit_line_units=row.credit_line_units,
         low_balance_units=row.low_balance_units,
+        advance_policy=row.advance_policy,
         status=status_of(row),
         created_at=row.created_at,
         updated_at=row.updated_at,
@@ -226,6 +239,22 @@ def set_limits(
     """Change the credit line and the low-balance mark."""
     request = build(SetWalletLimits, wallet_id=wallet_id, **body.model_dump())
     return reply.one(wallet_resource(set_wallet_limits(ctx, request)))
+
+
+@router.put("/{wallet_id}/advance-policy", summary="Set how top-ups of a wallet are taxed")
+def set_policy(
+    ctx: Commands,
+    _: Approver,
+    reply: Envelope,
+    wallet_id: UUID,
+    body: Annotated[Policy, Body(examples=[{"policy": "receipt_voucher"}])],
+) -> Answer[WalletAttributes]:
+    """An advance is taxed and papered when it comes; a deposit is taxed when it is used.
+
+    Refused while the wallet holds money that came under the other policy.
+    """
+    request = build(SetAdvancePolicy, wallet_id=wallet_id, **body.model_dump())
+    return reply.one(wallet_resource(set_advance_policy(ctx, request)))
 
 
 @router.get("/{wallet_id}/movements", summary="List a wallet's movements")

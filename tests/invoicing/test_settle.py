@@ -13,12 +13,16 @@ from billing.commands import Context
 from billing.customers.tables import Account, BillingMode
 from billing.db.engine import open_engine
 from billing.db.unit_of_work import unit_of_work
+from billing.errors import PreconditionError
 from billing.ids import new_id
 from billing.invoices.tables import Invoice, InvoiceAllocation, InvoiceStatus
 from billing.money import minor_to_units
 from billing.usage.tables import SupersededEvent, UsageDebit
 from billing.wallets.ledger import Posting, post_adjustment
+from billing.wallets.lots import lots_of
+from billing.wallets.service import SetAdvancePolicy, TopUp, set_advance_policy, top_up
 from billing.wallets.tables import (
+    AdvancePolicy,
     LedgerAccount,
     LedgerEntry,
     LedgerKind,
@@ -28,6 +32,7 @@ from billing.wallets.tables import (
 )
 from invoicing.assemble import draft_invoices
 from invoicing.issue import ApproveInvoice, approve_invoice
+from invoicing.vouchers import postings_without_voucher
 from tests.support.factories.parties import LONG_AGO, make_account, make_supplier
 from tests.support.marts import create_marts, make_rated_line, make_rating_run
 
@@ -51,17 +56,26 @@ def account(engine: Engine) -> Account:
         return make_account(session, billing_mode=BillingMode.PREPAID)
 
 
-def fund(session: Session, account: Account, credits_minor: int, tax_minor: int) -> Wallet:
+def fund(
+    session: Session,
+    account: Account,
+    credits_minor: int,
+    tax_minor: int,
+    policy: AdvancePolicy = AdvancePolicy.RECEIPT_VOUCHER,
+) -> Wallet:
     wallet = Wallet(
         account_id=account.id,
         currency="INR",
         shard=0,
         status=WalletStatus.ACTIVE,
+        advance_policy=policy,
         created_at=LONG_AGO,
         updated_at=LONG_AGO,
     )
     session.add(wallet)
     session.flush()
+    if not credits_minor:
+        return wallet
     tax_units = minor_to_units(tax_minor, "INR")
     post_adjustment(
         session,
@@ -114,6 +128,34 @@ def issue(engine: Engine, account: Account, amount_minor: int, accept_seq: int) 
         (draft,) = draft_invoices(session, JUNE, run.id, clock).created
     with unit_of_work(engine) as session:
         return approve_invoice(Context(session, SYSTEM, clock), ApproveInvoice(invoice_id=draft))
+
+
+def test_a_deposit_pays_usage_and_tax_and_leaves_no_advance(
+    engine: Engine, account: Account
+) -> None:
+    with unit_of_work(engine) as session:
+        wallet = fund(session, account, 0, 0, AdvancePolicy.DEPOSIT)
+        context = Context(session, SYSTEM, ManualClock(IN_JUNE))
+        top_up(context, TopUp(wallet_id=wallet.id, amount_minor=11_000, reference="NEFT-1"))
+        taxed = TopUp(wallet_id=wallet.id, amount_minor=1, tax_minor=1, reference="NEFT-2")
+        with pytest.raises(PreconditionError, match="deposit"):
+            top_up(context, taxed)
+        other = SetAdvancePolicy(wallet_id=wallet.id, policy=AdvancePolicy.RECEIPT_VOUCHER)
+        with pytest.raises(PreconditionError, match="other policy"):
+            set_advance_policy(context, other)
+
+    invoice = issue(engine, account, amount_minor=10_000, accept_seq=0)
+
+    assert (invoice.status, invoice.settled_minor) == (InvoiceStatus.DUE, 11_000)
+    after = balances(engine)
+    assert after["wallet"] == 0
+    assert after.get("tax_on_advances", 0) == 0
+    with Session(engine) as session:
+        assert postings_without_voucher(session) == []
+        sources = session.scalars(select(InvoiceAllocation.source)).all()
+        assert sorted(sources) == ["deposit", "wallet"]
+        (lot,) = lots_of(session, SYSTEM, session.scalars(select(Wallet.id)).one())
+    assert (lot.source.kind, lot.left_units) == (LedgerKind.DEPOSIT, 0)
 
 
 def balances(engine: Engine) -> dict[str, int]:

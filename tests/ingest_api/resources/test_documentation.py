@@ -71,6 +71,7 @@ NAMED_OTHERWISE = {
     "/api/v1/authorizations/{authorization_id}/release",
     "/api/v1/webhooks/{gateway}",
     "/api/v1/payments/{payment_id}/look-up",
+    "/api/v1/payment-methods/{method_id}/look-up",
     "/api/v1/pricing/preview",
 }
 """What carries a name of its own, or changes nothing by being repeated."""
