@@ -9,6 +9,7 @@ from redis.exceptions import RedisError
 from billing.db import migrate
 from billing.errors import UnavailableError
 from billing.settings import Settings
+from billing.stack.doctor_zones import check_zones
 from billing.stack.findings import Finding, note, ok, wrong
 
 OLDEST_POSTGRES = 15
@@ -60,6 +61,8 @@ def _look_at_schema(url: str) -> Iterator[Finding]:
     current, head = migrate.current_revision(url), migrate.head_revision()
     if current == head:
         yield ok("schema", f"at {head}, the newest")
+        with psycopg.connect(url, connect_timeout=5) as connection:
+            yield from check_zones(connection)
     else:
         yield wrong("schema", f"at {current or 'nothing'}, newest is {head}", "billing migrate")
 

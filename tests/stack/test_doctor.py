@@ -3,13 +3,15 @@
 import ctypes
 import errno
 from collections.abc import Iterable
+from datetime import date
 from pathlib import Path
 
+import psycopg
 import pytest
 import redis
 
 from billing.settings import Settings
-from billing.stack import doctor_machine, doctor_servers, ports
+from billing.stack import doctor_machine, doctor_servers, doctor_zones, ports
 from billing.stack.findings import Finding, Verdict
 from billing.stack.state import without_password
 
@@ -96,3 +98,22 @@ def test_a_server_that_is_away_is_wrong(scheme: str) -> None:
 def test_a_password_is_never_shown() -> None:
     shown = without_password("postgresql://me:secret@db.example:5432/billing?sslmode=require")
     assert shown == "postgresql://me:***@db.example:5432/billing?sslmode=require"
+
+
+def test_the_zones_of_accounts_are_compared_with_those_of_postgresql(database_url: str) -> None:
+    *_, zones = doctor_servers.check_database(
+        Settings.model_validate({"DATABASE_URL": database_url})
+    )
+    assert (zones.subject, zones.verdict) == ("time zones", Verdict.OK)
+
+
+def test_a_zone_with_another_law_in_postgresql_is_named(empty_database_url: str) -> None:
+    with psycopg.connect(empty_database_url) as connection:
+        connection.execute(
+            "CREATE TEMP VIEW pg_timezone_names AS SELECT 'Asia/Kolkata'::text AS name"
+        )
+        connection.execute("SET search_path = pg_temp, pg_catalog")
+        wanted = ["Asia/Kolkata", "Asia/Jakarta"]
+        assert doctor_zones.zones_that_differ(connection, wanted, date(2026, 7, 1)) == [
+            "Asia/Jakarta"
+        ]
