@@ -16,6 +16,11 @@
     {{ money_round(amount, 18) }}
 {%- endmacro %}
 
+{#- Integer minor units as an amount of the currency. -#}
+{% macro from_minor(amount_minor, exponent) -%}
+    ({{ amount_minor }} * power(10::numeric, -{{ exponent }}))
+{%- endmacro %}
+
 {#- A decimal without trailing zeros, as `billing.rating.line.plain` writes it. -#}
 {% macro plain(value) -%}
     trim_scale({{ value }})::text

@@ -18,7 +18,7 @@ with counted as (
         and usage_rows.event_type = segment_charges.event_type
         and usage_rows.usage_day >= segment_charges.covered_from
         and usage_rows.usage_day < segment_charges.covered_to
-    where segment_charges.price_model <> 'flat'
+    where segment_charges.price_model not in ('flat', 'licence', 'one_time', 'commitment')
         and {{ filter_counts("segment_charges.event_filter", "usage_rows") }}
     group by
         segment_charges.billing_period_id, segment_charges.segment_id, segment_charges.charge_id
@@ -27,7 +27,7 @@ with counted as (
 accounted as (
     select billing_period_id, segment_id, charge_id, event_count, quantity
     from {{ ref("fct_invoice_lines") }}
-    where not is_recurring and {{ in_invoice_month("invoice_month") }}
+    where event_count > 0 and {{ in_invoice_month("invoice_month") }}
     union all
     select billing_period_id, segment_id, charge_id, event_count, quantity
     from {{ ref("fct_unrated_usage") }}
@@ -49,4 +49,10 @@ select *
 from counted
 full outer join accounted_sums using (billing_period_id, segment_id, charge_id)
 where counted.event_count is distinct from accounted_sums.event_count
-    or counted.quantity is distinct from accounted_sums.quantity
+    or (
+        counted.quantity is distinct from accounted_sums.quantity
+        -- Lines are in converted units.
+        and charge_id not in (
+            select charge_id from {{ ref("stg_billing__charges") }} where unit_divisor is not null
+        )
+    )

@@ -6,9 +6,10 @@ generated account microseconds.
 
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import date, datetime, timedelta
 from decimal import Decimal
+from typing import Any
 from uuid import UUID
 from zoneinfo import ZoneInfo
 
@@ -21,17 +22,25 @@ from billing.db.engine import open_engine
 from billing.db.unit_of_work import unit_of_work
 from billing.periods import Period, local_day
 from billing.rating.plan import (
+    COMMITMENT,
     COUNT,
-    FLAT,
-    GRADUATED,
+    DOWN,
+    DYNAMIC,
+    HALF_UP,
+    MODELS,
     PACKAGE,
     PER_UNIT,
+    PERCENTAGE,
+    PERIOD_MODELS,
     STAIRSTEP,
     SUM,
-    VOLUME,
+    TIERED,
+    UP,
     Charge,
+    Limit,
     Rate,
     Segment,
+    SingleEvent,
     Tier,
     UsageRow,
 )
@@ -39,7 +48,12 @@ from billing.rating.rater import Rating, full_period, rate_period
 from tests.support.dbt import DbtProjectRunner
 from tests.support.factories.events import store_event
 from tests.support.factories.parties import make_account
-from tests.support.factories.plans import make_billing_period, make_plan, make_subscription
+from tests.support.factories.plans import (
+    make_billing_period,
+    make_plan,
+    make_subscription,
+    move_recurring,
+)
 from tests.support.postgres import fresh_database
 from tests.support.rating import (
     RATING_MODELS,
@@ -84,6 +98,8 @@ class World:
     period: Period
     plans: tuple[Plan, ...]
     change_on: date | None
+    moved_to: date | None
+    """Where recurring charges change hands, if not on the day of the change."""
     events: tuple[Event, ...]
 
     @property
@@ -107,16 +123,29 @@ def dimension_sets(names: Sequence[str]) -> st.SearchStrategy[dict[str, str]]:
 
 @st.composite
 def tiers(draw: st.DrawFn, model: str) -> tuple[Tier, ...]:
-    if model == FLAT:
+    if model in {*PERIOD_MODELS, COMMITMENT}:
         return (Tier(None, flat_amount=draw(decimals("0", "9999", 4))),)
-    if model in {PER_UNIT, PACKAGE}:
+    if model in {PER_UNIT, PACKAGE, DYNAMIC}:
         return (Tier(None, unit_price=draw(decimals("0", "9", 12))),)
+    if model == PERCENTAGE:
+        low, high = draw(st.sampled_from([(None, None), ("0.5", None), (None, "2"), ("1", "1.5")]))
+        return (
+            Tier(
+                None,
+                draw(decimals("0", "1", 4)),
+                draw(st.sampled_from([Decimal(0), Decimal("0.75")])),
+                event_minimum=None if low is None else Decimal(low),
+                event_maximum=None if high is None else Decimal(high),
+            ),
+        )
+    sizes = st.sampled_from([None, None, Decimal(1), Decimal("2.5")])
     bounds = sorted(draw(st.sets(decimals("0.5", "12", 1), max_size=3)))
     return tuple(
         Tier(
             bound,
             Decimal(0) if model == STAIRSTEP else draw(decimals("0", "9", 12)),
             draw(decimals("0", "50", 3)),
+            None if model == STAIRSTEP else draw(sizes),
         )
         for bound in [*bounds, None]
     )
@@ -124,8 +153,9 @@ def tiers(draw: st.DrawFn, model: str) -> tuple[Tier, ...]:
 
 @st.composite
 def charges(draw: st.DrawFn, code: str, currency: str) -> Charge:
-    model = draw(st.sampled_from([FLAT, PER_UNIT, GRADUATED, PACKAGE, VOLUME, STAIRSTEP]))
-    if model == FLAT:
+    model = draw(st.sampled_from(sorted(MODELS)))
+    is_usage = model not in {*PERIOD_MODELS, COMMITMENT}
+    if not is_usage:
         matches: list[dict[str, str]] = [{}]
     else:
         matches = draw(
@@ -141,7 +171,7 @@ def charges(draw: st.DrawFn, code: str, currency: str) -> Charge:
         Rate(ordinal, draw(currencies), draw(tiers(model)), match)
         for ordinal, match in enumerate(matches, 1)
     )
-    is_usage = model != FLAT
+    on_amounts = model in {PERCENTAGE, DYNAMIC}
     statuses = st.sampled_from([{}, {"status": ["delivered"]}, {"country": ["IN", "US"]}])
     return Charge(
         code=code,
@@ -153,13 +183,43 @@ def charges(draw: st.DrawFn, code: str, currency: str) -> Charge:
         rates=rates,
         event_type=draw(st.sampled_from(EVENT_TYPES)) if is_usage else None,
         event_filter=draw(statuses) if is_usage else {},
-        aggregation=draw(st.sampled_from([COUNT, SUM])),
+        aggregation=SUM if on_amounts else draw(st.sampled_from([COUNT, SUM])),
         prorated=draw(st.booleans()),
-        free_units=draw(st.sampled_from([Decimal(0), Decimal("2.5"), Decimal(7)])),
+        **(draw(around(model, currency, on_amounts=on_amounts)) if is_usage else {}),
         package_size=draw(st.sampled_from([Decimal(1), Decimal(3), Decimal("2.5")]))
         if model == PACKAGE
         else None,
     )
+
+
+@st.composite
+def around(draw: st.DrawFn, model: str, currency: str, *, on_amounts: bool) -> dict[str, Any]:
+    """What changes the usage or the amount of a charge, around its price."""
+    said: dict[str, Any] = {
+        "free_units": draw(st.sampled_from([Decimal(0), Decimal("2.5"), Decimal(7)])),
+        "discount_percent": draw(st.sampled_from([Decimal(0), Decimal(0), Decimal("12.5")])),
+        "limits": draw(
+            st.sampled_from(
+                [
+                    (),
+                    (),
+                    (Limit(currency, Decimal(20)),),
+                    (Limit(currency, None, Decimal(9)),),
+                    (Limit(currency, Decimal(3), Decimal(30)),),
+                ]
+            )
+        ),
+    }
+    if model == PERCENTAGE:
+        said["free_events"] = draw(st.sampled_from([0, 2]))
+    if not on_amounts and draw(st.integers(0, 3)) == 0:
+        said["unit_divisor"] = draw(st.sampled_from([Decimal(3), Decimal("0.7")]))
+        said["unit_rounding"] = draw(st.sampled_from([None, UP, DOWN, HALF_UP]))
+    if model != PERCENTAGE and draw(st.integers(0, 3)) == 0:
+        said |= {"free_pool": "shared", "free_units": Decimal("5.5")}
+    if model in TIERED:
+        said["bills_zero"] = draw(st.booleans())
+    return said
 
 
 @st.composite
@@ -182,6 +242,7 @@ def worlds(draw: st.DrawFn) -> World:
     change_on = None
     if period.days > 1 and draw(st.booleans()):
         change_on = start + timedelta(days=draw(st.integers(1, period.days - 1)))
+    moved_to = draw(st.sampled_from([None, whole.start, whole.end])) if change_on else None
     plan = draw(plans(currency))
     later = draw(st.sampled_from([plan, Plan(plan.charges, plan.quantity + 1), None]))
     hours = st.integers(-30, period.days * 24 + 30)
@@ -207,6 +268,7 @@ def worlds(draw: st.DrawFn) -> World:
         period,
         (plan, later or draw(plans(currency))),
         change_on,
+        moved_to,
         tuple(events),
     )
 
@@ -219,24 +281,35 @@ def engine(postgres_server: str, template_database: str) -> Iterator[Engine]:
         engine.dispose()
 
 
-def in_python(world: World, subscription_id: UUID, stored: Sequence[Sequence[Charge]]) -> Rating:
-    totals: dict[tuple[object, ...], tuple[int, Decimal]] = defaultdict(lambda: (0, Decimal(0)))
-    for event in world.events:
+def in_python(
+    world: World, subscription_id: UUID, stored: Sequence[Sequence[Charge]], ids: Sequence[str]
+) -> Rating:
+    groups: dict[tuple[object, ...], list[SingleEvent]] = defaultdict(list)
+    for event, event_id in zip(world.events, ids, strict=True):
         key = (
             local_day(event.at, world.zone),
             event.event_type,
             tuple(sorted(event.dimensions.items())),
         )
-        count, quantity = totals[key]
-        totals[key] = (count + 1, quantity + event.quantity)
+        groups[key].append(SingleEvent((event.at, "test", event_id), event.quantity))
     usage = [
-        UsageRow(day, kind, dict(dimensions), count, quantity)  # type: ignore[arg-type,call-overload]
-        for (day, kind, dimensions), (count, quantity) in totals.items()
+        UsageRow(
+            day,  # type: ignore[arg-type]
+            kind,  # type: ignore[arg-type]
+            dict(dimensions),  # type: ignore[call-overload]
+            len(group),
+            sum((one.quantity for one in group), Decimal(0)),
+            tuple(group),
+        )
+        for (day, kind, dimensions), group in groups.items()
     ]
     segments = [
         Segment(start, end, tuple(charges_of), plan.quantity)
         for (plan, start, end), charges_of in zip(world.spans, stored, strict=True)
     ]
+    if world.moved_to:
+        segments[0] = replace(segments[0], recurring_to=world.moved_to)
+        segments[1] = replace(segments[1], recurring_from=world.moved_to)
     return rate_period(
         subscription_id,
         world.period,
@@ -271,8 +344,9 @@ def test_generated_plans_rate_alike_in_sql_and_python(
                 [(made[id(p)][0], p.quantity, start, end) for p, start, end in world.spans],
                 anchor_day=world.anchor_day,
             )
+            move_recurring(session, subscription, world.moved_to)
             make_billing_period(session, subscription, world.zone, world.period, MONTH)
-            for event in world.events:
+            ids = [
                 store_event(
                     session,
                     account.id,
@@ -280,9 +354,11 @@ def test_generated_plans_rate_alike_in_sql_and_python(
                     event_type=event.event_type,
                     quantity=event.quantity,
                     dimensions=event.dimensions,
-                )
+                ).event_id
+                for event in world.events
+            ]
             stored = [made[id(plan)][1] for plan, _, _ in world.spans]
-            expected[account.id] = in_python(world, subscription.id, stored)
+            expected[account.id] = in_python(world, subscription.id, stored, ids)
         run = open_run(session, MONTH)
     url = engine.url.set(drivername="postgresql").render_as_string(hide_password=False)
     dbt.build(url, RATING_MODELS, rating_vars(run))

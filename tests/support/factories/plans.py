@@ -6,10 +6,12 @@ from datetime import date
 from decimal import Decimal
 from itertools import count
 
+from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from billing.catalog.tables import (
     BillableItem,
+    ChargeLimit,
     ItemKind,
     PlanVersion,
     PricePlan,
@@ -77,6 +79,16 @@ def _make_charge(session: Session, version: PlanVersion, ordinal: int, charge: C
         price_model=charge.price_model,
         prorated=charge.prorated,
         free_units=charge.free_units,
+        free_pool=charge.free_pool,
+        free_events=charge.free_events,
+        unit_divisor=charge.unit_divisor,
+        unit_rounding=charge.unit_rounding,
+        bills_zero=charge.bills_zero,
+        discount_percent=charge.discount_percent,
+        limits=[
+            ChargeLimit(currency=one.currency, minimum=one.minimum, maximum=one.maximum)
+            for one in charge.limits
+        ],
         package_size=charge.package_size,
         match_dimensions=sorted({name for rate in charge.rates for name in rate.match}),
     )
@@ -102,6 +114,9 @@ def _make_rate(session: Session, charge: ChargeRow, rate: Rate) -> Rate:
             up_to=tier.up_to,
             unit_price=tier.unit_price,
             flat_amount=tier.flat_amount,
+            package_size=tier.package_size,
+            event_minimum=tier.event_minimum,
+            event_maximum=tier.event_maximum,
         )
         for ordinal, tier in enumerate(rate.tiers, 1)
     )
@@ -140,6 +155,19 @@ def make_subscription(
     )
     session.flush()
     return subscription
+
+
+def move_recurring(session: Session, subscription: Subscription, day: date | None) -> None:
+    """Let the recurring charges of two segments change hands on a day of their own."""
+    if day is None:
+        return
+    first, second = session.scalars(
+        select(SubscriptionSegment)
+        .filter_by(subscription_id=subscription.id)
+        .order_by(SubscriptionSegment.starts_on)
+    )
+    first.recurring_to = second.recurring_from = day
+    session.flush()
 
 
 def make_billing_period(

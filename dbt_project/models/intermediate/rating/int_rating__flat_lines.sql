@@ -1,12 +1,15 @@
 -- Step 4 of rating for prices per period. Prorated, each segment bills its days of a full period,
 -- each stretch of them at the price in force; otherwise the full price is billed once, by the
--- segment that the period opens with. A charge without a price in the account's currency comes out
+-- segment that the period opens with, and a one-time price by the subscription's first. A charge without a price in the account's currency comes out
 -- without a rate.
 with segment_charges as (
     select * from {{ ref("int_rating__segment_charges") }}
-    where price_model = 'flat'
-        and recurring_from < recurring_to
-        and (is_prorated or (recurring_from <= period_start and recurring_to > period_start))
+    where (price_model = 'one_time' and covered_from = subscribed_on)
+        or (
+            price_model in ('flat', 'licence')
+            and recurring_from < recurring_to
+            and (is_prorated or (recurring_from <= period_start and recurring_to > period_start))
+        )
 ),
 
 eras as (select * from {{ ref("int_rating__price_eras") }}),

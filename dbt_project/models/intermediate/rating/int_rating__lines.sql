@@ -49,11 +49,7 @@ first_tiers as (
 )
 
 select
-    segment_charges.subscription_id::text
-    || ':' || to_char(segment_charges.period_start, 'YYYYMMDD')
-    || ':' || to_char(segment_charges.covered_from, 'YYYYMMDD')
-    || ':' || segment_charges.charge_code
-    || ':' || rates.rate_key as line_ref,
+    {{ line_ref("segment_charges", "rates.rate_key") }} as line_ref,
     segment_charges.invoice_month,
     segment_charges.account_id,
     segment_charges.customer_id,
@@ -96,14 +92,15 @@ select
     priced.free_quantity,
     priced.event_count,
     segment_charges.unit,
-    case segment_charges.price_model
-        when 'flat' then first_tiers.flat_amount
-        when 'per_unit' then first_tiers.unit_price
+    case
+        when segment_charges.price_model in ('flat', 'licence', 'one_time')
+            then first_tiers.flat_amount
+        when segment_charges.price_model in ('per_unit', 'dynamic') then first_tiers.unit_price
     end as unit_price,
     segment_charges.currency,
     segment_charges.minor_exponent,
     priced.amount,
-    segment_charges.price_model = 'flat' as is_recurring,
+    segment_charges.price_model in ('flat', 'licence') as is_recurring,
     priced.tier_breakdown
 from priced
 inner join segment_charges

@@ -30,7 +30,7 @@ select
     charges.charge_code,
     charges.charge_name,
     charges.price_model,
-    charges.is_prorated,
+    charges.is_prorated or charges.price_model = 'licence' as is_prorated,
     charges.ordinal as charge_ordinal,
     charges.free_units,
     charges.free_pool,

@@ -1,12 +1,15 @@
 -- Tiers with what all tiers below them come to when full: one match then prices a quantity.
 -- A volume or stairstep tier prices all units by itself: nothing below it counts.
 -- A per-unit rate is one open tier without a flat amount; so is a rate for packages, whose unit
--- price is the price of a package.
+-- price is the price of a package; tiers may have package sizes of their own.
 with tiers as (select * from {{ ref("int_rating__rate_tiers") }}),
 
 rates as (select * from {{ ref("int_rating__rates") }}),
 
-charges as (select * from {{ ref("stg_billing__charges") }} where price_model <> 'flat'),
+charges as (
+    select * from {{ ref("stg_billing__charges") }}
+    where price_model not in ('flat', 'licence', 'one_time', 'commitment', 'percentage')
+),
 
 normalised as (
     select
@@ -14,7 +17,7 @@ normalised as (
         tiers.rate_id,
         tiers.ordinal,
         charges.price_model,
-        charges.package_size,
+        coalesce(tiers.package_size, charges.package_size) as package_size,
         tiers.unit_price,
         charges.price_model in ('volume', 'stairstep') as prices_all_units,
         case
@@ -46,7 +49,10 @@ select
     case
         when prices_all_units then 0
         else coalesce(
-            sum(flat_amount + (up_to - above) * unit_price) over (
+            sum(
+                flat_amount
+                + {{ packages_or_units("up_to - above", "package_size") }} * unit_price
+            ) over (
                 partition by charge_id, rate_id order by ordinal
                 rows between unbounded preceding and 1 preceding
             ),

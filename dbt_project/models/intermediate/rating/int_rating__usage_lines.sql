@@ -1,6 +1,7 @@
--- Step 4 of rating for usage: the amount of a quantity is what the tiers below come to, plus the
+-- Step 5 of rating for usage: the amount of a quantity is what the tiers below come to, plus the
 -- flat amount and the units of the tier it ends in; where that tier prices all units, of all of
--- them. No unit, no tier entered, nothing to pay.
+-- them. No unit, no tier entered, nothing to pay, unless the charge bills the first tier even then.
+-- Percentages come from their events.
 with measured as (select * from {{ ref("int_rating__measured") }}),
 
 tiers as (select * from {{ ref("int_rating__tiers") }}),
@@ -13,16 +14,17 @@ priced as (
         measured.rate_id,
         tiers.amount_below
             + tiers.flat_amount
-            + case
-                when tiers.prices_all_units then measured.billed_quantity
-                when tiers.package_size is null then measured.billed_quantity - tiers.above
-                else {{ packages_begun("measured.billed_quantity", "tiers.package_size") }}
-            end * tiers.unit_price as amount
+            + {{
+                packages_or_units(
+                    "measured.billed_quantity - case when tiers.prices_all_units then 0 else tiers.above end",
+                    "tiers.package_size",
+                )
+            }} * tiers.unit_price as amount
     from measured
     inner join tiers
         on tiers.rate_id = measured.rate_id
         and tiers.charge_id = measured.charge_id
-        and tiers.above < measured.billed_quantity
+        and (tiers.above < measured.billed_quantity or (measured.bills_zero and tiers.above = 0))
         and coalesce(tiers.up_to, 'infinity'::numeric) >= measured.billed_quantity
 ),
 
@@ -39,7 +41,13 @@ breakdowns as (
                 'units', {{ plain("entered.units") }},
                 'unit_price', {{ plain("tiers.unit_price") }},
                 'flat_amount', {{ plain("tiers.flat_amount") }},
-                'amount', {{ plain("tiers.flat_amount + entered.priced * tiers.unit_price") }}
+                'amount', {{
+                    plain(
+                        "tiers.flat_amount + "
+                        ~ packages_or_units("entered.units", "tiers.package_size")
+                        ~ " * tiers.unit_price"
+                    )
+                }}
             )
             || case
                 when tiers.package_size is null then '{}'::jsonb
@@ -51,7 +59,7 @@ breakdowns as (
     inner join tiers
         on tiers.rate_id = measured.rate_id
         and tiers.charge_id = measured.charge_id
-        and tiers.above < measured.billed_quantity
+        and (tiers.above < measured.billed_quantity or (measured.bills_zero and tiers.above = 0))
         and (
             tiers.prices_all_units is not true
             or coalesce(tiers.up_to, 'infinity'::numeric) >= measured.billed_quantity
@@ -61,13 +69,7 @@ breakdowns as (
             case
                 when tiers.prices_all_units then measured.billed_quantity
                 else least(tiers.up_to, measured.billed_quantity) - tiers.above
-            end as units,
-            case
-                when tiers.prices_all_units then measured.billed_quantity
-                when tiers.package_size is null
-                    then least(tiers.up_to, measured.billed_quantity) - tiers.above
-                else {{ packages_begun("measured.billed_quantity", "tiers.package_size") }}
-            end as priced
+            end as units
     ) as entered
     group by
         measured.billing_period_id, measured.segment_id, measured.charge_id, measured.rate_id
@@ -80,9 +82,9 @@ select
     measured.rate_id,
     measured.event_count,
     measured.quantity,
-    measured.free_quantity,
-    coalesce(priced.amount, 0) as amount,
-    coalesce(breakdowns.tier_breakdown, '[]'::jsonb) as tier_breakdown
+    coalesce(percentages.free_quantity, measured.free_quantity) as free_quantity,
+    coalesce(percentages.amount, priced.amount, 0) as amount,
+    coalesce(percentages.tier_breakdown, breakdowns.tier_breakdown, '[]'::jsonb) as tier_breakdown
 from measured
 left join priced
     on priced.billing_period_id = measured.billing_period_id
@@ -94,3 +96,8 @@ left join breakdowns
     and breakdowns.segment_id = measured.segment_id
     and breakdowns.charge_id = measured.charge_id
     and breakdowns.rate_id = measured.rate_id
+left join {{ ref("int_rating__percentages") }} as percentages
+    on percentages.billing_period_id = measured.billing_period_id
+    and percentages.segment_id = measured.segment_id
+    and percentages.charge_id = measured.charge_id
+    and percentages.rate_id = measured.rate_id

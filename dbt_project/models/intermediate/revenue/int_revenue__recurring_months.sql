@@ -9,7 +9,7 @@ subscriptions as (select * from {{ ref("stg_billing__subscriptions") }}),
 
 accounts as (select * from {{ ref("stg_billing__accounts") }}),
 
-charges as (select * from {{ ref("stg_billing__charges") }} where price_model = 'flat'),
+charges as (select * from {{ ref("stg_billing__charges") }} where price_model in ('flat', 'licence')),
 
 rates as (select * from {{ ref("stg_billing__rates") }} where match = '{}'::jsonb),
 

@@ -12,7 +12,7 @@
     )
 }}
 
--- Step 5 of rating: the line is rounded here, once.
+-- Step 7 of rating: the line is rounded here, once.
 select
     line_ref,
     {{ rating_run_id() }} as rating_run_id,
@@ -43,4 +43,4 @@ select
     {{ to_minor("amount", "minor_exponent") }} as amount_minor,
     is_recurring,
     tier_breakdown
-from {{ ref("int_rating__lines") }}
+from {{ ref("int_rating__billed_lines") }}

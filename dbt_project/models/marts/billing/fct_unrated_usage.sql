@@ -31,7 +31,7 @@ usage_without_rate as (
         on matches.charge_id = charge_usage.charge_id
         and matches.currency = charge_usage.currency
         and matches.dimension_key = charge_usage.dimension_key
-    where matches.rate_id is null
+    where matches.rate_id is null and not charge_usage.is_opening
     group by
         charge_usage.billing_period_id,
         charge_usage.segment_id,
@@ -57,6 +57,23 @@ flat_without_rate as (
         and segment_charges.segment_id = flat_lines.segment_id
         and segment_charges.charge_id = flat_lines.charge_id
     where flat_lines.rate_id is null
+    union all
+    select
+        commitments.billing_period_id,
+        commitments.segment_id,
+        commitments.charge_id,
+        segment_charges.charge_code as event_type,
+        {% for name in dimensions() -%}
+        'unknown' as {{ name }},
+        {% endfor -%}
+        0::bigint as event_count,
+        1::numeric as quantity
+    from {{ ref("int_rating__commitments") }} as commitments
+    inner join segment_charges
+        on segment_charges.billing_period_id = commitments.billing_period_id
+        and segment_charges.segment_id = commitments.segment_id
+        and segment_charges.charge_id = commitments.charge_id
+    where commitments.rate_id is null
 ),
 
 without_rate as (

@@ -3,5 +3,8 @@ select
     ordinal,
     up_to,
     unit_price,
-    flat_amount
+    flat_amount,
+    package_size,
+    event_minimum,
+    event_maximum
 from {{ source('billing', 'rate_tiers') }}

@@ -1,5 +1,7 @@
 select
     occurred_at,
+    source,
+    event_id,
     shard,
     accept_seq,
     account_id,

@@ -1,0 +1,45 @@
+{#- A line's stable name, as `billing.rating.line.line_ref`. -#}
+{% macro line_ref(charge, rate_key) -%}
+    {{ charge }}.subscription_id::text
+    || ':' || to_char({{ charge }}.period_start, 'YYYYMMDD')
+    || ':' || to_char({{ charge }}.covered_from, 'YYYYMMDD')
+    || ':' || {{ charge }}.charge_code
+    || ':' || {{ rate_key }}
+{%- endmacro %}
+
+{#- What units are priced as: themselves, or the packages they begin. -#}
+{% macro packages_or_units(units, size) -%}
+    case
+        when {{ size }} is null then {{ units }}
+        else {{ packages_begun("(" ~ units ~ ")", size) }}
+    end
+{%- endmacro %}
+
+{#-
+    Units of so much each, as `billing.rating.adjustments.conversion`: to 6 decimals, or whole ones.
+    Whole quotients by `div`, which is exact; a division would be rounded before it is.
+-#}
+{% macro converted_units(quantity, divisor, rounding) -%}
+    case
+        when {{ divisor }} is null then {{ quantity }}
+        when {{ rounding }} = 'up' then {{ packages_begun(quantity, divisor) }}
+        when {{ rounding }} = 'down' then div({{ quantity }}, {{ divisor }})
+        when {{ rounding }} = 'half_up' then div(2 * {{ quantity }} + {{ divisor }}, 2 * {{ divisor }})
+        else div(2000000 * {{ quantity }} + {{ divisor }}, 2 * {{ divisor }}) * 0.000001
+    end
+{%- endmacro %}
+
+{#-
+    An amount for a full period, for the days a charge covers if it goes by days; a whole number of
+    minor units. 40 decimals keep the quotient on the right side of every half.
+-#}
+{% macro part_of_period(amount, charge) -%}
+    round(
+        case
+            when {{ charge }}.is_prorated
+                then round({{ amount }} * {{ charge }}.covered_days, 40) / {{ charge }}.full_days
+            else {{ amount }}
+        end,
+        {{ charge }}.minor_exponent
+    )
+{%- endmacro %}
