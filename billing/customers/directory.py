@@ -1,23 +1,21 @@
-"""Commands on where a customer is, whom to ask there, and how accounts hang together."""
+"""Commands on where a customer is, and whom to ask there."""
 
 from datetime import datetime
 from typing import Annotated, Final, Self
 from uuid import UUID
 
 from pydantic import Field, model_validator
-from sqlalchemy.orm import Session
 
 from billing.access.roles import Permission
 from billing.commands import Context, Request, command
-from billing.customers.repository import load_account, load_customer
+from billing.customers.repository import load_customer
 from billing.customers.tables import (
-    Account,
     AddressKind,
     ContactRole,
     CustomerAddress,
     CustomerContact,
 )
-from billing.errors import ConflictError, FieldError, InvalidError, not_found
+from billing.errors import not_found
 from billing.tax.rules import states
 
 _HOME: Final = "IN"
@@ -80,20 +78,6 @@ class EndEntry(Request):
     entry_id: UUID
 
 
-class AccountChanges(Request):
-    """New values for what is given; without a parent, the account stands by itself."""
-
-    name: str | None = Field(default=None, min_length=1, max_length=200, pattern=r"^[^\x00]*$")
-    payment_terms_days: int | None = Field(default=None, ge=0, le=180)
-    parent_account_id: UUID | None = None
-
-
-class UpdateAccount(AccountChanges):
-    """Change one account."""
-
-    account_id: UUID
-
-
 @command("customer_address.add", Permission.CUSTOMERS_WRITE)
 def add_address(ctx: Context, request: AddAddress) -> CustomerAddress:
     """Record another place; the one on tax documents is that of the tax profile."""
@@ -130,40 +114,6 @@ def end_contact(ctx: Context, request: EndEntry) -> CustomerContact:
         raise not_found("contact", request.entry_id)
     contact.ended_at = _ended(contact.ended_at, ctx)
     return contact
-
-
-@command("account.update", Permission.CUSTOMERS_WRITE)
-def update_account(ctx: Context, request: UpdateAccount) -> Account:
-    """Change an account's name, terms or parent; what is billed keeps what it said."""
-    account = load_account(ctx.session, request.account_id, lock=True)
-    given = request.model_fields_set - {"account_id"}
-    wrong = [
-        FieldError(name, "leave it out to keep it; an account always has one")
-        for name in ("name", "payment_terms_days")
-        if name in given and getattr(request, name) is None
-    ]
-    if wrong:
-        raise InvalidError("The account cannot be changed like this.", fields=wrong)
-    if request.parent_account_id is not None:
-        _check_parent(ctx.session, account, request.parent_account_id)
-    for name in given:
-        setattr(account, name, getattr(request, name))
-    account.updated_at = ctx.clock.now()
-    return account
-
-
-def _check_parent(session: Session, account: Account, parent_id: UUID) -> None:
-    """A parent is of the same customer, and no account is above itself."""
-    above: Account | None = load_account(session, parent_id)
-    if above is not None and above.customer_id != account.customer_id:
-        raise InvalidError(
-            "The account cannot be changed like this.",
-            fields=[FieldError("parent_account_id", "the parent belongs to another customer")],
-        )
-    while above is not None:
-        if above.id == account.id:
-            raise ConflictError("The parent is below this account.", code="parent_below")
-        above = load_account(session, above.parent_account_id) if above.parent_account_id else None
 
 
 def _ended(ended_at: datetime | None, ctx: Context) -> datetime:

@@ -1,15 +1,27 @@
 """Reading customers and accounts, within what the actor may see."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
 from uuid import UUID
 
-from sqlalchemy import or_, select
-from sqlalchemy.orm import Session
+from sqlalchemy import ColumnElement, exists, or_, select
+from sqlalchemy.orm import InstrumentedAttribute, Session
 
 from billing.access.actor import Actor
 from billing.access.roles import Permission
-from billing.customers.tables import Account, AccountAlias, AccountStatus, Customer, TaxProfile
+from billing.customers.tables import (
+    Account,
+    AccountAlias,
+    AccountStatus,
+    BillingMode,
+    Customer,
+    CustomerAddress,
+    CustomerContact,
+    TaxProfile,
+)
 from billing.errors import not_found
+from billing.tax.model import TaxKind
 
 
 def load_customer(session: Session, customer_id: UUID) -> Customer:
@@ -54,34 +66,116 @@ def get_account(session: Session, actor: Actor, account_id: UUID) -> Account:
     return account
 
 
+@dataclass(frozen=True, slots=True)
+class CustomerFilter:
+    """Which customers are wanted; None wants all."""
+
+    search: str | None = None
+    """Part of a code, a name, an e-mail address, a GSTIN, or an account's code or alias."""
+    tax_kind: TaxKind | None = None
+    """As taxed by the newest profile; so is the State."""
+    state_code: str | None = None
+    currency: str | None = None
+    """Of one of its accounts; so are mode and status."""
+    billing_mode: BillingMode | None = None
+    account_status: AccountStatus | None = None
+
+
 def list_customers(
     session: Session,
     actor: Actor,
+    wanted: CustomerFilter | None = None,
     *,
-    search: str | None = None,
     limit: int = 50,
     after: UUID | None = None,
 ) -> Sequence[Customer]:
     """Customers by id, one page at a time.
 
     Args:
-        search: part of the code or the name, in any case.
         after: the id of the last customer of the page before.
     """
     actor.require(Permission.CUSTOMERS_READ)
     query = select(Customer).order_by(Customer.id).limit(limit)
     if actor.customer_id is not None:
         query = query.where(Customer.id == actor.customer_id)
-    if search:
-        query = query.where(
-            or_(
-                Customer.code.icontains(search, autoescape=True),
-                Customer.name.icontains(search, autoescape=True),
-            )
-        )
+    for condition in _conditions(wanted or CustomerFilter()):
+        query = query.where(condition)
     if after is not None:
         query = query.where(Customer.id > after)
     return session.scalars(query).all()
+
+
+def _conditions(wanted: CustomerFilter) -> Iterator[ColumnElement[bool]]:
+    newest = (
+        select(TaxProfile.id)
+        .where(TaxProfile.customer_id == Customer.id)
+        .order_by(TaxProfile.valid_from.desc())
+        .limit(1)
+        .scalar_subquery()
+    )
+    if wanted.search:
+        yield _found(wanted.search)
+    if wanted.tax_kind is not None or wanted.state_code is not None:
+        profile = select(TaxProfile.id).where(TaxProfile.id == newest)
+        if wanted.tax_kind is not None:
+            profile = profile.where(TaxProfile.tax_kind == wanted.tax_kind)
+        if wanted.state_code is not None:
+            profile = profile.where(TaxProfile.state_code == wanted.state_code)
+        yield exists(profile)
+    account = select(Account.id).where(Account.customer_id == Customer.id)
+    asked = False
+    for column, value in (
+        (Account.currency, wanted.currency),
+        (Account.billing_mode, wanted.billing_mode),
+        (Account.status, wanted.account_status),
+    ):
+        if value is not None:
+            account, asked = account.where(column == value), True
+    if asked:
+        yield exists(account)
+
+
+def _found(text: str) -> ColumnElement[bool]:
+    """Whether a text is part of what names a customer."""
+
+    def has(column: InstrumentedAttribute[Any]) -> ColumnElement[bool]:
+        return column.icontains(text, autoescape=True)
+
+    mine = Account.customer_id == Customer.id
+    aliased = (
+        select(AccountAlias.id)
+        .join(Account, Account.id == AccountAlias.account_id)
+        .where(mine, has(AccountAlias.alias))
+    )
+    profile = TaxProfile.customer_id == Customer.id
+    return or_(
+        has(Customer.code),
+        has(Customer.name),
+        has(Customer.email),
+        exists(select(TaxProfile.id).where(profile, has(TaxProfile.gstin))),
+        exists(select(Account.id).where(mine, or_(has(Account.code), has(Account.name)))),
+        exists(aliased),
+    )
+
+
+def list_addresses(session: Session, actor: Actor, customer_id: UUID) -> Sequence[CustomerAddress]:
+    """A customer's places, those that hold first."""
+    get_customer(session, actor, customer_id)
+    return session.scalars(
+        select(CustomerAddress)
+        .filter_by(customer_id=customer_id)
+        .order_by(CustomerAddress.ended_at.desc().nulls_first(), CustomerAddress.id)
+    ).all()
+
+
+def list_contacts(session: Session, actor: Actor, customer_id: UUID) -> Sequence[CustomerContact]:
+    """Whom a customer lets us ask, those to be asked now first."""
+    get_customer(session, actor, customer_id)
+    return session.scalars(
+        select(CustomerContact)
+        .filter_by(customer_id=customer_id)
+        .order_by(CustomerContact.ended_at.desc().nulls_first(), CustomerContact.id)
+    ).all()
 
 
 def list_accounts(

@@ -86,12 +86,17 @@ class AccountChanges(Request):
         "configured.",
     )
 
-    @field_validator("name")
+    payment_terms_days: int | None = Field(default=None, ge=0, le=180)
+    parent_account_id: UUID | None = Field(
+        default=None, description="`null`: the account stands by itself."
+    )
+
+    @field_validator("name", "payment_terms_days")
     @classmethod
-    def _keeps_a_name(cls, name: str | None) -> str:
-        if name is None:
-            raise ValueError("leave the name out to keep it; an account always has one")
-        return name
+    def _keeps_what_it_needs(cls, value: str | int | None) -> str | int:
+        if value is None:
+            raise ValueError("leave it out to keep it; an account always has one")
+        return value
 
 
 class UpdateAccount(AccountChanges):
@@ -182,8 +187,11 @@ def create_account(ctx: Context, request: CreateAccount) -> Account:
 
 @command("account.update", Permission.CUSTOMERS_WRITE)
 def update_account(ctx: Context, request: UpdateAccount) -> Account:
-    """Change an account's name, or whether the journal may answer for its events."""
+    """Change an account's name, terms or parent, or whether the journal may answer for its events;
+    what is billed keeps what it said."""
     account = load_account(ctx.session, request.account_id, lock=True)
+    if request.parent_account_id is not None:
+        _check_parent(ctx.session, account, request.parent_account_id)
     for name in request.model_fields_set - {"account_id"}:
         setattr(account, name, getattr(request, name))
     account.updated_at = ctx.clock.now()
@@ -277,3 +285,17 @@ def _check_account(session: Session, request: CreateAccount) -> None:
             wrong.append(FieldError("parent_account_id", "the parent belongs to another customer"))
     if wrong:
         raise InvalidError("The account cannot be opened like this.", fields=wrong)
+
+
+def _check_parent(session: Session, account: Account, parent_id: UUID) -> None:
+    """A parent is of the same customer, and no account is above itself."""
+    above: Account | None = load_account(session, parent_id)
+    if above is not None and above.customer_id != account.customer_id:
+        raise InvalidError(
+            "The account cannot be changed like this.",
+            fields=[FieldError("parent_account_id", "the parent belongs to another customer")],
+        )
+    while above is not None:
+        if above.id == account.id:
+            raise ConflictError("The parent is below this account.", code="parent_below")
+        above = load_account(session, above.parent_account_id) if above.parent_account_id else None

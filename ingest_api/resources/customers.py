@@ -4,11 +4,12 @@ from datetime import date, datetime
 from typing import Annotated
 from uuid import UUID
 
-from fastapi import APIRouter, Body, Query
+from fastapi import APIRouter, Body, Depends, Query
 
 from billing.access.actor import Actor
 from billing.access.roles import Permission
 from billing.customers.repository import (
+    CustomerFilter,
     get_customer,
     list_customers,
     list_tax_profiles,
@@ -21,7 +22,7 @@ from billing.customers.service import (
     create_customer,
     update_customer,
 )
-from billing.customers.tables import Customer, TaxProfile
+from billing.customers.tables import AccountStatus, BillingMode, Customer, TaxProfile
 from billing.customers.tax_profiles import AddTaxProfile, TaxProfileFields
 from billing.tax.model import TaxKind
 from ingest_api.auth import needs
@@ -88,16 +89,33 @@ _NEW_PROFILE = {
 }
 
 
+def customer_filter(
+    search: Annotated[
+        SearchText | None,
+        Query(description="Part of a code, name, e-mail address or GSTIN, of accounts too."),
+    ] = None,
+    tax_kind: Annotated[TaxKind | None, Query(description="As taxed now.")] = None,
+    state_code: Annotated[str | None, Query(pattern=r"^[0-9]{2}$")] = None,
+    currency: Annotated[
+        str | None, Query(pattern=r"^[A-Z]{3}$", description="Of one of its accounts.")
+    ] = None,
+    billing_mode: Annotated[BillingMode | None, Query()] = None,
+    account_status: Annotated[AccountStatus | None, Query()] = None,
+) -> CustomerFilter:
+    """What the query asks for."""
+    return CustomerFilter(search, tax_kind, state_code, currency, billing_mode, account_status)
+
+
 @router.get("", summary="List customers")
 def list_all(
     session: ReadSession,
     actor: Reader,
     reply: Envelope,
     page: Paging,
-    search: Annotated[SearchText | None, Query(description="Part of the code or name.")] = None,
+    wanted: Annotated[CustomerFilter, Depends(customer_filter)],
 ) -> ListAnswer[CustomerAttributes]:
     """Customers in the order they were created."""
-    rows = list_customers(session, actor, search=search, **page.fetch)
+    rows = list_customers(session, actor, wanted, **page.fetch)
     return reply.page(rows, page.limit, customer_resource)
 
 
