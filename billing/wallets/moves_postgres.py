@@ -46,7 +46,7 @@ _END: Final = """
 UPDATE billing.account_moves SET
     arrived_at = CASE WHEN %(arrived)s THEN coalesce(arrived_at, %(now)s) ELSE arrived_at END,
     left_at = CASE WHEN %(left)s THEN coalesce(left_at, %(now)s) ELSE left_at END
-WHERE id = %(id)s
+WHERE id = %(id)s AND moved_at = %(moved_at)s
 """
 _FREE: Final = """
 UPDATE billing.account_moves SET carried = NULL
@@ -122,7 +122,13 @@ class MovesPostgresPort:
 
     def end_move(self, move: Move, *, arrived: bool = False, left: bool = False) -> None:
         """Write down how far it is."""
-        values = {"id": move.id, "arrived": arrived, "left": left, "now": self._clock.now()}
+        values = {
+            "id": move.id,
+            "moved_at": move.moved_at,
+            "arrived": arrived,
+            "left": left,
+            "now": self._clock.now(),
+        }
         with self._connection.transaction():
             self._connection.execute(_END, values)
             self._connection.execute(_FREE, [move.id])

@@ -6,6 +6,7 @@ from collections import deque
 from collections.abc import Coroutine, Sequence
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
+from uuid import UUID
 
 import psycopg
 import redis
@@ -14,7 +15,14 @@ from billing.usage.batch import Applied, JournalEntry, Position
 from billing.wallets.journal import Admission, Admitted
 from billing.wallets.keys import ShardKeys
 from billing.wallets.ports import Counted, KnownEvent
-from ingest_api.intake.admission import Named, Outcome, ShardIntake
+from ingest_api.intake.admission import (
+    ANSWER_SECONDS,
+    MOVED,
+    UNAVAILABLE,
+    Named,
+    Outcome,
+    ShardIntake,
+)
 from ingest_api.intake.watermark import ShardMark
 from tests.simulation.network import Link
 
@@ -72,7 +80,7 @@ class _Postgres:
 
     async def enter_direct_unwatched(self, shard: int, epoch: int) -> None:
         """Go to direct mode if no writer is there to do it."""
-        if not self._world.has_active_writer:
+        if not self._world.has_active_writer(shard):
             await self._ask(lambda state: state.enter_direct(shard, leaving=epoch, epoch=epoch + 1))
 
 
@@ -81,18 +89,23 @@ class Api:
 
     def __init__(self, world: "World") -> None:
         self._world = world
-        self._mark = ShardMark()
+        self._marks = [ShardMark() for _ in range(world.shards)]
         self._wanted = False
-        self._intake = ShardIntake(
-            0,
-            _Redis(world.link(world.redis)),
-            _Postgres(world),
-            self._mark,
-            world.clock,
-            look_now=self._look_now,
-            journal_answers=world.has_journal_answers,
-            direct_after=2.0,
-        )
+        self._homes: dict[UUID, int] = {}
+        """The shards of accounts, as they were when they were read."""
+        self._intakes = [
+            ShardIntake(
+                shard,
+                _Redis(world.link(world.redis)),
+                _Postgres(world),
+                mark,
+                world.clock,
+                look_now=self._look_now,
+                journal_answers=world.has_journal_answers,
+                direct_after=2.0,
+            )
+            for shard, mark in enumerate(self._marks)
+        ]
         self._tasks: set[asyncio.Task[Any]] = set()
         self._is_dead = False
         self._spawn(self._listen())
@@ -110,14 +123,50 @@ class Api:
         """What a client gets; None if the connection broke."""
         if self._is_dead:
             return None
-        task = self._spawn(self._intake.take(events))
+        task = self._spawn(self._take(events))
         await asyncio.wait({task})
         return None if task.cancelled() else task.result()
+
+    async def _take(self, events: Sequence[Named]) -> list[Outcome]:
+        """As `Events` does it: by shard, and again where an account was moved meanwhile."""
+        outcomes: list[Outcome] = [MOVED] * len(events)
+        give_up = self._world.loop.time() + ANSWER_SECONDS
+        while MOVED in outcomes and self._world.loop.time() < give_up:
+            by_shard: dict[int, list[int]] = {}
+            for index, outcome in enumerate(outcomes):
+                if outcome is MOVED:
+                    home = await self._home(events[index])
+                    if home is not None:
+                        by_shard.setdefault(home, []).append(index)
+            parts = [
+                self._intakes[shard].take([events[index] for index in part])
+                for shard, part in by_shard.items()
+            ]
+            for part, said in zip(by_shard.values(), await asyncio.gather(*parts), strict=True):
+                for index, outcome in zip(part, said, strict=True):
+                    outcomes[index] = outcome
+                    if outcome is MOVED:
+                        self._homes.pop(_account(events[index]), None)
+            if MOVED in outcomes:
+                await asyncio.sleep(0.02)
+        return [UNAVAILABLE if one is MOVED else one for one in outcomes]
+
+    async def _home(self, event: Named) -> int | None:
+        account = _account(event)
+        if account not in self._homes:
+            try:
+                link = self._world.link(self._world.postgres)
+                self._homes[account] = await link.ask(lambda state: state.home(account))
+            except psycopg.Error:
+                return None
+        return self._homes[account]
 
     def kill(self) -> None:
         """Nothing of it goes on."""
         self._is_dead = True
-        gathers = (self._intake._gather, self._intake._gather_direct)
+        gathers = [one for intake in self._intakes for one in (
+            intake._gather, intake._gather_direct
+        )]  # fmt: skip
         for task in (*self._tasks, *(one._task for one in gathers)):
             if task is not None:
                 task.cancel()
@@ -126,7 +175,8 @@ class Api:
         while True:
             with contextlib.suppress(psycopg.Error):
                 await self._hear()
-            self._mark.lost()
+            for mark in self._marks:
+                mark.lost()
             await asyncio.sleep(0.1)
 
     async def _hear(self) -> None:
@@ -138,9 +188,12 @@ class Api:
         while True:
             if self._is_poll_due(world.loop.time() - last):
                 self._wanted = False
-                row = await link.ask(lambda state: state.shard(0))
-                self._mark.polled(row.epoch, row.session, row.cursor, row.mode)
-                self._mark.found()
+                rows = await link.ask(
+                    lambda state: [state.shard(shard) for shard in range(world.shards)]
+                )
+                for mark, row in zip(self._marks, rows, strict=True):
+                    mark.polled(row.epoch, row.session, row.cursor, row.mode)
+                    mark.found()
                 last = world.loop.time()
             await asyncio.sleep(world.chance.uniform(0.001, 0.05))
             while heard:
@@ -148,17 +201,23 @@ class Api:
                 last = world.loop.time()
 
     def _is_poll_due(self, since: float) -> bool:
-        if self._mark.epoch and self._mark.mode is None:
+        if any(mark.epoch and mark.mode is None for mark in self._marks):
             return True
-        awaited = self._wanted or self._mark.is_awaited
+        awaited = self._wanted or any(mark.is_awaited for mark in self._marks)
         return since >= (_POLL_SECONDS if awaited else _IDLE_POLL_SECONDS)
 
     def _announce(self, payload: str) -> None:
-        _, epoch, session, after, position, named = payload.split(" ")
-        self._mark.announced(
+        shard, epoch, session, after, position, named = payload.split(" ")
+        self._marks[int(shard)].announced(
             int(epoch),
             int(session),
             Position.parse(after),
             Position.parse(position),
             {Position.parse(one) for one in named.split(",") if one},
         )
+
+
+def _account(event: Named) -> UUID:
+    """An account and its wallet have one id here."""
+    assert event.admission.wallet_id is not None
+    return event.admission.wallet_id

@@ -21,6 +21,7 @@ from billing.usage.row import split_rows
 from billing.usage.row_reader import read_row
 from billing.usage.tables import ShardMode
 from billing.wallets.keys import ShardKeys
+from billing.wallets.moving import Carried, Move
 from billing.wallets.ports import (
     Adjustment,
     JournalPoint,
@@ -42,6 +43,7 @@ class _Wallet:
     debits: int = 0
     credit_line: int = 0
     low: int = 0
+    shard: int = 0
 
 
 @dataclass
@@ -72,6 +74,8 @@ class FakePostgres:
         """Names by `accept_seq`; an event that were accepted twice would be here twice."""
         self.conflicts: set[tuple[Name, bytes]] = set()
         self.held: dict[UUID, _Wallet] = {}
+        self.moved: dict[UUID, Move] = {}
+        """Moves by id, also those that are over."""
         self._given: dict[tuple[int, int], dict[tuple[Position, int], Compensation]] = {}
 
     def copy(self) -> "FakePostgres":
@@ -84,14 +88,31 @@ class FakePostgres:
             wallet: replace(one, adjustments=list(one.adjustments), references=set(one.references))
             for wallet, one in self.held.items()
         }
+        other.moved = dict(self.moved)
         other._given = {epoch: dict(given) for epoch, given in self._given.items()}
         return other
 
     # what people and their payments do
 
-    def open_wallet(self, wallet: UUID) -> None:
-        """A new, empty wallet."""
-        self.held[wallet] = _Wallet()
+    def open_wallet(self, wallet: UUID, shard: int = 0) -> None:
+        """A new, empty wallet; its account has the same id."""
+        self.held[wallet] = _Wallet(shard=shard)
+
+    def ask_to_move(self, move_id: UUID, wallet: UUID, to: int) -> None:
+        """Unless it is on its way, or there."""
+        home = self.held[wallet].shard
+        if home != to and not any(one.account_id == wallet for one in self._open_moves()):
+            self.moved[move_id] = Move(
+                move_id, wallet, home, to, None, has_arrived=False, has_left=False,
+                carried=Carried(),
+            )  # fmt: skip
+
+    def home(self, wallet: UUID) -> int:
+        """The shard that an account is in."""
+        return self.held[wallet].shard
+
+    def _open_moves(self) -> list[Move]:
+        return [one for one in self.moved.values() if not (one.has_arrived and one.has_left)]
 
     def top_up(self, wallet: UUID, amount: int, reference: str) -> None:
         """Pay in; a reference counts once."""
@@ -186,6 +207,12 @@ class FakePostgres:
             held = self.held[row["wallet_id"]]
             held.balance -= row["amount_units"]
             held.debits += 1
+            if held.shard != batch.shard and row["amount_units"]:
+                self._tell(held, row["amount_units"])
+
+    def _tell(self, held: _Wallet, amount: int) -> None:
+        """The wallet has been moved: its shard hears of the debit as of an adjustment."""
+        held.adjustments.append(-amount)
 
     def apply_direct(
         self,
@@ -252,18 +279,77 @@ class FakePostgres:
         counters: bool = False,
         arrived: bool = False,
     ) -> list[WalletRow]:
-        """As the port says; all wallets are of one shard."""
-        del shard, counters, arrived
+        """As the port says; there are no counters here."""
+        del counters
+        coming = {
+            one.account_id
+            for one in self._open_moves()
+            if arrived and one.moved_at is not None and not one.has_arrived
+        }
         return [
             WalletRow(wallet, one.balance, len(one.adjustments), one.credit_line, one.low)
             for wallet, one in sorted(self.held.items())
-            if only is None or wallet in only
+            if (only is None or wallet in only) and one.shard == shard and wallet not in coming
         ]
 
     def moved_away(self, shard: int) -> list[UUID]:
         """As the port says."""
-        del shard
+        return sorted(
+            {
+                one.account_id
+                for one in self.moved.values()
+                if one.from_shard == shard
+                and one.moved_at is not None
+                and self.home(one.account_id) != shard
+            }
+        )
+
+    # billing.wallets.moving.MovesPostgres
+
+    def moves(self, shard: int) -> list[Move]:
+        """As the port says."""
+        return [one for one in self._open_moves() if shard in {one.from_shard, one.to_shard}]
+
+    def quota_names(self, account: UUID) -> list[str]:
+        """As the port says."""
+        del account
         return []
+
+    def commit_move(
+        self, move: Move, epoch: int, position: Position | None, carried: Carried
+    ) -> None:
+        """As the port says."""
+        row, now = self.shard(move.from_shard), self.moved.get(move.id)
+        if (row.epoch, row.mode) != (epoch, ShardMode.OPEN):
+            raise CursorMovedError("the shard is not open in that epoch")
+        if position is not None and row.cursor < position:
+            raise CursorMovedError("the journal is not applied that far")
+        if now is None or now.moved_at is not None or self.home(now.account_id) != now.from_shard:
+            raise CursorMovedError("the move is not wanted")
+        self.held[move.account_id].shard = move.to_shard
+        self.moved[move.id] = replace(now, moved_at=self._now(), carried=carried)
+
+    def end_move(self, move: Move, *, arrived: bool = False, left: bool = False) -> None:
+        """As the port says."""
+        now = self.moved.get(move.id)
+        if now is not None and now.moved_at == move.moved_at:
+            self.moved[move.id] = replace(
+                now, has_arrived=now.has_arrived or arrived, has_left=now.has_left or left
+            )
+
+    def moved_wallets(self, move: Move) -> list[WalletRow]:
+        """As the port says."""
+        return self.wallets(self.home(move.account_id), [move.account_id])
+
+    def keys_of(self, account: UUID, since: datetime, most: int) -> list[RecentKey]:
+        """As the port says; the marks of accounts do not go along here."""
+        del account, since, most
+        return []
+
+    def at_home(self, shard: int, accounts: Sequence[UUID]) -> list[UUID]:
+        """As the port says."""
+        moving = {one.account_id for one in self._open_moves()}
+        return [one for one in accounts if self.home(one) == shard and one not in moving]
 
     def adjustments(self, wallet: UUID, after: int, most: int) -> list[Adjustment]:
         """As the port says."""
@@ -281,11 +367,10 @@ class FakePostgres:
 
     def recent_keys(self, shard: int, since: datetime, most: int) -> Iterator[list[RecentKey]]:
         """As the port says."""
-        del shard
         newest = [
             RecentKey(*name, self.events[name].body_hash, self.events[name].received_at)
             for name in reversed(self.order[-most:])
-            if self.events[name].received_at >= since
+            if self.events[name].received_at >= since and self.events[name].shard == shard
         ]
         return iter([newest] if newest else [])
 

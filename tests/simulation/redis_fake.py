@@ -10,6 +10,7 @@ from billing.usage.event import EPOCH, microseconds
 from billing.usage.hash import key_digest
 from billing.wallets.journal import Admission, Admitted, utc_day
 from billing.wallets.keys import REBUILDING, ShardKeys, day_before
+from billing.wallets.moving import Carried, Move
 from billing.wallets.ports import Adjustment, FencedError, RecentKey, WalletRow
 
 _LIMIT = 2**53
@@ -38,6 +39,9 @@ class _Epoch:
     wallets: dict[UUID, _Wallet] = field(default_factory=dict)
     marks: dict[tuple[date, bytes], _Mark] = field(default_factory=dict)
     compensated: set[tuple[Position, int]] = field(default_factory=set)
+    gone: dict[UUID, datetime | None] = field(default_factory=dict)
+    """Accounts that are held off, until then or for good."""
+    moved: set[tuple[UUID, datetime | None]] = field(default_factory=set)
 
 
 class FakeRedis:
@@ -64,6 +68,8 @@ class FakeRedis:
                 {wallet: _Wallet(**vars(held)) for wallet, held in one.wallets.items()},
                 dict(one.marks),
                 set(one.compensated),
+                dict(one.gone),
+                set(one.moved),
             )
         return other
 
@@ -163,6 +169,51 @@ class FakeRedis:
 
     def write_gone(self, keys: ShardKeys, accounts: Sequence[UUID]) -> None:
         """As the port says."""
+        self._epoch(keys).gone.update(dict.fromkeys(accounts))
+
+    # billing.wallets.moving.MovesRedis; an account and its wallet have one id here
+
+    def hold_off(self, keys: ShardKeys, account: UUID, until: datetime | None) -> Position | None:
+        """As the port says."""
+        epoch = self._open(keys)
+        if account not in epoch.gone or epoch.gone[account] is not None:
+            epoch.gone[account] = until
+        return epoch.stream[-1].position if epoch.stream else None
+
+    def let_in(self, keys: ShardKeys, account: UUID, *, in_any_case: bool = False) -> None:
+        """As the port says."""
+        epoch = self._open(keys)
+        if in_any_case or epoch.gone.get(account) is not None:
+            epoch.gone.pop(account, None)
+
+    def gone(self, keys: ShardKeys) -> list[UUID]:
+        """As the port says."""
+        return sorted(self._epoch(keys).gone)
+
+    def pack(self, keys: ShardKeys, account: UUID, quotas: Sequence[str]) -> Carried:
+        """As the port says; there are no holds here."""
+        del keys, account, quotas
+        return Carried()
+
+    def arrive(self, keys: ShardKeys, move: Move, wallets: Sequence[WalletRow]) -> None:
+        """As the port says."""
+        epoch = self._open(keys)
+        if (move.id, move.moved_at) in epoch.moved:
+            return
+        epoch.moved.add((move.id, move.moved_at))
+        if move.account_id in epoch.gone:
+            del epoch.gone[move.account_id]
+            self.write_wallets(keys, wallets)
+
+    def depart(self, keys: ShardKeys, move: Move, wallets: Sequence[WalletRow]) -> None:
+        """As the port says."""
+        epoch = self._open(keys)
+        if (move.id, move.moved_at) in epoch.moved:
+            return
+        epoch.moved.add((move.id, move.moved_at))
+        epoch.gone[move.account_id] = None
+        for row in wallets:
+            epoch.wallets.pop(row.id, None)
 
     def write_marks(self, keys: ShardKeys, known: Sequence[RecentKey]) -> None:
         """As the port says."""
@@ -232,13 +283,15 @@ class FakeRedis:
             return "d" if mark.body_hash == one.body_hash else "c"
         if one.digest in seen:
             return "s" if seen[one.digest] == one.body_hash else "c"
+        if one.wallet_id in epoch.gone:
+            until = epoch.gone[one.wallet_id]
+            if until is None or received_at < until:
+                return "m"
         if one.wallet_id is not None:
             if one.wallet_id not in epoch.wallets:
                 return "u"
-            left = epoch.wallets[one.wallet_id].balance - spent.get(one.wallet_id, 0)
-            if spent.get(one.wallet_id, 0) + one.amount_units >= _LIMIT:
-                return "r"
-            if left - one.amount_units <= -_LIMIT:
+            already = spent.get(one.wallet_id, 0) + one.amount_units
+            if already >= _LIMIT or epoch.wallets[one.wallet_id].balance - already <= -_LIMIT:
                 return "r"
         return "a"
 

@@ -72,11 +72,17 @@ def trust_redis(*_: object) -> None:
     """An older Redis is taken for the current one."""
 
 
+def say_nothing_was_there(self: FakeRedis, *said: Any) -> None:
+    """A moved account leaves its old shard without waiting for the writer."""
+    ORIGINAL_HOLD_OFF(self, *said)
+
+
 def know_nothing(*_: object) -> str:
     """An event that is there already is taken again."""
     return "new"
 
 
+ORIGINAL_HOLD_OFF = FakeRedis.hold_off
 ORIGINAL_POLLED = ShardMark.polled
 ORIGINAL_ANNOUNCED = ShardMark.announced
 
@@ -92,6 +98,7 @@ ORIGINAL_ANNOUNCED = ShardMark.announced
         [(FakeRedis, "compensate", keep_the_money)],
         [(writer, "require_current", trust_redis)],
         [(FakePostgres, "_judge", know_nothing)],
+        [(FakeRedis, "hold_off", say_nothing_was_there), (FakePostgres, "_tell", keep_the_money)],
     ],
     ids=[
         "answers before PostgreSQL has it",
@@ -99,6 +106,7 @@ ORIGINAL_ANNOUNCED = ShardMark.announced
         "keeps second debits",
         "trusts an older Redis",
         "takes an event again",
+        "forgets what the old journal holds of a moved account",
     ],
 )
 def test_the_simulation_notices_a_protocol_that(

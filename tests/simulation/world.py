@@ -25,6 +25,7 @@ from tests.simulation.redis_fake import FakeRedis
 from tests.simulation.writers import Writer
 
 WALLETS = [UUID(int=number) for number in range(1, 4)]
+SHARDS = 2
 APIS = 2
 CLIENTS = 3
 ROUNDS = 8
@@ -62,16 +63,17 @@ class World:
         )
         self.redis = Server("redis", FakeRedis(self.clock.now))
         self.postgres = Server("postgres", FakePostgres(self.clock.now, self._publish))
-        for wallet in WALLETS:
-            self.postgres.state.open_wallet(wallet)
+        for number, wallet in enumerate(WALLETS):
+            self.postgres.state.open_wallet(wallet, number % SHARDS)
         self.history = History()
         self._subscribers: list[tuple[Link[FakePostgres], deque[str]]] = []
-        self._lock: Link[FakePostgres] | None = None
+        self._locks: dict[int, Link[FakePostgres]] = {}
         self._older_redis: deque[FakeRedis] = deque(maxlen=_SNAPSHOTS)
         self._backup: FakePostgres | None = None
         self.has_journal_answers = self.chance.random() < 0.5
         self._apis: list[Api] = []
         self._writers: list[asyncio.Task[None]] = []
+        self.shards = SHARDS
         self._is_over = False
         self._is_restoring = False
         self._losses = 0
@@ -83,16 +85,15 @@ class World:
         is_pool = server.kind == "redis" and not pinned
         return Link(server, self.chance, self.weather, is_pool=is_pool)
 
-    def take_writer_lock(self, link: Link[FakePostgres]) -> bool:
+    def take_writer_lock(self, shard: int, link: Link[FakePostgres]) -> bool:
         """PostgreSQL's advisory lock: it goes with the connection that holds it."""
-        if not self.has_active_writer:
-            self._lock = link
-        return self._lock is link
+        if not self.has_active_writer(shard):
+            self._locks[shard] = link
+        return self._locks[shard] is link
 
-    @property
-    def has_active_writer(self) -> bool:
+    def has_active_writer(self, shard: int) -> bool:
         """Whether somebody holds the lock."""
-        return self._lock is not None and self._lock.is_alive
+        return shard in self._locks and self._locks[shard].is_alive
 
     def subscribe(self, link: Link[FakePostgres], heard: deque[str]) -> None:
         """LISTEN."""
@@ -127,13 +128,14 @@ class World:
         self._start_writer()
         clients = [self.loop.create_task(self._client(number)) for number in range(CLIENTS)]
         payer = self.loop.create_task(self._payer())
+        operator = self.loop.create_task(self._operator())
         keeper = self.loop.create_task(self._keep_copies())
         await self._trouble()
         keeper.cancel()
         self.weather.clear_up()
         await asyncio.gather(*clients)
         self._is_over = True
-        await payer
+        await asyncio.gather(payer, operator)
         await self._check()
 
     async def _end(self) -> None:
@@ -144,7 +146,11 @@ class World:
         await asyncio.gather(*tasks, return_exceptions=True)
 
     def _start_writer(self) -> None:
-        self._writers.append(self.loop.create_task(Writer(self).run()))
+        self._writers.append(self.loop.create_task(self._write()))
+
+    async def _write(self) -> None:
+        """One process: a writer for each shard, which die together."""
+        await asyncio.gather(*(Writer(self, shard).run() for shard in range(SHARDS)))
 
     async def _client(self, number: int) -> None:
         """Batches, each sent until all of it is answered; some again later."""
@@ -190,6 +196,15 @@ class World:
             if self.postgres.is_up and not self._is_restoring:
                 self.postgres.state.top_up(wallet, amount, reference)
             await asyncio.sleep(self.chance.uniform(0, 1))
+
+    async def _operator(self) -> None:
+        """Has accounts moved, whatever else happens; the writers do it."""
+        while not self._is_over:
+            await asyncio.sleep(self.chance.uniform(0.1, 2))
+            if self.postgres.is_up:
+                wallet, to = self.chance.choice(WALLETS), self.chance.randrange(SHARDS)
+                move_id = UUID(int=self.chance.getrandbits(128))
+                self.postgres.state.ask_to_move(move_id, wallet, to)
 
     def pay_again(self) -> None:
         """Payments whose answer nobody has are sent again; references keep them single."""
@@ -302,10 +317,12 @@ class World:
         before Redis lost something, is another case, for which people are needed.
         """
         backup, self._backup = self._backup, None
-        if backup is None or backup.shard(0).epoch != self.postgres.state.shard(0).epoch:
+        if backup is None:
             return
-        if self.postgres.state.shard(0).mode is not ShardMode.OPEN:
-            return
+        for shard in range(SHARDS):
+            row = self.postgres.state.shard(shard)
+            if backup.shard(shard).epoch != row.epoch or row.mode is not ShardMode.OPEN:
+                return
         self.postgres.go_down()
         lost = self.postgres.state.events.keys() - backup.events.keys()
         self.history.rightly_missing |= {name for _, name in lost}
@@ -318,12 +335,14 @@ class World:
         self.pay_again()
 
     def _is_redis_ahead(self) -> bool:
-        keys = ShardKeys(0, self.postgres.state.shard(0).epoch)
-        rows = self.postgres.state.wallets(0)
-        found = self.redis.state.limits(keys, [row.id for row in rows])
-        return any(
-            one is None or one[0] > row.adjustment_seq for row, one in zip(rows, found, strict=True)
-        )
+        for shard in range(SHARDS):
+            keys = ShardKeys(shard, self.postgres.state.shard(shard).epoch)
+            rows = self.postgres.state.wallets(shard)
+            found = self.redis.state.limits(keys, [row.id for row in rows])
+            for row, one in zip(rows, found, strict=True):
+                if one is None or one[0] > row.adjustment_seq:
+                    return True
+        return False
 
     def _may_redis_lose(self) -> bool:
         """Not while only Redis has what was answered: by the journal, or before a restore.
@@ -348,7 +367,7 @@ class World:
         assert len(state.order) == len(set(state.order)), "doubled"
         assert {name for _, name in state.events} == history.sent.keys()
         assert not state.conflicts
-        assert self.postgres.state.shards[0].accept_seq == len(state.order)
+        assert sum(one.accept_seq for one in state.shards.values()) == len(state.order)
         for wallet in WALLETS:
             spent = sum(amount for _, held, amount in history.sent.values() if held == wallet)
             paid = sum(amount for held, amount in history.paid.values() if held == wallet)
@@ -358,15 +377,21 @@ class World:
         """PostgreSQL gets what only the journal had, and Redis the same balances, by themselves."""
         give_up = self.loop.time() + _SETTLE_SECONDS
         while True:
-            row = self.postgres.state.shard(0)
-            wanted = [self.postgres.state.held[wallet].balance for wallet in WALLETS]
-            keys = ShardKeys(0, row.epoch)
-            found = [self.redis.state.balance(keys, wallet) for wallet in WALLETS]
-            if row.mode is ShardMode.OPEN and found == wanted and not self._missing():
+            state = self.postgres.state
+            rows = [state.shard(shard) for shard in range(SHARDS)]
+            wanted = [state.held[wallet].balance for wallet in WALLETS]
+            homes = [ShardKeys(state.home(one), rows[state.home(one)].epoch) for one in WALLETS]
+            found = [
+                self.redis.state.balance(keys, wallet)
+                for keys, wallet in zip(homes, WALLETS, strict=True)
+            ]
+            moving = [one for shard in range(SHARDS) for one in state.moves(shard)]
+            is_open = all(row.mode is ShardMode.OPEN for row in rows)
+            if is_open and found == wanted and not moving and not self._missing():
                 return
             lost = sorted(self._missing())
             assert self.loop.time() < give_up, (
-                f"lost {lost}; Redis has {found}, PostgreSQL {wanted}: {row}"
+                f"lost {lost}; Redis has {found}, PostgreSQL {wanted}: {rows}, {moving}"
             )
             await asyncio.sleep(0.1)
 

@@ -8,11 +8,12 @@ from typing import TYPE_CHECKING, Any, Self
 
 import psycopg
 import redis
-from sqlalchemy.util import greenlet_spawn
+from sqlalchemy.util import await_only, greenlet_spawn
 
 from billing.usage.batch import CursorMovedError, JournalEntry, Position
 from billing.usage.event import microseconds
 from billing.wallets.mirror import sync_wallets
+from billing.wallets.moving import Mover, Place
 from billing.wallets.ports import RebuildNeededError
 from billing.wallets.rebuild import refill
 from billing.wallets.writer import WriterCore
@@ -31,10 +32,11 @@ StoreError = (psycopg.Error, redis.RedisError, OSError)
 
 
 class Writer:
-    """One writer's process; several may run, and only one at a time is meant to be active."""
+    """A writer of one shard; several may run, and only one at a time is meant to be active."""
 
-    def __init__(self, world: "World") -> None:
+    def __init__(self, world: "World", shard: int) -> None:
         self._world = world
+        self._shard = shard
         self._redis_seen = 0.0
 
     async def run(self) -> None:
@@ -49,7 +51,7 @@ class Writer:
         link = world.link(world.postgres)
         try:
             await link.ask(lambda _: None)
-            while not world.take_writer_lock(link):
+            while not world.take_writer_lock(self._shard, link):
                 await link.ask(lambda _: None)
                 await asyncio.sleep(_PAUSE)
             await self._be_active(Waiting(link))
@@ -60,7 +62,7 @@ class Writer:
         world = self._world
         self._redis_seen = world.loop.time()
         while True:
-            core = WriterCore(0, postgres, Waiting(world.link(world.redis)))
+            core = WriterCore(self._shard, postgres, Waiting(world.link(world.redis)))
             try:
                 await self._serve(core)
             except (RebuildNeededError, CursorMovedError):
@@ -76,7 +78,7 @@ class Writer:
         made_anew = await greenlet_spawn(core.begin)
         self._redis_seen = self._world.loop.time()
         found: asyncio.Queue[list[JournalEntry]] = asyncio.Queue(4)
-        helpers = [self._read(core, own, found), self._relay(core)]
+        helpers = [self._read(core, own, found), self._relay(core), self._move(core)]
         if made_anew:
             helpers.append(self._refill(core))
         async with _Helpers(helpers) as running:
@@ -100,7 +102,7 @@ class Writer:
             if entries:
                 after = entries[-1].position
                 await found.put(entries)
-            elif await redis_.epoch_text(0) != str(keys.epoch):
+            elif await redis_.epoch_text(self._shard) != str(keys.epoch):
                 raise RebuildNeededError("the epoch is gone")
             else:
                 await asyncio.sleep(world.chance.uniform(0, _READ_SECONDS))
@@ -114,6 +116,31 @@ class Writer:
             oldest = Position(microseconds(world.clock.now() - _KEEP) // 1000, 0)
             await greenlet_spawn(redis_.trim, core.keys, min(core.cursor, oldest))
             await asyncio.sleep(world.chance.uniform(0, _SWEEP_SECONDS))
+
+    async def _move(self, core: WriterCore) -> None:
+        """Goes on after any failure: what it left undone, it does again."""
+        world = self._world
+
+        def wait(moment: timedelta) -> None:
+            await_only(asyncio.sleep(moment.total_seconds()))
+
+        while True:
+            with contextlib.suppress(*StoreError, RebuildNeededError):
+                postgres = Waiting(world.link(world.postgres))
+                here = Waiting(world.link(world.redis))
+                mover = Mover(
+                    postgres,
+                    Place(here, core.keys),
+                    lambda _: Waiting(world.link(world.redis)),
+                    world.clock,
+                    wait,
+                )
+                while True:
+                    await greenlet_spawn(mover.step)
+                    await asyncio.sleep(world.chance.uniform(0, 0.3))
+                    if world.chance.random() < 0.1:
+                        await greenlet_spawn(mover.tidy)
+            await asyncio.sleep(world.chance.uniform(0, 0.3))
 
     async def _refill(self, core: WriterCore) -> None:
         """Should it fail, nothing is lost."""
