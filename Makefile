@@ -58,6 +58,10 @@ timescale: setup-test ## the tests that read or write events, on a real Timescal
 bench-intake: setup ## the figures of the intake path, with every invariant checked; see bench/README.md
 	@$(BIN)/python -m bench
 
+.PHONY: bench-invoicing
+bench-invoicing: setup ## drafts, issue, PDFs, an invoice on demand, webhooks; BENCH_PDFS=… for fewer
+	@$(BIN)/python -m bench.documents
+
 .PHONY: lint
 lint: setup ## style, formatting and types
 	@$(BIN)/ruff check

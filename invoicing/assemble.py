@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import date
 from itertools import groupby
+from typing import Any
 from uuid import UUID
 
 from sqlalchemy import select
@@ -27,7 +28,7 @@ from billing.invoices.tables import (
 from billing.invoices.taxing import apply_tax, decide_tax_of
 from billing.periods import DEFAULT_ZONE, local_day, month_of
 from billing.tax.model import DecisionStatus
-from invoicing.rated_lines import RatedLine, rated_lines, unrated_usage, with_charges
+from invoicing.rated_lines import RatedLine, rated_lines, unrated_usage, used, with_charges
 
 
 @dataclass
@@ -56,6 +57,7 @@ class _Assembly:
     rating_run_id: UUID
     supplier: SupplierRegistration
     unrated: dict[UUID, str]
+    used: dict[tuple[UUID, date], list[dict[str, Any]]]
     report: DraftReport
 
 
@@ -85,6 +87,7 @@ def draft_invoices(
         rating_run_id=rating_run_id,
         supplier=supplier,
         unrated=unrated_usage(session, invoice_month),
+        used=used(session, invoice_month, rating_run_id),
         report=DraftReport(),
     )
     lines = with_charges(
@@ -184,6 +187,7 @@ def _fill(
 ) -> None:
     """Give a draft its lines and taxes, or park it with what stands in the way."""
     invoice.lines_hash = lines_hash
+    invoice.usage_breakdown = assembly.used.get((invoice.account_id, invoice.period_start), [])
     invoice.rating_run_id = assembly.rating_run_id
     invoice.updated_at = assembly.clock.now()
     invoice.reviewed_by = None

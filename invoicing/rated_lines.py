@@ -12,6 +12,7 @@ from sqlalchemy.orm import Session
 
 from billing.customers.tables import Account
 from billing.invoices.beside import CustomCharge
+from billing.money import plain
 from billing.periods import month_of
 
 _LINES = text(
@@ -32,6 +33,15 @@ _UNRATED = text(
     WHERE invoice_month = :month
     GROUP BY account_id, event_type
     ORDER BY account_id, event_type
+    """
+)
+
+_USAGE = text(
+    """
+    SELECT account_id, period_start, event_type, channel, country, event_count, quantity
+    FROM marts.fct_invoice_usage
+    WHERE invoice_month = :month AND rating_run_id = :run
+    ORDER BY account_id, period_start, event_type, channel, country
     """
 )
 
@@ -62,6 +72,25 @@ def rated_lines(session: Session, invoice_month: date, rating_run_id: UUID) -> S
     """The lines one rating run made for a month, by account, recurring ones first."""
     rows = session.execute(_LINES, {"month": invoice_month, "run": rating_run_id}).mappings()
     return [RatedLine(**row) for row in rows]
+
+
+def used(
+    session: Session, invoice_month: date, rating_run_id: UUID
+) -> dict[tuple[UUID, date], list[dict[str, Any]]]:
+    """What each account used in each period, by type, channel and country, for the annexure."""
+    found: dict[tuple[UUID, date], list[dict[str, Any]]] = {}
+    rows = session.execute(_USAGE, {"month": invoice_month, "run": rating_run_id}).mappings()
+    for row in rows:
+        found.setdefault((row["account_id"], row["period_start"]), []).append(
+            {
+                "service": row["event_type"],
+                "channel": row["channel"],
+                "country": row["country"],
+                "events": int(row["event_count"]),
+                "quantity": str(plain(row["quantity"])),
+            }
+        )
+    return found
 
 
 def with_charges(

@@ -37,6 +37,7 @@ _TITLES = {
     DocumentType.DEBIT_NOTE: "Debit Note",
     DocumentType.BILL_OF_SUPPLY: "Bill of Supply",
 }
+_CHANNELS = {"sms": "SMS", "rcs": "RCS", "whatsapp": "WhatsApp", "email": "E-mail"}
 _ENGLISH = Locale("en")
 Decided = tuple[InvoiceTax, TaxProfile]
 """A tax decision, and the profile it rests on."""
@@ -150,7 +151,18 @@ def _document(
         notes=(invoice.remark,) if invoice.remark else (),
         terms=look.terms,
         hidden_columns=look.hidden_columns,
-        usage=tuple(doc.UsageRow.model_validate(row) for row in invoice.usage_breakdown),
+        usage=tuple(_usage(row) for row in invoice.usage_breakdown),
+    )
+
+
+def _usage(row: Mapping[str, Any]) -> doc.UsageRow:
+    channel = str(row["channel"])
+    return doc.UsageRow(
+        service=str(row["service"]),
+        channel=_CHANNELS.get(channel, channel.replace("_", " ").capitalize()),
+        country=_ENGLISH.territories.get(str(row["country"]), str(row["country"])),
+        events=int(row["events"]),
+        quantity=Decimal(row["quantity"]),
     )
 
 
@@ -237,16 +249,33 @@ def _line(line: InvoiceLine) -> doc.DocumentLine:
         taxable_minor=line.amount_minor,
         taxes=taxes,
         total_minor=line.amount_minor + sum(tax.tax_minor for tax in taxes),
-        tiers=tuple(_tier(tier) for tier in line.tier_breakdown) if _is_tiered(line) else (),
+        tiers=tuple(_tier(tier) for tier in _steps(line)) if _is_tiered(line) else (),
     )
 
 
 def _is_tiered(line: InvoiceLine) -> bool:
-    return line.unit_price is None and bool(line.tier_breakdown) and not _in_packages(line)
+    return line.unit_price is None and bool(_steps(line)) and not _in_packages(line)
 
 
 def _in_packages(line: InvoiceLine) -> bool:
-    return any("package_size" in tier for tier in line.tier_breakdown)
+    steps = _steps(line)
+    return len(steps) == 1 and "package_size" in steps[0]
+
+
+def _steps(line: InvoiceLine) -> list[dict[str, Any]]:
+    """The tiers of a line, without what changes the line as a whole."""
+    return [step for step in line.tier_breakdown if "kind" not in step]
+
+
+def _changes(line: InvoiceLine) -> str:
+    """In words, what changes the line as a whole."""
+    words = {
+        "discount": "less {percent} %",
+        "maximum": "up to the maximum",
+        "event_bounds": "within bounds for each event",
+    }
+    said = [words[step["kind"]].format(**step) for step in line.tier_breakdown if "kind" in step]
+    return "".join(f", {change}" for change in said)
 
 
 def _price_note(line: InvoiceLine) -> str:
@@ -254,9 +283,9 @@ def _price_note(line: InvoiceLine) -> str:
     if line.unit_price is not None:
         return ""
     if not _in_packages(line):
-        return "tiered"
-    tier = line.tier_breakdown[0]
-    return f"{tier['unit_price']} per {tier['package_size']}"
+        return f"tiered{_changes(line)}"
+    tier = _steps(line)[0]
+    return f"{tier['unit_price']} per {tier['package_size']}{_changes(line)}"
 
 
 def _tier(tier: Mapping[str, Any]) -> doc.TierRow:

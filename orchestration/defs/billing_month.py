@@ -110,6 +110,7 @@ def rating_models(
     key=["billing", "invoice_drafts"],
     deps=[
         get_asset_key_for_model([rating_models], "fct_invoice_lines"),
+        get_asset_key_for_model([rating_models], "fct_invoice_usage"),
         get_asset_key_for_model([rating_models], "fct_unrated_usage"),
     ],
     partitions_def=billing_months,

@@ -217,6 +217,30 @@ class TestKinds:
         ]:
             assert row in re.sub(r"\s+", " ", annexure)
 
+    def test_a_short_list_of_usage_stays_on_the_one_page_and_a_long_one_is_annexed(self) -> None:
+        plain = tuple(
+            line.model_copy(update={"tiers": (), "usage": ()})
+            for line in samples.intra_state().lines
+        )
+        rows = [
+            samples.UsageRow(
+                service="otp.sms",
+                channel="SMS",
+                country=f"Country {number}",
+                events=number,
+                quantity=samples.Decimal(number),
+            )
+            for number in range(1, 41)
+        ]
+        short = samples.intra_state(lines=plain, usage=tuple(rows[:3]))
+        long = samples.intra_state(lines=plain, usage=tuple(rows))
+        (only,) = pages_of(render_pdf(short))
+        first, *annexed = pages_of(render_pdf(long))
+        assert "Usage by channel and country" in only
+        assert "otp.sms SMS Country 3 3 3" in re.sub(r"\s+", " ", only)
+        assert "Usage by channel" not in first
+        assert all(f"Country {number} " in " ".join(annexed) for number in range(1, 41))
+
     def test_ten_lines_fit_on_one_page(self) -> None:
         lines = tuple(
             samples.rated_line(number, f"SMS OTP, route {number}", "91204", "0.1175", "10716.47")

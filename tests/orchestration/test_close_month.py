@@ -218,6 +218,7 @@ def test_the_graph_is_the_one_we_know() -> None:
         "billing/vouchers",
         "billing/reconciliations",
         "marts/fct_invoice_lines",
+        "marts/fct_invoice_usage",
         "marts/fct_mrr_monthly",
         "marts/fct_mrr_movements",
         "marts/fct_unrated_usage",

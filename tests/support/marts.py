@@ -25,6 +25,10 @@ CREATE TABLE marts.fct_invoice_lines (
     unit_price numeric, currency text, amount numeric, amount_minor bigint, is_recurring boolean,
     tier_breakdown jsonb
 );
+CREATE TABLE marts.fct_invoice_usage (
+    rating_run_id uuid, invoice_month date, account_id uuid, period_start date, event_type text,
+    channel text, country text, event_count bigint, quantity numeric
+);
 CREATE TABLE marts.fct_unrated_usage (
     invoice_month date, account_id uuid, event_type text, event_count bigint, quantity numeric
 )

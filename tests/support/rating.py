@@ -11,7 +11,7 @@ from sqlalchemy.orm import Session
 from billing.invoices.tables import RatingRun, RatingRunCutoff
 from billing.usage.tables import ShardState
 
-RATING_MODELS = ["+fct_invoice_lines", "+fct_unrated_usage"]
+RATING_MODELS = ["+fct_invoice_lines", "+fct_unrated_usage", "fct_invoice_usage"]
 
 
 def open_run(session: Session, invoice_month: date) -> RatingRun:
