@@ -17,7 +17,7 @@ from billing.commands import Context, Request, canonical_json, command
 from billing.errors import ConflictError, FieldError, InvalidError, PreconditionError
 from billing.invoices.repository import load_invoice
 from billing.invoices.settlement import SettlementSource, settle
-from billing.invoices.tables import InvoiceAllocation
+from billing.invoices.tables import Invoice, InvoiceAllocation, SupplierRegistration
 from billing.payments.effects import allocated_minor
 from billing.payments.facts import Fact, FactKind, Notice
 from billing.payments.inbox import apply_to, keep, lock_payment
@@ -171,12 +171,15 @@ def add_settlement_line(ctx: Context, request: AddSettlementLine) -> InvoiceAllo
 
     Raises:
         ForbiddenError: if a debt is given up by somebody who may not approve invoices.
+        PreconditionError: if the debt is above what one person may decide.
         ConflictError: if that reference stands on the invoice already with another amount.
     """
     if request.source == "write_off":
         ctx.actor.require(Permission.INVOICES_APPROVE)
     invoice = load_invoice(ctx.session, request.invoice_id, lock=True)
     ctx.actor.require_customer(invoice.customer_id)
+    if request.source == "write_off":
+        _require_small(ctx, invoice, request.amount_minor)
     reference = f"{request.source}:{request.reference}"
     earlier = _line(ctx, request.invoice_id, reference)
     if earlier is not None:
@@ -226,6 +229,19 @@ def reverse_settlement_line(ctx: Context, request: ReverseSettlementLine) -> Inv
         reference=reference,
         details={"reason": request.reason},
     )
+
+
+def _require_small(ctx: Context, invoice: Invoice, amount_minor: int) -> None:
+    supplier = ctx.session.scalars(
+        select(SupplierRegistration).filter_by(gstin=invoice.supplier_gstin)
+    ).one_or_none()
+    limit = supplier.second_approval_above_minor if supplier else None
+    # the limit is in paise; what one person may give up abroad is not said, so two decide
+    if limit is not None and (invoice.currency != "INR" or amount_minor > limit):
+        raise PreconditionError(
+            "A debt of that size is given up by two persons: propose a write-off.",
+            code="second_person",
+        )
 
 
 def _line(ctx: Context, invoice_id: UUID, reference: str) -> InvoiceAllocation | None:

@@ -77,8 +77,8 @@ class LockAttributes(Attributes):
 _LOCK = {"gstin": "29AAACO1234F1ZS", "month": "2026-10"}
 _FILES: dict[int | str, dict[str, Any]] = {
     200: {
-        "description": "The file for the portal; or CSV, of one table or of all in a ZIP file; or XLSX, "
-        "a sheet per table.",
+        "description": "The file for the portal; or CSV, of one table or of all in a ZIP file; "
+        "or XLSX, a sheet per table.",
         "content": {
             "application/json": {},
             "text/csv": {},

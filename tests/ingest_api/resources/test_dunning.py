@@ -6,11 +6,13 @@ from typing import Any
 from uuid import UUID
 
 import pytest
+from sqlalchemy import select
 
 from billing.access.roles import Role
 from billing.customers.tables import Customer
 from billing.db.unit_of_work import unit_of_work
 from billing.dunning.service import run_dunning
+from billing.invoices.tables import Invoice, SupplierRegistration
 from billing.mail.service import RefusedForGoodError, send_queued
 from billing.mail.smtp import MailSettings, SmtpSender
 from billing.mail.tables import Mail
@@ -148,6 +150,13 @@ def test_a_server_that_knows_no_such_address_is_believed(letters: Letters) -> No
 
 def test_a_debt_is_given_up_by_two_persons(counter: Counter) -> None:
     debt = counter.invoice(11_800)
+    line = {"source": "write_off", "amount_minor": 11_800, "reference": "alone"}
+    with unit_of_work(counter.api.engine) as session:
+        ours = session.scalars(select(SupplierRegistration)).one()
+        ours.second_approval_above_minor = 10_000
+        ours.gstin = session.get_one(Invoice, debt.id).supplier_gstin
+    alone = counter.api.call("POST", f"/api/v1/invoices/{debt.id}/settlement-lines", json=line)
+    assert alone.json()["error"]["code"] == "second_person"
     asked = {"amount_minor": 11_800, "reason": "Insolvent since May"}
     proposal = counter.api.post(f"/invoices/{debt.id}/write-offs", asked)
     path = f"/api/v1/write-offs/{proposal['id']}/decision"
