@@ -24,6 +24,7 @@ from billing.periods import local_day
 from billing.subscriptions.history import Planned, refuse_billed, store, timeline_of
 from billing.subscriptions.planning import effective_day, require_interval, require_sellable
 from billing.subscriptions.preview import compare
+from billing.subscriptions.requests import Effective
 from billing.subscriptions.tables import (
     ChangeKind,
     PlanMigration,
@@ -111,9 +112,7 @@ def try_migration(
     session: Session, actor: Actor, clock: Clock, plan_version_id: UUID, wish: Migration
 ) -> list[dict[str, Any]]:
     """What a migration would do, with how much more each next invoice would be. Stores nothing."""
-    actor.require(Permission.SUBSCRIPTIONS_READ)
-    if actor.customer_id is not None:
-        raise ForbiddenError("Migrations are for staff.")
+    _require_staff(actor)
     version = _published(session, plan_version_id)
     tried = []
     for move in _moves(session, clock, version, wish, lock=False):
@@ -131,11 +130,15 @@ def try_migration(
 
 def list_migrations(session: Session, actor: Actor, plan_version_id: UUID) -> list[PlanMigration]:
     """The migrations to a version, the newest first."""
+    _require_staff(actor)
+    rows = select(PlanMigration).filter_by(plan_version_id=plan_version_id)
+    return list(session.scalars(rows.order_by(PlanMigration.id.desc())))
+
+
+def _require_staff(actor: Actor) -> None:
     actor.require(Permission.SUBSCRIPTIONS_READ)
     if actor.customer_id is not None:
         raise ForbiddenError("Migrations are for staff.")
-    rows = select(PlanMigration).filter_by(plan_version_id=plan_version_id)
-    return list(session.scalars(rows.order_by(PlanMigration.id.desc())))
 
 
 def _published(session: Session, plan_version_id: UUID) -> PlanVersion:
@@ -209,7 +212,9 @@ def _planned(
     account: Account,
 ) -> Planned:
     timeline = timeline_of(session, subscription)
-    when = "period_end" if wish.when == "renewal" else wish.when
+    when: Effective = "period_end"
+    if wish.when != "renewal":
+        when = wish.when
     day = effective_day(when, timeline, local_day(clock.now(), account.zone))
     part = timeline.at(day)
     if part is not None and part.plan_version_id == version.id:

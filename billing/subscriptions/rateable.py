@@ -3,6 +3,7 @@
 from collections import defaultdict
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
+from datetime import date
 from uuid import UUID
 
 from sqlalchemy import select
@@ -31,13 +32,28 @@ class RateablePeriod:
 
     row: BillingPeriod
     account: Account
-    anchor_day: int
+    subscribed_on: date
     segments: Sequence[SegmentInForce]
 
     @property
     def period(self) -> Period:
         """Its local days."""
         return Period(self.row.starts_on, self.row.ends_on)
+
+    @property
+    def whole(self) -> Period:
+        """The whole period that it is, or is a part of."""
+        return Period(self.row.full_starts_on, self.row.full_ends_on)
+
+    @property
+    def priced_singly(self) -> frozenset[str]:
+        """Event types of which rating has to know every event, not only sums."""
+        return frozenset(
+            charge.event_type
+            for one in self.segments
+            for charge in one.segment.charges
+            if charge.price_model == plan.PERCENTAGE and charge.event_type is not None
+        )
 
     def rate(self, usage: Sequence[plan.UsageRow]) -> Rating:
         """What it bills for a usage."""
@@ -47,7 +63,8 @@ class RateablePeriod:
             [one.segment for one in self.segments],
             usage,
             currency=self.account.currency,
-            whole=Period(self.row.full_starts_on, self.row.full_ends_on),
+            subscribed_on=self.subscribed_on,
+            whole=self.whole,
         )
 
 
@@ -62,7 +79,7 @@ def rateable_periods(
         prices: of plan versions, where they are to be others than those on record.
     """
     rows = session.execute(
-        select(BillingPeriod, Account, Subscription.anchor_day)
+        select(BillingPeriod, Account, Subscription.starts_on)
         .join(Account, Account.id == BillingPeriod.account_id)
         .join(Subscription, Subscription.id == BillingPeriod.subscription_id)
         .where(BillingPeriod.id.in_(billing_period_ids))
@@ -82,13 +99,13 @@ def rateable_periods(
         period.id: RateablePeriod(
             period,
             account,
-            anchor_day,
+            subscribed_on,
             [
                 _in_force(one, known[one.plan_version_id].agreed(agreements.get(account.id, ())))
                 for one in segments[period.subscription_id]
             ],
         )
-        for period, account, anchor_day in rows
+        for period, account, subscribed_on in rows
     }
 
 

@@ -1,13 +1,14 @@
-"""Moving subscribers from one version of a plan to another."""
+"""From one version of a plan to another: what it would change, and moving subscribers."""
 
 from datetime import date, datetime
 from typing import Annotated, Any
 from uuid import UUID
 
-from fastapi import APIRouter, Body
+from fastapi import APIRouter, Body, Query
 
 from billing.access.actor import Actor
 from billing.access.roles import Permission
+from billing.simulations.impact import impact_of
 from billing.subscriptions.migration import (
     MigrateSubscribers,
     Migration,
@@ -19,10 +20,12 @@ from billing.subscriptions.tables import PlanMigration
 from ingest_api.auth import needs
 from ingest_api.dependencies import Commands, CurrentServices, Envelope, ReadSession, build
 from ingest_api.envelope import Answer, Attributes, ListAnswer, Resource, refer
+from ingest_api.resources.simulations import SimulationAttributes, simulation_resource
 
-router = APIRouter(prefix="/plan-versions/{version_id}/migrations", tags=["catalogue"])
+router = APIRouter(prefix="/plan-versions/{version_id}", tags=["catalogue"])
 
-Reader = Annotated[Actor, needs(Permission.SUBSCRIPTIONS_READ)]
+Reader = Annotated[Actor, needs(Permission.SUBSCRIPTIONS_READ, staff_only=True)]
+Staff = Annotated[Actor, needs(Permission.CATALOG_READ, staff_only=True)]
 Writer = Annotated[Actor, needs(Permission.SUBSCRIPTIONS_WRITE)]
 
 
@@ -86,7 +89,24 @@ def migration_resource(row: PlanMigration) -> Resource[MigrationAttributes]:
 _EXAMPLE = {"when": "renewal", "proration": "prorate", "overrides": "keep"}
 
 
-@router.get("", summary="List the migrations to a version")
+@router.get("/impact", summary="See what a version would change")
+def impact(
+    session: ReadSession,
+    actor: Staff,
+    reply: Envelope,
+    services: CurrentServices,
+    version_id: UUID,
+    month: Annotated[
+        date | None, Query(description="First day of an invoice month; the last one by default.")
+    ] = None,
+) -> Answer[SimulationAttributes]:
+    """What everybody on other versions of the plan would have been billed by this one, for last
+    month's traffic; meant for a draft, before it is published. Nothing is stored."""
+    found = impact_of(session, actor, services.clock, version_id, month)
+    return reply.one(simulation_resource(found))
+
+
+@router.get("/migrations", summary="List the migrations to a version")
 def list_all(
     session: ReadSession, actor: Reader, reply: Envelope, version_id: UUID
 ) -> ListAnswer[MigrationAttributes]:
@@ -94,7 +114,7 @@ def list_all(
     return reply.all(list_migrations(session, actor, version_id), migration_resource)
 
 
-@router.post("", status_code=201, summary="Migrate subscribers")
+@router.post("/migrations", status_code=201, summary="Migrate subscribers")
 def migrate(
     ctx: Commands,
     _: Writer,
@@ -107,7 +127,7 @@ def migrate(
     return reply.one(migration_resource(migrate_subscribers(ctx, request)))
 
 
-@router.post("/preview", summary="Try a migration")
+@router.post("/migrations/preview", summary="Try a migration")
 def try_all(
     session: ReadSession,
     actor: Reader,

@@ -256,3 +256,28 @@ def test_a_changed_month_is_counted_from_events_by_the_cut_offs_of_its_invoice(
     finally:
         with engine.begin() as connection:
             connection.execute(text("ALTER TABLE marts.set_aside RENAME TO fct_rated_usage"))
+
+
+def test_a_draft_shows_what_it_would_change_on_last_months_traffic(
+    api: Api, engine: Engine, world: RatedWorld
+) -> None:
+    first = world.versions["first"]
+    plan = api.get(f"/plan-versions/{first}")["relationships"]["price_plan"]["id"]
+    copied = api.get(f"/plan-versions/{first}")["attributes"]["charges"]
+    fee = next(charge for charge in copied if charge["code"] == "fee")
+    kept = ("code", "name", "item_code", "price_model", "prorated")
+    rates = [
+        {"currency": rate["currency"], "tiers": [{"flat_amount": tier["flat_amount"]}]}
+        for rate in fee["rates"]
+        for tier in rate["tiers"]
+    ]
+    charge = {name: fee[name] for name in kept} | {"rates": rates}
+    draft = api.post(f"/price-plans/{plan}/versions", {"charges": [charge]})["id"]
+    found = api.get(f"/plan-versions/{draft}/impact")["attributes"]
+    assert found["is_exact"]
+    changed = {one["key"] for one in found["charges"] if one["difference_minor"]}
+    assert "fee" not in changed
+    assert changed
+    assert all(one["difference_minor"] < 0 for one in found["totals"])
+    quiet = api.get(f"/plan-versions/{draft}/impact?month=2026-03-01")["attributes"]
+    assert (quiet["periods"], quiet["totals"]) == (0, [])

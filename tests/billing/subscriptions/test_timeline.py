@@ -36,8 +36,10 @@ def billed(timeline: Timeline, whole: Period = MAY) -> list[int]:
     """Days of a whole period that each segment's recurring charges bill, as rating counts them."""
     life = Period(timeline.starts_on, timeline.ends_on or date.max)
     period = whole.intersection(life)
-    found = []
-    for part in timeline.parts if period else ():
+    found: list[int] = []
+    if period is None:
+        return found
+    for part in timeline.parts:
         segment = Segment(
             part.starts_on, part.ends_on, (), Decimal(1), part.recurring_from, part.recurring_to
         )
