@@ -62,6 +62,10 @@ bench-intake: setup ## the figures of the intake path, with every invariant chec
 bench-invoicing: setup ## drafts, issue, PDFs, an invoice on demand, webhooks; BENCH_PDFS=… for fewer
 	@$(BIN)/python -m bench.documents
 
+.PHONY: bench-rating
+bench-rating: setup ## aggregation, month close, previews; BENCH_RATING_EVENTS=10000000 for the full size
+	@$(BIN)/python -m bench.rating
+
 .PHONY: lint
 lint: setup ## style, formatting and types
 	@$(BIN)/ruff check

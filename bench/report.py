@@ -68,11 +68,13 @@ def _number(value: float) -> str:
     return f"{value:.2f}".rstrip("0").rstrip(".")
 
 
-def write_json(folder: Path, rows: list[Row], about: dict[str, Any]) -> Path:
+def write_json(
+    folder: Path, rows: list[Row], about: dict[str, Any], *, name: str = "intake"
+) -> Path:
     """Everything, into a file named by the time."""
     folder.mkdir(parents=True, exist_ok=True)
     now = datetime.now(UTC)
-    file = folder / f"intake-{now:%Y%m%d-%H%M%S}.json"
+    file = folder / f"{name}-{now:%Y%m%d-%H%M%S}.json"
     told = {
         "at": now.isoformat(),
         "machine": f"{platform.node()} {platform.machine()} {platform.python_version()}",

@@ -76,7 +76,7 @@ def make_world(database_url: str, accounts: int, funded: int, shards: int) -> Wo
         for start in range(0, accounts, _AT_ONCE):
             numbers = range(start, min(start + _AT_ONCE, accounts))
             with unit_of_work(engine) as session:
-                payers += _payers(session, version_id, numbers, shards)
+                payers += make_payers(session, version_id, numbers, shards)
         paid = dict.fromkeys((payer.wallet_id for payer in payers), 0)
         with unit_of_work(engine) as session:
             ctx = Context(session, SYSTEM, SystemClock())
@@ -139,7 +139,8 @@ def _plan(session: Session) -> PlanVersion:
     return version
 
 
-def _payers(session: Session, version_id: UUID, numbers: range, shards: int) -> list[Payer]:
+def make_payers(session: Session, version_id: UUID, numbers: range, shards: int) -> list[Payer]:
+    """Accounts with a wallet and a subscription, named by their numbers."""
     stamps = {"created_at": _SINCE, "updated_at": _SINCE}
     customers = [Customer(code=f"bench-{n}", name=f"Bench {n}", **stamps) for n in numbers]
     session.add_all(customers)

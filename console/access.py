@@ -29,6 +29,7 @@ class PageName(StrEnum):
     WALLETS = "wallets"
     PAYMENTS = "payments"
     REVENUE = "revenue"
+    RATE_DECKS = "rate_decks"
 
 
 _STAFF = tuple(PageName)

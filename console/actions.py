@@ -17,6 +17,15 @@ from sqlalchemy.exc import OperationalError
 from billing.access.actor import Actor
 from billing.commands import Context, Request
 from billing.db.unit_of_work import unit_of_work
+from billing.decks.service import (
+    CreateDeck,
+    DraftDeckVersion,
+    PublishDeckVersion,
+    create_deck,
+    draft_deck_version,
+    publish_deck_version,
+)
+from billing.decks.tables import RateDeck, RateDeckVersion
 from billing.errors import (
     BillingError,
     FieldError,
@@ -164,6 +173,31 @@ def discard(actor: Actor, key: str, entry_id: UUID, reason: str) -> QuarantinedE
         entry_id=entry_id,
         reason=reason.strip(),
     )
+
+
+def new_deck(actor: Actor, key: str, *, code: str, name: str) -> RateDeck:
+    """Name a rate deck."""
+    return _run(actor, key, create_deck, CreateDeck, code=code, name=name)
+
+
+def upload_deck(
+    actor: Actor, key: str, *, deck_id: UUID, effective_from: date, csv: str
+) -> RateDeckVersion:
+    """Keep a file of prices as a draft."""
+    return _run(
+        actor,
+        key,
+        draft_deck_version,
+        DraftDeckVersion,
+        deck_id=deck_id,
+        effective_from=effective_from,
+        csv=csv,
+    )
+
+
+def publish_deck(actor: Actor, key: str, version_id: UUID) -> RateDeckVersion:
+    """Let a draft price usage."""
+    return _run(actor, key, publish_deck_version, PublishDeckVersion, version_id=version_id)
 
 
 def _run(

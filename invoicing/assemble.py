@@ -29,6 +29,7 @@ from billing.invoices.taxing import apply_tax, decide_tax_of
 from billing.periods import DEFAULT_ZONE, local_day, month_of
 from billing.tax.model import DecisionStatus
 from invoicing.rated_lines import RatedLine, rated_lines, unrated_usage, used, with_charges
+from invoicing.unrated import alert_unrated
 
 
 @dataclass
@@ -99,6 +100,7 @@ def draft_invoices(
     for _, group in groupby(lines, key=lambda line: (line.account_id, line.period_start)):
         seen.add(_draft_one(assembly, list(group)))
     _remove_unsupported(assembly, seen)
+    alert_unrated(session, invoice_month, assembly.unrated, clock.now())
     session.flush()
     return assembly.report
 

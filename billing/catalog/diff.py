@@ -60,6 +60,7 @@ def _charge_facts(path: str, charge: Charge) -> dict[str, str]:
         f"{path}.name": charge.name,
         f"{path}.item": charge.item.code,
         f"{path}.price_model": charge.price_model.value,
+        f"{path}.rate_deck": charge.rate_deck.code if charge.rate_deck else "none",
         f"{path}.prorated": str(charge.prorated).lower(),
         f"{path}.free_units": _plain(charge.free_units),
         f"{path}.free_pool": charge.free_pool or "none",

@@ -1,6 +1,7 @@
 """What a charge would bill for a usage, before anything of it is stored."""
 
 from collections import defaultdict
+from collections.abc import Collection
 from dataclasses import dataclass, replace
 from datetime import UTC, date, datetime
 from decimal import Decimal
@@ -13,7 +14,7 @@ from sqlalchemy.orm import Session
 
 from billing.access.actor import Actor
 from billing.access.roles import Permission
-from billing.catalog.rated import as_rated
+from billing.catalog.rated import as_rated, rates_of_deck
 from billing.catalog.requests import ChargeInput
 from billing.catalog.rules import errors_in
 from billing.catalog.tables import BillableItem, ItemKind, PriceModel
@@ -109,11 +110,19 @@ def preview_price(session: Session, actor: Actor, request: PricePreview) -> Prev
         replace(error, field=error.field.replace("charges.0", "charge", 1))
         for error in errors_in([request.charge], items)
     ]
-    wrong += _usage_errors(request, items.get(request.charge.item_code))
+    deck = None
+    if request.charge.rate_deck is not None:
+        deck = rates_of_deck(session, request.charge.rate_deck)
+        if not deck:
+            wrong.append(FieldError("charge.rate_deck", "there is no such deck with prices"))
+    currencies = {rate.currency for rate in deck or request.charge.rates}
+    wrong += _usage_errors(request, currencies, items.get(request.charge.item_code))
     if wrong:
         raise InvalidError("The preview is not valid.", code="invalid_request", fields=wrong)
-    currency = request.currency or request.charge.rates[0].currency
+    currency = request.currency or min(currencies)
     charge = as_rated(request.charge, items[request.charge.item_code])
+    if deck is not None:
+        charge = replace(charge, rates=deck)
     return Preview(currency, _rate(request, charge, currency))
 
 
@@ -139,9 +148,10 @@ def _everything_else(charge: plan.Charge, billed: Decimal, currency: str) -> pla
     return replace(charge, code="", price_model=plan.FLAT, rates=rates, prorated=False)
 
 
-def _usage_errors(request: PricePreview, item: BillableItem | None) -> list[FieldError]:
+def _usage_errors(
+    request: PricePreview, known: Collection[str], item: BillableItem | None
+) -> list[FieldError]:
     wrong = []
-    known = {rate.currency for rate in request.charge.rates}
     if request.currency is None and len(known) > 1:
         wrong.append(FieldError("currency", f"choose one of {', '.join(sorted(known))}"))
     if request.currency is not None and request.currency not in known:
@@ -149,9 +159,7 @@ def _usage_errors(request: PricePreview, item: BillableItem | None) -> list[Fiel
     if request.events is not None and item is not None and item.kind is not ItemKind.USAGE:
         wrong.append(FieldError("events", "a price per period has a quantity, not events"))
     if request.events is None and request.charge.price_model is PriceModel.PERCENTAGE:
-        wrong.append(
-            FieldError("quantity", "a percentage prices each event: give events")
-        )
+        wrong.append(FieldError("quantity", "a percentage prices each event: give events"))
     return wrong
 
 

@@ -2,6 +2,7 @@
 
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
+from datetime import date
 from uuid import UUID
 
 from sqlalchemy import select
@@ -17,6 +18,7 @@ from billing.catalog.tables import (
     RateTier,
 )
 from billing.decks.rates import deck_versions, load_deck_rates
+from billing.decks.tables import RateDeck
 from billing.overrides.rates import Agreement, with_agreements
 from billing.rating import plan
 
@@ -128,3 +130,11 @@ def load_rated(session: Session, plan_version_ids: Collection[UUID]) -> dict[UUI
 
 def _with_deck(charge: plan.Charge, rows: tuple[plan.Rate, ...]) -> plan.Charge:
     return replace(charge, rates=(*charge.rates, *rows))
+
+
+def rates_of_deck(session: Session, code: str) -> tuple[plan.Rate, ...]:
+    """The rows of a deck's latest version, in force on any day; none if none is published."""
+    deck_id = session.scalar(select(RateDeck.id).filter_by(code=code))
+    versions = deck_versions(session, [deck_id] if deck_id else [])
+    latest = [replace(found[-1], effective_from=date.min) for found in versions.values()]
+    return next(iter(load_deck_rates(session, latest).values()), ())

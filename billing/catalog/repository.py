@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from uuid import UUID
 
 from sqlalchemy import select
-from sqlalchemy.orm import Session, selectinload
+from sqlalchemy.orm import Session, object_session, selectinload
 
 from billing.access.actor import Actor
 from billing.access.roles import Permission
@@ -16,6 +16,7 @@ from billing.catalog.tables import (
     Rate,
     VersionStatus,
 )
+from billing.decks.rates import priced_in
 from billing.errors import NotFoundError, not_found
 
 
@@ -63,6 +64,14 @@ def active_version(session: Session, plan_code: str) -> PlanVersion:
             code="no_active_version",
         )
     return load_version(session, version_id)
+
+
+def is_priced_in(charge: Charge, currency: str) -> bool:
+    """Whether a stored charge, or the deck it uses, has a price in a currency."""
+    if charge.rate_deck_id is None:
+        return any(rate.currency == currency for rate in charge.rates)
+    session = object_session(charge)
+    return session is not None and priced_in(session, [charge.rate_deck_id], currency)
 
 
 def get_version(session: Session, actor: Actor, plan_version_id: UUID) -> PlanVersion:

@@ -80,7 +80,9 @@ class ChargeInput(Request):
     package_size: Units | None = None
     """Units in a package, for that price model: its unit price is the price of a package."""
     match_dimensions: tuple[str, ...] = ()
-    rates: tuple[RateInput, ...] = Field(min_length=1, max_length=500)
+    rates: tuple[RateInput, ...] = Field(default=(), max_length=500)
+    rate_deck: str | None = None
+    """The code of a deck whose rows are the rates, instead of rates of its own."""
 
 
 class CreateItem(Request):

@@ -6,6 +6,7 @@ Everything wrong is reported at once, each with the path of its field.
 from collections.abc import Iterator, Mapping, Sequence
 from itertools import combinations
 
+from billing.catalog.ambiguity import equal_matches
 from billing.catalog.price_rules import (
     WITHOUT_USAGE,
     option_errors,
@@ -90,9 +91,21 @@ def _charge_errors(
         yield FieldError(f"{path}.match_dimensions", f"use only {', '.join(DIMENSIONS)}")
     if len(set(charge.match_dimensions)) < len(charge.match_dimensions):
         yield FieldError(f"{path}.match_dimensions", "name each dimension once")
+    yield from _deck_errors(path, charge)
     for index, rate in enumerate(charge.rates):
         yield from _rate_errors(f"{path}.rates.{index}", charge, rate)
     yield from _ambiguities(path, charge.rates)
+
+
+def _deck_errors(path: str, charge: ChargeInput) -> Iterator[FieldError]:
+    """A deck prices units one by one, whatever their number, by dimensions of its own."""
+    if charge.rate_deck is None:
+        if not charge.rates:
+            yield FieldError(f"{path}.rates", "give at least one rate, or a rate deck")
+    elif charge.rates or charge.match_dimensions:
+        yield FieldError(f"{path}.rates", "with a rate deck there are no other rates or dimensions")
+    elif charge.price_model is not PriceModel.PER_UNIT or charge.free_units:
+        yield FieldError(f"{path}.rate_deck", "a deck needs a per_unit price without free units")
 
 
 def _rate_errors(path: str, charge: ChargeInput, rate: RateInput) -> Iterator[FieldError]:
@@ -105,41 +118,11 @@ def _rate_errors(path: str, charge: ChargeInput, rate: RateInput) -> Iterator[Fi
 
 
 def _ambiguities(path: str, rates: Sequence[RateInput]) -> Iterator[FieldError]:
-    """Rates that one event could match equally well: as many dimensions, and none that differs.
-
-    Compared by groups of rates that name the same dimensions, not pair by pair, so that a long
-    list costs no more than its length.
-    """
-    groups: dict[tuple[str, frozenset[str]], list[int]] = {}
-    for index, rate in enumerate(rates):
-        groups.setdefault((rate.currency, frozenset(rate.match)), []).append(index)
-    found: dict[int, int] = {}
-    for names, members in groups.items():
-        for other_names, others in groups.items():
-            if names[0] == other_names[0] and len(names[1]) == len(other_names[1]):
-                shared = sorted(names[1] & other_names[1])
-                _note_equals(rates, (members, others), shared, found)
-    for second, first in sorted(found.items()):
+    for second, first in equal_matches(rates).items():
         yield FieldError(
             f"{path}.rates.{second}.match",
             f"an event could match this and rate {first} equally well",
         )
-
-
-def _note_equals(
-    rates: Sequence[RateInput],
-    groups: tuple[Sequence[int], Sequence[int]],
-    shared: Sequence[str],
-    found: dict[int, int],
-) -> None:
-    """Note each rate of the second group that equals an earlier one of the first where it can."""
-    first_with: dict[tuple[str, ...], int] = {}
-    for index in groups[0]:
-        first_with.setdefault(tuple(rates[index].match[name] for name in shared), index)
-    for index in groups[1]:
-        earlier = first_with.get(tuple(rates[index].match[name] for name in shared))
-        if earlier is not None and earlier < index:
-            found.setdefault(index, earlier)
 
 
 def _overlaps(
@@ -166,5 +149,6 @@ def _missing_currencies(charges: Sequence[ChargeInput]) -> Iterator[FieldError]:
     """A version is sold in a currency as a whole, or not at all."""
     wanted = {rate.currency for charge in charges for rate in charge.rates}
     for index, charge in enumerate(charges):
-        if missing := sorted(wanted - {rate.currency for rate in charge.rates}):
+        missing = sorted(wanted - {rate.currency for rate in charge.rates})
+        if missing and charge.rate_deck is None:
             yield FieldError(f"charges.{index}.rates", f"there is no rate in {', '.join(missing)}")

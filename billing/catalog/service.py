@@ -1,6 +1,7 @@
 """Commands on billable items, plans and their versions."""
 
 from collections.abc import Sequence
+from typing import Final
 
 from sqlalchemy import func, select
 from sqlalchemy.orm import Session
@@ -30,8 +31,13 @@ from billing.catalog.tables import (
 )
 from billing.commands import Context, command
 from billing.db.locks import lock_for_transaction
+from billing.decks.rates import deck_versions
+from billing.decks.tables import RateDeck
 from billing.errors import ConflictError, FieldError, InvalidError, PreconditionError, not_found
 from billing.rating.match import DIMENSIONS
+
+_OF_THEIR_OWN: Final = {"item_code", "match_dimensions", "rates", "limits", "rate_deck"}
+"""What of a charge is not a column."""
 
 
 @command("billable_item.create", Permission.CATALOG_WRITE)
@@ -98,6 +104,7 @@ def replace_charges(ctx: Context, request: ReplaceCharges) -> PlanVersion:
 def publish_version(ctx: Context, request: PublishVersion) -> PlanVersion:
     """Make a draft the active version; who subscribed to the one before stays on it."""
     version = _require_draft(load_version(ctx.session, request.plan_version_id, lock=True))
+    _require_deck_prices(ctx.session, version.charges)
     before = ctx.session.scalars(
         select(PlanVersion)
         .filter_by(plan_id=version.plan_id, status=VersionStatus.ACTIVE)
@@ -119,18 +126,43 @@ def _charges(session: Session, inputs: Sequence[ChargeInput]) -> list[Charge]:
     }
     if wrong := errors_in(inputs, items):
         raise InvalidError("The charges cannot be sold like this.", fields=wrong)
+    decks = _decks(session, inputs)
     return [
         Charge(
             ordinal=ordinal,
+            rate_deck=None if charge.rate_deck is None else decks[charge.rate_deck],
             item_id=items[charge.item_code].id,
             item=items[charge.item_code],
             match_dimensions=list(charge.match_dimensions),
             rates=_rates(charge),
             limits=[ChargeLimit(**limit.model_dump()) for limit in charge.limits],
-            **charge.model_dump(exclude={"item_code", "match_dimensions", "rates", "limits"}),
+            **charge.model_dump(
+                exclude={"item_code", "match_dimensions", "rates", "limits", "rate_deck"}
+            ),
         )
         for ordinal, charge in enumerate(inputs, start=1)
     ]
+
+
+def _decks(session: Session, inputs: Sequence[ChargeInput]) -> dict[str, RateDeck]:
+    """The decks that charges name, by code.
+
+    Raises:
+        InvalidError: with the charges whose deck there is none of.
+    """
+    wanted = {charge.rate_deck for charge in inputs if charge.rate_deck is not None}
+    decks = {
+        deck.code: deck
+        for deck in session.scalars(select(RateDeck).where(RateDeck.code.in_(wanted)))
+    }
+    wrong = [
+        FieldError(f"charges.{index}.rate_deck", f"there is no rate deck {charge.rate_deck}")
+        for index, charge in enumerate(inputs)
+        if charge.rate_deck is not None and charge.rate_deck not in decks
+    ]
+    if wrong:
+        raise InvalidError("The charges cannot be sold like this.", fields=wrong)
+    return decks
 
 
 def _rates(charge: ChargeInput) -> list[Rate]:
@@ -146,6 +178,19 @@ def _rates(charge: ChargeInput) -> list[Rate]:
         )
         for ordinal, rate in enumerate(charge.rates, start=1)
     ]
+
+
+def _require_deck_prices(session: Session, charges: Sequence[Charge]) -> None:
+    published = deck_versions(
+        session, {charge.rate_deck_id for charge in charges if charge.rate_deck_id is not None}
+    )
+    for charge in charges:
+        if charge.rate_deck_id is not None and charge.rate_deck_id not in published:
+            raise PreconditionError(
+                f"The rate deck of the charge {charge.code} has no prices yet; publish a version "
+                "of it first.",
+                code="deck_without_prices",
+            )
 
 
 def _require_draft(version: PlanVersion) -> PlanVersion:

@@ -10,6 +10,7 @@ from sqlalchemy import CheckConstraint, ForeignKey, Index, Integer, UniqueConstr
 from sqlalchemy.orm import Mapped, mapped_column, relationship
 
 from billing.db.base import Base, choices
+from billing.decks.tables import RateDeck
 from billing.ids import new_id
 from billing.periods import Interval
 
@@ -195,6 +196,7 @@ class Charge(Base):
     """The deck whose rows are its rates; it then has none of its own."""
 
     item: Mapped[BillableItem] = relationship(lazy="raise")
+    rate_deck: Mapped[RateDeck | None] = relationship(lazy="joined")
     rates: Mapped[list["Rate"]] = relationship(
         lazy="raise", order_by="Rate.ordinal", cascade="all, delete-orphan"
     )

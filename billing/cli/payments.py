@@ -14,9 +14,7 @@ from billing.mail.service import send_queued
 from billing.mail.smtp import sender
 from billing.settings import Settings
 
-payments = typer.Typer(
-    no_args_is_help=True, help="Reconcile with gateways, charge, remind."
-)
+payments = typer.Typer(no_args_is_help=True, help="Reconcile with gateways, charge, remind.")
 
 
 @payments.command("reconcile")

@@ -99,3 +99,19 @@ def named(values: Sequence[str | None]) -> dict[str, str]:
     """The dimensions a row names, from its values in the order of `DECK_DIMENSIONS`."""
     pairs = zip(DECK_DIMENSIONS, values, strict=True)
     return {name: value for name, value in pairs if value is not None}
+
+
+def priced_in(session: Session, deck_ids: Collection[UUID], currency: str) -> bool:
+    """Whether every one of these decks was published with prices in a currency."""
+    found = session.scalars(
+        select(RateDeckVersion.deck_id)
+        .distinct()
+        .where(
+            RateDeckVersion.deck_id.in_(deck_ids),
+            RateDeckVersion.status == DeckStatus.PUBLISHED,
+            select(RateDeckRow.id)
+            .where(RateDeckRow.version_id == RateDeckVersion.id, RateDeckRow.currency == currency)
+            .exists(),
+        )
+    )
+    return set(found) == set(deck_ids)

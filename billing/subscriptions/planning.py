@@ -5,7 +5,7 @@ from decimal import Decimal
 
 from sqlalchemy.orm import Session
 
-from billing.catalog.repository import active_version, load_version
+from billing.catalog.repository import active_version, is_priced_in, load_version
 from billing.catalog.rules import refused_prepaid
 from billing.catalog.tables import Anchor, PlanVersion, PriceModel
 from billing.clock import Clock
@@ -129,10 +129,7 @@ def effective_day(wanted: Effective, timeline: Timeline, today: date) -> date:
 
 def require_sellable(account: Account, version: PlanVersion, name: str) -> None:
     """Refuse a version that has no price for the account, or cannot be debited as it is used."""
-    priced = all(
-        any(rate.currency == account.currency for rate in charge.rates)
-        for charge in version.charges
-    )
+    priced = all(is_priced_in(charge, account.currency) for charge in version.charges)
     if not priced:
         raise PreconditionError(
             f"The plan {name} has no {account.currency} rate for every charge.",

@@ -7,14 +7,18 @@ from typing import Any, Final
 from uuid import UUID
 
 from sqlalchemy import or_, select, text
-from sqlalchemy.orm import Session, selectinload
+from sqlalchemy.orm import Session
 
 from billing.access.actor import Actor
-from billing.catalog.tables import Aggregation, BillableItem, Charge, Rate, RateTier
+from billing.catalog.rated import load_rated
+from billing.catalog.tables import Aggregation, BillableItem, Charge
 from billing.invoices.tables import Invoice, InvoiceLine, InvoiceStatus, RatingRunCutoff
+from billing.overrides.rates import agreements_of
 from billing.periods import local_day
+from billing.rating.book import RateBook
 from billing.rating.line import line_ref
-from billing.rating.match import DIMENSIONS, counts, match_rate
+from billing.rating.match import DIMENSIONS, counts
+from billing.rating.plan import Tier
 from billing.subscriptions.tables import BillingPeriod, Subscription, SubscriptionSegment
 from billing.usage.repository import EventHistory
 from billing.usage.tables import EventConflict, QuarantinedEntry
@@ -137,16 +141,18 @@ def _rated(session: Session, actor: Actor, history: EventHistory) -> list[RatedA
             or_(SubscriptionSegment.ends_on.is_(None), SubscriptionSegment.ends_on > day),
             BillableItem.event_type == latest.event_type,
         )
-        .options(selectinload(Charge.rates).selectinload(Rate.tiers))
         .order_by(BillingPeriod.starts_on, Charge.ordinal)
-    )
+    ).all()
+    agreements = agreements_of(session, [account.id]).get(account.id, ())
+    versions = load_rated(session, {charge.plan_version_id for _, _, charge, _ in rows})
+    charges = {version_id: one.agreed(agreements) for version_id, one in versions.items()}
     dimensions = {name: latest.dimensions.get(name) for name in DIMENSIONS}
     rated = []
     for period, segment, charge, item in rows:
         if not counts(item.event_filter, dimensions):
             continue
-        rates = [rate for rate in charge.rates if rate.currency == account.currency]
-        rate = match_rate(rates, dimensions)
+        priced = next(one for one in charges[charge.plan_version_id] if one.id == charge.id)
+        rate = RateBook(priced.rates, account.currency).find(day, dimensions)
         reference = None
         if rate is not None:
             reference = line_ref(
@@ -154,7 +160,7 @@ def _rated(session: Session, actor: Actor, history: EventHistory) -> list[RatedA
                 period.starts_on,
                 max(period.starts_on, segment.starts_on),
                 charge.code,
-                str(rate.ordinal),
+                rate.key,
             )
         rated.append(
             RatedAs(
@@ -172,7 +178,7 @@ def _rated(session: Session, actor: Actor, history: EventHistory) -> list[RatedA
     return rated
 
 
-def _tier(tier: RateTier) -> dict[str, Any]:
+def _tier(tier: Tier) -> dict[str, Any]:
     return {
         "up_to": None if tier.up_to is None else format(tier.up_to.normalize(), "f"),
         "unit_price": format(tier.unit_price.normalize(), "f"),

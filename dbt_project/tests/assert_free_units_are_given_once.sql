@@ -10,5 +10,5 @@ where charges.price_model not in ('flat', 'licence', 'one_time', 'percentage', '
     and lines.rate_id is not null
     and charges.free_pool is null
     and {{ in_invoice_month("lines.invoice_month") }}
-group by lines.billing_period_id, lines.rate_id, charges.free_units
+group by lines.billing_period_id, lines.charge_id, lines.rate_id, charges.free_units
 having sum(lines.free_quantity) <> least(charges.free_units, sum(lines.quantity))

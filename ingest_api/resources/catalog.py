@@ -129,6 +129,7 @@ class ChargeAttributes(Attributes):
     package_size: Amount | None
     match_dimensions: list[str]
     rates: list[RateAttributes]
+    rate_deck: str | None
 
 
 class VersionSummary(Attributes):
@@ -233,6 +234,7 @@ def _charge(row: Charge) -> ChargeAttributes:
         package_size=row.package_size,
         match_dimensions=row.match_dimensions,
         rates=[_rate(rate) for rate in row.rates],
+        rate_deck=None if row.rate_deck is None else row.rate_deck.code,
     )
 
 
@@ -386,15 +388,10 @@ def diff_plan_versions(
 def _diff_resource(
     version_id: UUID, against: UUID, changes: list[Change]
 ) -> Resource[DiffAttributes]:
-    shown = [ChangeAttributes.model_validate(change) for change in changes]
-    return Resource(
-        id=f"{version_id}:{against}",
-        type="plan_version_diff",
-        attributes=DiffAttributes(changes=shown),
-        relationships=refer(
-            version=("plan_version", version_id), against=("plan_version", against)
-        ),
-    )
+    diff = DiffAttributes(changes=[ChangeAttributes.model_validate(one) for one in changes])
+    both = refer(version=("plan_version", version_id), against=("plan_version", against))
+    name = f"{version_id}:{against}"
+    return Resource(id=name, type="plan_version_diff", attributes=diff, relationships=both)
 
 
 def _reloaded(ctx: Commands, reply: Envelope, version_id: UUID) -> Answer[VersionAttributes]:

@@ -32,7 +32,7 @@ MARTS = """
 CREATE SCHEMA IF NOT EXISTS marts;
 CREATE TABLE marts.fct_usage_daily (
     account_id uuid, customer_id uuid, usage_day date, event_type text, country text, channel text,
-    status text, operator text, route text, event_count bigint, quantity numeric,
+    status text, operator text, route text, traffic_type text, event_count bigint, quantity numeric,
     vendor_cost numeric);
 CREATE TABLE marts.fct_wallet_movements (
     wallet_id uuid, account_id uuid, customer_id uuid, movement_day date, kind text, currency text,
@@ -184,7 +184,8 @@ def _usage(session: Session, merchant: Merchant, account: Account, today: date) 
         text(
             """
             INSERT INTO marts.fct_usage_daily VALUES (:account, :customer, :day, :type, :country,
-                :channel, :status, 'unknown', 'unknown', :events, :events, :events * 0.07)
+                :channel, :status, 'unknown', 'unknown', 'unknown', :events, :events,
+                :events * 0.07)
             """
         ),
         rows,

@@ -22,6 +22,7 @@ from billing.fx.tables import FxRate
 from billing.invoices.repository import get_invoice, load_invoice
 from billing.invoices.service import RejectInvoice, SubmitInvoice, reject_invoice, submit_invoice
 from billing.invoices.tables import DocumentCounter, Invoice, InvoiceStatus, ReviewState
+from billing.outbox.tables import OutboxEntry
 from billing.tax.model import TaxHead, TaxKind
 from invoicing.assemble import DraftReport, draft_invoices
 from invoicing.issue import ApproveInvoice, approve_invoice
@@ -158,6 +159,10 @@ class TestDrafts:
         assert report.parked == report.created
         with pytest.raises(PreconditionError, match=r"7 otp\.sms events"):
             approve(engine, clock, report.created[0])
+        drafted(engine, clock, [(account, [500])])
+        with Session(engine) as session:
+            alerts = session.scalars(select(OutboxEntry).filter_by(topic="usage.unrated")).all()
+        assert [alert.account_id for alert in alerts] == [account.id]
 
     def test_a_customer_without_a_tax_profile_is_parked_with_the_reason(
         self, engine: Engine, clock: ManualClock

@@ -1,10 +1,11 @@
 """Plans made from the charges that rating reads, and subscriptions to them."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from datetime import date
 from decimal import Decimal
 from itertools import count
+from uuid import UUID
 
 from sqlalchemy import select
 from sqlalchemy.orm import Session
@@ -35,8 +36,14 @@ from tests.support.factories.parties import LONG_AGO
 _numbers = count(1)
 
 
-def make_plan(session: Session, charges: Sequence[Charge]) -> tuple[PlanVersion, list[Charge]]:
-    """An active plan version with these charges; also returns them with the ids they were given."""
+def make_plan(
+    session: Session, charges: Sequence[Charge], *, decks: Mapping[str, UUID] | None = None
+) -> tuple[PlanVersion, list[Charge]]:
+    """An active plan version with these charges; also returns them with the ids they were given.
+
+    Args:
+        decks: by the code of a charge that uses one.
+    """
     number = next(_numbers)
     plan = PricePlan(code=f"plan-{number}", name=f"Plan {number}", created_at=LONG_AGO)
     session.add(plan)
@@ -49,6 +56,10 @@ def make_plan(session: Session, charges: Sequence[Charge]) -> tuple[PlanVersion,
     stored = [
         _make_charge(session, version, ordinal, charge) for ordinal, charge in enumerate(charges, 1)
     ]
+    session.flush()
+    for charge in stored:
+        if charge.code in (decks or {}):
+            session.get_one(ChargeRow, charge.id).rate_deck_id = (decks or {})[charge.code]
     session.flush()
     version.status = VersionStatus.ACTIVE
     version.published_at = LONG_AGO

@@ -63,7 +63,8 @@ in_force as (
         stretches.segment_id,
         stretches.charge_id,
         stretches.era_from,
-        rates.precedence desc nulls last
+        rates.precedence desc nulls last,
+        rates.ordinal
 ),
 
 first_tiers as (
