@@ -66,6 +66,10 @@ bench-invoicing: setup ## drafts, issue, PDFs, an invoice on demand, webhooks; B
 bench-rating: setup ## aggregation, month close, previews; BENCH_RATING_EVENTS=10000000 for the full size
 	@$(BIN)/python -m bench.rating
 
+.PHONY: bench-simulation
+bench-simulation: setup ## other prices tried on a year of 10,000 accounts, each line proved first
+	@$(BIN)/python -m bench.simulation
+
 .PHONY: lint
 lint: setup ## style, formatting and types
 	@$(BIN)/ruff check

@@ -29,6 +29,8 @@ class PageName(StrEnum):
     WALLETS = "wallets"
     PAYMENTS = "payments"
     REVENUE = "revenue"
+    CUSTOMERS = "customers"
+    SIMULATION = "simulation"
     RATE_DECKS = "rate_decks"
 
 

@@ -16,6 +16,9 @@ from sqlalchemy.exc import OperationalError
 
 from billing.access.actor import Actor
 from billing.commands import Context, Request
+from billing.customers.bulk import RowOutcome, import_customers
+from billing.customers.directory import AddContact, add_contact
+from billing.customers.tables import CustomerContact
 from billing.db.unit_of_work import unit_of_work
 from billing.decks.service import (
     CreateDeck,
@@ -172,6 +175,22 @@ def discard(actor: Actor, key: str, entry_id: UUID, reason: str) -> QuarantinedE
         DiscardQuarantined,
         entry_id=entry_id,
         reason=reason.strip(),
+    )
+
+
+def record_contact(actor: Actor, key: str, **fields: Any) -> CustomerContact:
+    """Name somebody at a customer who can be asked."""
+    return _run(actor, key, add_contact, AddContact, **fields)
+
+
+def import_file(actor: Actor, content: bytes, *, dry_run: bool) -> list[RowOutcome]:
+    """Create the customers of a file, or only check it."""
+    try:
+        said = content.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise InvalidError("The file is not UTF-8.") from error
+    return _in_transaction(
+        actor, None, lambda context: import_customers(context, said, dry_run=dry_run)
     )
 
 

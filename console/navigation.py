@@ -19,6 +19,8 @@ _TITLES = {
     PageName.WALLETS: ("Wallets", ":material/account_balance_wallet:"),
     PageName.PAYMENTS: ("Payments", ":material/payments:"),
     PageName.REVENUE: ("Revenue", ":material/trending_up:"),
+    PageName.CUSTOMERS: ("Customers", ":material/groups:"),
+    PageName.SIMULATION: ("Simulation", ":material/science:"),
     PageName.RATE_DECKS: ("Rate decks", ":material/price_change:"),
 }
 

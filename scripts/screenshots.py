@@ -15,7 +15,9 @@ from playwright.sync_api import Browser, Page, sync_playwright
 
 Theme = Literal["light", "dark"]
 
-PAGES: Final = ("overview", "usage", "invoices", "wallets", "payments", "revenue")
+PAGES: Final = (
+    "overview", "usage", "invoices", "wallets", "payments", "revenue", "customers", "simulation",
+)  # fmt: skip
 WIDTHS: Final = (1440, 390)
 CHROMIUM_FLAGS: Final = (
     "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run",

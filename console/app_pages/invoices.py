@@ -10,6 +10,7 @@ import streamlit as st
 from billing.access.actor import Actor
 from billing.access.roles import Permission
 from console.access import PageName
+from console.components.explanation import show_origin
 from console.components.exports import export_buttons
 from console.components.filters import customer_filter
 from console.components.invoice import explain_line, show_facts, show_lines, show_taxes
@@ -155,7 +156,7 @@ def _detail(actor: Actor, rows: list[InvoiceRow]) -> None:
         show_lines(facts, lines)
         if lines:
             with st.expander("How was this computed?", icon=":material/calculate:"):
-                explain_line(facts, lines)
+                show_origin(actor, facts, explain_line(facts, lines))
             with st.expander("Tax by line", icon=":material/percent:"):
                 show_taxes(facts, lines)
     with right:

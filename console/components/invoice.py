@@ -87,8 +87,8 @@ def _price(unit_price: Decimal | None, code: str) -> str:
     return "by tier" if unit_price is None else f"{SYMBOLS[code]} {format_rated(unit_price, code)}"
 
 
-def explain_line(facts: InvoiceFacts, lines: list[LineRow]) -> None:
-    """How the amount of a chosen line came about."""
+def explain_line(facts: InvoiceFacts, lines: list[LineRow]) -> LineRow:
+    """How the amount of a chosen line came about; returns the line."""
     code = facts.currency
     by_ref = {line.line_ref: line for line in lines}
     chosen = st.selectbox(
@@ -101,6 +101,7 @@ def explain_line(facts: InvoiceFacts, lines: list[LineRow]) -> None:
     else:
         note(f"One price for the period: {money(line.amount_minor, code)}.")
     note(f"Line reference {line.line_ref}, item {line.item_code}.")
+    return line
 
 
 def _show_steps(line: LineRow, code: str) -> None:
