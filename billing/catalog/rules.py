@@ -15,7 +15,7 @@ from billing.catalog.price_rules import (
 )
 from billing.catalog.rated import as_rated_tier
 from billing.catalog.requests import ChargeInput, RateInput
-from billing.catalog.tables import BillableItem, Charge, ItemKind, PriceModel, Rate
+from billing.catalog.tables import BillableItem, Charge, ItemKind, Rate
 from billing.errors import FieldError
 from billing.money import CURRENCIES
 from billing.rating.cumulative import cumulative_price
@@ -46,9 +46,8 @@ def errors_in(
 def refused_prepaid(charges: Sequence[Charge]) -> list[FieldError]:
     """Why these charges cannot be debited event by event; empty if they can.
 
-    They can if integers say exactly what every count of a period costs, or, for a percentage, if
-    each event has its price. Discounts, limits and commitments come with the true-up at the end of
-    the period.
+    They can if integers say exactly what every count of a period costs. Discounts, limits and
+    commitments come with the true-up at the end of the period.
     """
     refused = []
     for charge in charges:
@@ -65,9 +64,8 @@ def refused_prepaid(charges: Sequence[Charge]) -> list[FieldError]:
 def _not_exact(charge: Charge, rate: Rate) -> str | None:
     if charge.unit_divisor is not None or charge.free_pool is not None:
         return "converted units and pools of free units, which other usage may change, are not sold"
-    if charge.price_model is PriceModel.PERCENTAGE:
-        is_free = charge.free_units or charge.free_events
-        return "a percentage with free amounts or events is not sold" if is_free else None
+    if charge.free_events:
+        return "a percentage with free events is not sold"
     try:
         cumulative_price(
             charge.price_model,

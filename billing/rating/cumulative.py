@@ -11,7 +11,7 @@ from decimal import Decimal
 from typing import Final, NamedTuple
 
 from billing.money import WALLET_UNITS_LIMIT, currency
-from billing.rating.plan import GRADUATED, PACKAGE, STAIRSTEP, VOLUME, Tier
+from billing.rating.plan import GRADUATED, PACKAGE, PERCENTAGE, STAIRSTEP, VOLUME, Tier
 
 MICROS: Final = 1_000_000
 """Quantities have at most 6 decimals, and are counted in millionths of a unit."""
@@ -120,6 +120,10 @@ def cumulative_price(
     """
     if price_model in {VOLUME, STAIRSTEP}:
         raise ValueError(f"a {price_model} price, which a later unit may change, is not sold")
+    if any(tier.package_size is not None for tier in tiers):
+        raise ValueError("a tier with packages of its own is not sold")
+    if price_model == PERCENTAGE and _is_by_event(tiers[0]):
+        raise ValueError("a percentage with a price or bounds for an event is not sold")
     free = in_micros(free_units)
     used = tiers if price_model == GRADUATED else tiers[:1]
     steps: list[Step] = []
@@ -139,6 +143,11 @@ def cumulative_price(
             above = bound
     size = in_micros(package_size or Decimal(0)) if price_model == PACKAGE else 0
     return CumulativePrice(free, size, tuple(steps))
+
+
+def _is_by_event(tier: Tier) -> bool:
+    bounds = (tier.event_minimum, tier.event_maximum)
+    return bool(tier.flat_amount) or bounds != (None, None)
 
 
 def in_micros(quantity: Decimal) -> int:

@@ -13,6 +13,7 @@ from uuid import UUID
 from sqlalchemy import select
 from sqlalchemy.orm import Session, selectinload
 
+from billing.catalog.rated import as_rated_tier
 from billing.catalog.tables import (
     Aggregation,
     BillableItem,
@@ -30,6 +31,8 @@ from billing.rating.cumulative import CumulativePrice, cumulative_price
 from billing.wallets.rate_card import CompiledCharge, CompiledRate, RateTable
 
 _MOST_TABLES: Final = 256
+_PLAIN: Final = frozenset({PriceModel.PER_UNIT, PriceModel.DYNAMIC, PriceModel.PERCENTAGE})
+"""Models under which all units of a period cost the same."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -150,20 +153,21 @@ def _sources(session: Session, version_ids: Collection[UUID]) -> Iterator[_Sourc
 
 
 def _as_rated(rate: Rate) -> plan.Rate:
-    tiers = tuple(plan.Tier(tier.up_to, tier.unit_price, tier.flat_amount) for tier in rate.tiers)
+    tiers = tuple(as_rated_tier(tier) for tier in rate.tiers)
     return plan.Rate(rate.ordinal, rate.currency, tiers, rate.match, rate.id)
 
 
 def _compiled(charge: Charge, rate: plan.Rate) -> CompiledRate:
     if rate.id is None:
         raise ValueError("a rate that is not stored prices no event")
+    is_plain = charge.price_model in _PLAIN
     simple = charge.price_model is PriceModel.PER_UNIT and not charge.free_units
     return CompiledRate(
         rate.id,
         rate.match,
         rate.tiers[0].unit_price if simple else None,
         _counted(charge, rate),
-        charge.price_model is PriceModel.PER_UNIT,
+        is_plain,
     )
 
 

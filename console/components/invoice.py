@@ -104,9 +104,19 @@ def explain_line(facts: InvoiceFacts, lines: list[LineRow]) -> LineRow:
     return line
 
 
+CHANGES = {
+    "discount": "Discount",
+    "maximum": "Above the maximum",
+    "minimum": "Missing to the minimum",
+    "commitment": "Missing to the commitment",
+    "event_bounds": "Bounds of single events",
+}
+"""What changes a line beside its tiers."""
+
+
 def _show_steps(line: LineRow, code: str) -> None:
     steps = line.tier_breakdown
-    billed = sum((Decimal(str(step["units"])) for step in steps), Decimal(0))
+    billed = sum((Decimal(str(step.get("units") or 0)) for step in steps), Decimal(0))
     table(
         f"How {line.description} was computed",
         [Column("Units above"), Column("up to"), Column("Units", "right"),
@@ -116,7 +126,7 @@ def _show_steps(line: LineRow, code: str) -> None:
         totals=[("Rated", "", format_quantity(billed, code), "", "",
                  format_rated(_rated(steps), code))],
     )  # fmt: skip
-    if line.quantity > billed:
+    if line.quantity > billed and any("units" in step for step in steps):
         free = format_quantity(line.quantity - billed, code)
         note(f"{free} of {format_quantity(line.quantity, code)} units are free.")
     rounded = to_minor(_rated(steps), code)
@@ -143,6 +153,9 @@ def _tier(step: dict[str, Any], code: str) -> tuple[Cell, ...]:
     def price(value: object) -> str:
         return format_rated(Decimal(str(value)), code)
 
+    if "kind" in step:
+        said = CHANGES[step["kind"]]
+        return (said, "", None, None, None, price(step["amount"]))
     upper, size = step.get("to"), step.get("package_size")
     per = f" per {quantity(size)}" if size is not None else ""
     fee = Decimal(str(step.get("flat_amount") or 0))
