@@ -15,7 +15,7 @@ from billing.catalog.price_rules import (
 )
 from billing.catalog.rated import as_rated_tier
 from billing.catalog.requests import ChargeInput, RateInput
-from billing.catalog.tables import BillableItem, Charge, ItemKind, Rate
+from billing.catalog.tables import BillableItem, Charge, ItemKind, PriceModel, Rate
 from billing.errors import FieldError
 from billing.money import CURRENCIES
 from billing.rating.cumulative import cumulative_price
