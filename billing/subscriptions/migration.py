@@ -24,7 +24,7 @@ from billing.periods import local_day
 from billing.subscriptions.history import Planned, refuse_billed, store, timeline_of
 from billing.subscriptions.planning import effective_day, require_interval, require_sellable
 from billing.subscriptions.preview import compare
-from billing.subscriptions.requests import Effective
+from billing.subscriptions.requests import Day, Effective
 from billing.subscriptions.tables import (
     ChangeKind,
     PlanMigration,
@@ -48,7 +48,7 @@ class Migration(Request):
 
     subscription_ids: tuple[UUID, ...] | None = Field(default=None, min_length=1, max_length=10_000)
     """Without any, all subscribers of other versions of the same plan."""
-    when: date | Literal["now", "renewal"] = "renewal"
+    when: Day | Literal["now", "renewal"] = "renewal"
     """A local day; the coming midnight; or the day after the running period's last."""
     proration: Proration = Proration.PRORATE
     overrides: Overrides = Overrides.KEEP
@@ -212,8 +212,8 @@ def _planned(
     account: Account,
 ) -> Planned:
     timeline = timeline_of(session, subscription)
-    when: Effective = "period_end"
-    if wish.when != "renewal":
+    when: Effective = "now" if wish.when == "now" else "period_end"
+    if isinstance(wish.when, date):
         when = wish.when
     day = effective_day(when, timeline, local_day(clock.now(), account.zone))
     part = timeline.at(day)

@@ -13,7 +13,10 @@ from billing.subscriptions.tables import Proration
 
 Seats = Annotated[ExactDecimal, Field(gt=0, max_digits=20, decimal_places=12)]
 
-Effective = date | Literal["now", "period_end"]
+Day = Annotated[date, Field(ge=date(1970, 1, 1), lt=date(3000, 1, 1))]
+"""A local day; periods around it can be worked out."""
+
+Effective = Day | Literal["now", "period_end"]
 """A local day; `now` is the coming midnight, `period_end` that which ends the whole period."""
 
 
@@ -22,8 +25,8 @@ class Subscribe(Request):
 
     account_id: UUID
     plan_code: str
-    starts_on: date
-    ends_on: date | None = None
+    starts_on: Day
+    ends_on: Day | None = None
     anchor_day: int | None = Field(default=None, ge=1, le=31)
     """Day of the month, or of the week from 1 for Monday; without one, what the plan says."""
     anchor_month: int | None = Field(default=None, ge=1, le=12)
@@ -59,7 +62,7 @@ class PauseChoice(Request):
 
     action: Literal["pause"] = "pause"
     from_day: Effective
-    resume_on: date | None = None
+    resume_on: Day | None = None
     proration: Proration = Proration.PRORATE
 
 
@@ -83,7 +86,7 @@ class RenewChoice(Request):
     """A later end than the one agreed, or none."""
 
     action: Literal["renew"] = "renew"
-    ends_on: date | None = None
+    ends_on: Day | None = None
 
 
 AnyChoice = Annotated[

@@ -143,6 +143,10 @@ def test_a_plan_says_its_interval_and_others_are_not_changed_to(api: Api, accoun
     assert (preview["period_start"], preview["period_end"]) == ("2026-02-10", "2027-02-10")
     assert preview["amount_minor"] == 3650_00
     path = start(api, account)
+    for day in ("9999-12-31", "0001-01-01"):
+        beyond = {"plan_code": "small", "from_day": day}
+        assert api.refused("POST", f"{path}/change", 400, json=beyond)["fields"]
+        api.refused("POST", "/subscriptions/preview", 400, json={**body, "starts_on": day})
     wish = {"plan_code": "yearly", "from_day": "2026-06-01"}
     assert api.refused("POST", f"{path}/change", 409, json=wish)["code"] == "other_interval"
 
