@@ -100,7 +100,8 @@ def main() -> int:
             server.stop()
     print()
     print_table(rows)
-    print(f"\nDetails: {write_json(out, rows, {'sizes': {one: size(one) for one in _SIZES}})}")
+    sizes = {one: size(one) for one in _SIZES}
+    print(f"\nDetails: {write_json(out, rows, {'sizes': sizes}, name='documents')}")
     return 0 if all(row.reaches(row.must) for row in rows) else 1
 
 

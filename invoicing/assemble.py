@@ -4,6 +4,7 @@ import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import date
+from decimal import Decimal
 from itertools import groupby
 from typing import Any
 from uuid import UUID
@@ -15,6 +16,7 @@ from billing.clock import Clock
 from billing.commands import canonical_json
 from billing.db.locks import lock_for_transaction
 from billing.errors import BillingError, PreconditionError
+from billing.ids import new_id
 from billing.invoices.charges import charges_of
 from billing.invoices.repository import default_registration, load_invoice
 from billing.invoices.tables import (
@@ -26,6 +28,7 @@ from billing.invoices.tables import (
     SupplierRegistration,
 )
 from billing.invoices.taxing import apply_tax, decide_tax_of
+from billing.invoices.turnovers import highest_turnover
 from billing.periods import DEFAULT_ZONE, local_day, month_of
 from billing.tax.model import DecisionStatus
 from invoicing.rated_lines import RatedLine, rated_lines, unrated_usage, used, with_charges
@@ -59,6 +62,8 @@ class _Assembly:
     supplier: SupplierRegistration
     unrated: dict[UUID, str]
     used: dict[tuple[UUID, date], list[dict[str, Any]]]
+    existing: dict[tuple[UUID, date, date], Invoice]
+    turnover: Decimal
     report: DraftReport
 
 
@@ -81,6 +86,11 @@ def draft_invoices(
             "No supplier registration is on record; register the GSTIN that supplies.",
             code="no_supplier_registration",
         )
+    lines = with_charges(
+        rated_lines(session, invoice_month, rating_run_id),
+        charges_of(session, invoice_month),
+        invoice_month,
+    )
     assembly = _Assembly(
         session=session,
         clock=clock,
@@ -89,12 +99,9 @@ def draft_invoices(
         supplier=supplier,
         unrated=unrated_usage(session, invoice_month),
         used=used(session, invoice_month, rating_run_id),
+        existing=_existing(session, lines),
+        turnover=highest_turnover(session, supplier.gstin, invoice_month),
         report=DraftReport(),
-    )
-    lines = with_charges(
-        rated_lines(session, invoice_month, rating_run_id),
-        charges_of(session, invoice_month),
-        invoice_month,
     )
     seen: set[UUID] = set()
     for _, group in groupby(lines, key=lambda line: (line.account_id, line.period_start)):
@@ -105,20 +112,29 @@ def draft_invoices(
     return assembly.report
 
 
+def _existing(
+    session: Session, lines: Sequence[RatedLine]
+) -> dict[tuple[UUID, date, date], Invoice]:
+    """What is there already for the periods of the lines, locked; of each period the newest."""
+    if not lines:
+        return {}
+    found = session.scalars(
+        select(Invoice)
+        .where(
+            Invoice.origin == InvoiceOrigin.RATED,
+            Invoice.period_start >= min(line.period_start for line in lines),
+            Invoice.period_start <= max(line.period_start for line in lines),
+        )
+        .order_by(Invoice.account_id, Invoice.revision)
+        .with_for_update()
+        .execution_options(populate_existing=True)
+    )
+    return {(row.account_id, row.period_start, row.period_end): row for row in found}
+
+
 def _draft_one(assembly: _Assembly, lines: list[RatedLine]) -> UUID:
     first = lines[0]
-    existing = assembly.session.scalars(
-        select(Invoice)
-        .filter_by(
-            account_id=first.account_id,
-            period_start=first.period_start,
-            period_end=first.period_end,
-            origin=InvoiceOrigin.RATED,
-        )
-        .order_by(Invoice.revision.desc())
-        .limit(1)
-        .with_for_update()
-    ).one_or_none()
+    existing = assembly.existing.get((first.account_id, first.period_start, first.period_end))
     revision = existing.revision if existing is not None else 1
     if existing is not None and existing.status is InvoiceStatus.VOID:
         existing, revision = None, revision + 1  # what was made void is invoiced again
@@ -151,6 +167,7 @@ def _is_up_to_date(assembly: _Assembly, existing: Invoice, lines_hash: str) -> b
 def _new_draft(assembly: _Assembly, line: RatedLine, revision: int) -> Invoice:
     now = assembly.clock.now()
     invoice = Invoice(
+        id=new_id(),
         account_id=line.account_id,
         customer_id=line.customer_id,
         supplier_gstin=assembly.supplier.gstin,
@@ -171,7 +188,6 @@ def _new_draft(assembly: _Assembly, line: RatedLine, revision: int) -> Invoice:
         lines=[],
     )
     assembly.session.add(invoice)
-    assembly.session.flush()
     return invoice
 
 
@@ -213,7 +229,11 @@ def _tax(
         tax_date = min(
             local_day(assembly.clock.now(), DEFAULT_ZONE), month_of(invoice.invoice_month).end
         )
-        decision, _ = decide_tax_of(assembly.session, invoice, assembly.supplier, tax_date)
+        # All new drafts are written together at the end, not one by one as profiles are read.
+        with assembly.session.no_autoflush:
+            decision, _ = decide_tax_of(
+                assembly.session, invoice, assembly.supplier, tax_date, assembly.turnover
+            )
     except BillingError as error:
         # Without a tax profile or a rate there is no tax yet, but the lines are worth showing.
         invoice.taxable_minor = invoice.total_minor = sum(line.amount_minor for line in lines)

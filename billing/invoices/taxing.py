@@ -118,9 +118,16 @@ def decide_invoice_tax(
 
 
 def decide_tax_of(
-    session: Session, invoice: Invoice, supplier: SupplierRegistration, day: date
+    session: Session,
+    invoice: Invoice,
+    supplier: SupplierRegistration,
+    day: date,
+    turnover_crore: Decimal | None = None,
 ) -> tuple[InvoiceTax, TaxProfile]:
     """The decision for an invoice as if it were issued on a day, and the profile it rests on.
+
+    Args:
+        turnover_crore: the highest turnover before that day, if the caller knows it.
 
     Raises:
         PreconditionError: if the customer has no tax profile on that day.
@@ -133,7 +140,11 @@ def decide_tax_of(
         sacs={line.sac for line in invoice.lines},
         currency=invoice.currency,
         tax_date=day,
-        turnover_crore=highest_turnover(session, supplier.gstin, day),
+        turnover_crore=(
+            highest_turnover(session, supplier.gstin, day)
+            if turnover_crore is None
+            else turnover_crore
+        ),
         treatment=tax.TaxTreatment.EXEMPT if is_bill else tax.TaxTreatment.TAXABLE,
     )
     return decision, profile
