@@ -90,7 +90,9 @@ def _world(version: UUID) -> World:
         for start, end in pairwise(months):
             number += 1
             periods.append((number, subscription, f"c{account}", f"Customer {account}", "INR"))
-            parts.append((number, number, str(version), "INR", 1, "1", start, end, start, end))
+            parts.append(
+                (number, number, str(version), "INR", start, end, "1", start, end, start, end)
+            )
             usage += [
                 (number, kind, 500, dice.randrange(1, 50_000_000_000)) for kind in range(len(kinds))
             ]
@@ -138,8 +140,7 @@ def main() -> None:
     billed = rate_frames(world.parts, world.usage, world.kinds, prices).lines
     expected, seconds = _one_by_one(world, prices)
     some = billed.filter(pl.col("period") <= ONE_BY_ONE)
-    found = {(period, rest): minor for period, rest, _, minor in some.iter_rows()}
-    if found != expected:
+    if {(period, rest): minor for period, rest, _, minor in some.iter_rows()} != expected:
         raise SystemExit("frames and rater do not agree")
     per_all = seconds * world.parts.height / ONE_BY_ONE
     print(f"period by period: {seconds / ONE_BY_ONE * 1e6:.0f} us each, so {per_all:.0f} s for all")

@@ -6,7 +6,7 @@ from typing import Any
 from uuid import UUID
 
 from sqlalchemy import ColumnElement, exists, or_, select
-from sqlalchemy.orm import InstrumentedAttribute, Session
+from sqlalchemy.orm import InstrumentedAttribute, Session, aliased
 
 from billing.access.actor import Actor
 from billing.access.roles import Permission
@@ -106,10 +106,11 @@ def list_customers(
 
 
 def _conditions(wanted: CustomerFilter) -> Iterator[ColumnElement[bool]]:
+    later = aliased(TaxProfile)
     newest = (
-        select(TaxProfile.id)
-        .where(TaxProfile.customer_id == Customer.id)
-        .order_by(TaxProfile.valid_from.desc())
+        select(later.id)
+        .where(later.customer_id == Customer.id)
+        .order_by(later.valid_from.desc())
         .limit(1)
         .scalar_subquery()
     )
@@ -142,7 +143,7 @@ def _found(text: str) -> ColumnElement[bool]:
         return column.icontains(text, autoescape=True)
 
     mine = Account.customer_id == Customer.id
-    aliased = (
+    named = (
         select(AccountAlias.id)
         .join(Account, Account.id == AccountAlias.account_id)
         .where(mine, has(AccountAlias.alias))
@@ -154,7 +155,7 @@ def _found(text: str) -> ColumnElement[bool]:
         has(Customer.email),
         exists(select(TaxProfile.id).where(profile, has(TaxProfile.gstin))),
         exists(select(Account.id).where(mine, or_(has(Account.code), has(Account.name)))),
-        exists(aliased),
+        exists(named),
     )
 
 

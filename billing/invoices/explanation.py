@@ -146,7 +146,7 @@ def explain_line(
     wanted = AsOf(
         run.id, period.account.id, period.account.zone, period.row.starts_at, period.row.ends_at
     )
-    usage = usage_as_of(session, wanted)
+    usage = usage_as_of(session, wanted, period.priced_singly)
     rating = period.rate(usage)
     again = next((one for one in rating.lines if one.line_ref == line_ref), None)
     counted = [

@@ -53,7 +53,7 @@ _A_DAY: Final = Period(date(2026, 1, 1), date(2026, 1, 2))
 
 PARTS: Final = {
     "part": pl.Int32, "period": pl.Int32, "version_id": pl.String, "currency": pl.String,
-    "anchor_day": pl.Int32, "quantity": pl.String, "period_start": pl.Date,
+    "whole_start": pl.Date, "whole_end": pl.Date, "quantity": pl.String, "period_start": pl.Date,
     "period_end": pl.Date, "covered_start": pl.Date, "covered_end": pl.Date,
 }  # fmt: skip
 """The days of a segment within a billing period; both are numbered by the caller."""
@@ -175,7 +175,12 @@ def _rate_case(case: Mapping[str, Any], prices: Prices) -> Sequence[RatedLine]:
     segment = Segment(case["covered_start"], case["covered_end"], fixed, Decimal(case["quantity"]))
     period = Period(case["period_start"], case["period_end"])
     return rate_period(
-        _NOBODY, period, [segment], [], currency=case["currency"], anchor_day=case["anchor_day"]
+        _NOBODY,
+        period,
+        [segment],
+        [],
+        currency=case["currency"],
+        whole=Period(case["whole_start"], case["whole_end"]),
     ).lines
 
 

@@ -7,6 +7,7 @@ to what was billed, line by line; that comparison is part of every result.
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from datetime import date
 from typing import Any, Final
 from uuid import UUID
 
@@ -38,7 +39,8 @@ class LonePeriod:
     subscription_id: UUID
     period: Period
     currency: str
-    anchor_day: int
+    whole: Period
+    subscribed_on: date
     actual: Sequence[Segment]
     changed: Sequence[Segment]
     usage: Sequence[UsageRow]
@@ -145,7 +147,8 @@ def simulate(world: World, actual: Prices, changed: Prices) -> Simulation:
     """
     is_touched = pl.col("version_id").is_in([str(version) for version in changed])
     touched = world.parts.filter(is_touched).select("period").unique()
-    mine, others = (world.parts.join(touched, on="period", how=how) for how in ("semi", "anti"))
+    mine = world.parts.join(touched, on="period", how="semi")
+    others = world.parts.join(touched, on="period", how="anti")
     kept = _rate(world, others, actual)
     actual_alone = [_rate_alone(one, one.actual) for one in world.alone]
     changed_alone = [_rate_alone(one, one.changed) for one in world.alone]
@@ -189,7 +192,8 @@ def _rate_alone(one: LonePeriod, segments: Sequence[Segment]) -> RatedFrames:
         segments,
         one.usage,
         currency=one.currency,
-        anchor_day=one.anchor_day,
+        subscribed_on=one.subscribed_on,
+        whole=one.whole,
     )
     lines = [
         (one.number, line.line_ref.partition(":")[2], line.charge_code, line.amount_minor)
@@ -284,9 +288,7 @@ def _by_period(
         .agg(pl.col("before").sum(), pl.col("after").sum())
     )
     return _largest_first(
-        Difference(*(row[key] for key in keys), *_money(row))
-        if keys
-        else Difference(None, None, *_money(row))
+        Difference(row[keys[0]] if keys else None, row[keys[-1]] if keys else None, *_money(row))
         for row in rows.iter_rows(named=True)
     )
 

@@ -25,12 +25,11 @@ from billing.usage.as_of import AsOf, usage_as_of
 _CHOSEN: Final = """
     WITH chosen AS MATERIALIZED (
         SELECT period.*, account.customer_id, account.currency, invoice.id AS invoice_id,
-            invoice.rating_run_id, subscription.anchor_day,
+            invoice.rating_run_id,
             (row_number() OVER (ORDER BY period.id))::integer AS number,
             period.subscription_id || ':' || to_char(period.starts_on, 'YYYYMMDD') || ':' AS prefix
         FROM billing.billing_periods period
         JOIN billing.accounts account ON account.id = period.account_id
-        JOIN billing.subscriptions subscription ON subscription.id = period.subscription_id
         JOIN billing.invoices invoice ON invoice.account_id = period.account_id
             AND invoice.period_start = period.starts_on AND invoice.period_end = period.ends_on
             AND invoice.rating_run_id IS NOT NULL AND invoice.status <> 'void'
@@ -65,8 +64,9 @@ _PERIODS: Final = """
 """
 _BILLED: Final = "SELECT number, substr(line_ref, 38), amount_minor FROM billed"
 _PARTS: Final = """
-    SELECT parts.part, parts.number, parts.plan_version_id, chosen.currency, chosen.anchor_day,
-        parts.quantity, chosen.starts_on, chosen.ends_on, parts.covered_start, parts.covered_end
+    SELECT parts.part, parts.number, parts.plan_version_id, chosen.currency,
+        chosen.full_starts_on, chosen.full_ends_on, parts.quantity, chosen.starts_on,
+        chosen.ends_on, parts.covered_start, parts.covered_end
     FROM parts JOIN chosen ON chosen.number = parts.number
 """
 _USAGE: Final = """
@@ -197,10 +197,11 @@ def _alone(
         subscription_id=before.row.subscription_id,
         period=before.period,
         currency=before.account.currency,
-        anchor_day=before.anchor_day,
+        whole=before.whole,
+        subscribed_on=before.subscribed_on,
         actual=[one.segment for one in before.segments],
         changed=[one.segment for one in after.segments],
-        usage=usage_as_of(session, wanted),
+        usage=usage_as_of(session, wanted, before.priced_singly | after.priced_singly),
     )
 
 

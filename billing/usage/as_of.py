@@ -5,9 +5,10 @@ long afterwards.
 """
 
 import json
+from collections import defaultdict
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import date, datetime
 from decimal import Decimal
 from typing import Any, Final, NamedTuple
 from uuid import UUID
@@ -17,7 +18,7 @@ from sqlalchemy.orm import Session
 
 from billing.errors import PreconditionError
 from billing.rating.match import DIMENSIONS
-from billing.rating.plan import UsageRow
+from billing.rating.plan import SingleEvent, UsageRow
 
 _COLUMNS: Final = ", ".join(f"e.dimensions ->> '{name}'" for name in DIMENSIONS)
 
@@ -42,6 +43,15 @@ _USAGE = text(
         sum(e.quantity) AS quantity
     {_EVENTS}
     GROUP BY 1, 2, 3 ORDER BY 1, 2, 3
+    """
+)
+
+_SINGLE = text(
+    f"""
+    SELECT (e.occurred_at AT TIME ZONE :zone)::date AS usage_day, e.event_type,
+        jsonb_build_array({_COLUMNS}) AS kind, e.occurred_at, e.source, e.event_id, e.quantity
+    {_EVENTS}
+        AND e.event_type = ANY(:event_types)
     """
 )
 
@@ -103,14 +113,24 @@ class ReadEvent:
     dimensions: Mapping[str, str]
 
 
-def usage_as_of(session: Session, wanted: AsOf) -> Sequence[UsageRow]:
+def usage_as_of(session: Session, wanted: AsOf, singly: Collection[str] = ()) -> Sequence[UsageRow]:
     """The usage by local day, event type and dimensions.
+
+    Args:
+        singly: event types of which each event is wanted too.
 
     Raises:
         PreconditionError: if its events are in an archive alone; code `archived`.
     """
     _require_restored(session, wanted)
-    rows = session.execute(_USAGE, _parameters(wanted) | {"zone": wanted.zone})
+    parameters = _parameters(wanted) | {"zone": wanted.zone}
+    rows = session.execute(_USAGE, parameters)
+    events: dict[tuple[date, str, str], list[SingleEvent]] = defaultdict(list)
+    if singly:
+        for one in session.execute(_SINGLE, parameters | {"event_types": list(singly)}):
+            order = one.occurred_at, one.source, one.event_id
+            place = one.usage_day, one.event_type, json.dumps(one.kind)
+            events[place].append(SingleEvent(order, one.quantity))
     return [
         UsageRow(
             row.usage_day,
@@ -118,6 +138,7 @@ def usage_as_of(session: Session, wanted: AsOf) -> Sequence[UsageRow]:
             dict(zip(DIMENSIONS, row.kind, strict=True)),
             row.event_count,
             row.quantity,
+            tuple(events.get((row.usage_day, row.event_type, json.dumps(row.kind)), ())),
         )
         for row in rows
     ]

@@ -70,8 +70,8 @@ def _ask(actor: Actor, months: list[date]) -> SimulatePrices | None:
                 )  # fmt: skip
             else:
                 names = {one.id: one.title for one in versions}
-                old = st.selectbox("Instead of", list(names), format_func=names.get, key="sim_old")
-                new = st.selectbox("Bill by", list(names), format_func=names.get, key="sim_new")
+                old = st.selectbox("Instead of", [*names], format_func=names.__getitem__, key="old")
+                new = st.selectbox("Bill by", [*names], format_func=names.__getitem__, key="new")
         asked = st.button("Simulate", type="primary", key="simulate")
     if not asked:
         return None

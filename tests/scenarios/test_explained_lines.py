@@ -281,3 +281,16 @@ def test_a_draft_shows_what_it_would_change_on_last_months_traffic(
     assert all(one["difference_minor"] < 0 for one in found["totals"])
     quiet = api.get(f"/plan-versions/{draft}/impact?month=2026-03-01")["attributes"]
     assert (quiet["periods"], quiet["totals"]) == (0, [])
+
+
+def test_the_simulation_command_prints_its_check_first(
+    database: str, world: RatedWorld, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert world
+    monkeypatch.setenv("DATABASE_URL", database)
+    months = ["--first", "2026-06", "--last", "2026-06"]
+    result = CliRunner().invoke(billing, ["simulate", *months, "--percent", "sms=-10"])
+    assert result.exit_code == 0, result.output
+    assert "billed INR lines: difference 0.00" in " ".join(result.output.split())
+    wrong = CliRunner().invoke(billing, ["simulate", *months, "--percent", "sms=much"])
+    assert wrong.exit_code == 1

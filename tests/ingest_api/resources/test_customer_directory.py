@@ -120,11 +120,13 @@ def test_customers_are_found_by_whatever_names_them(api: Api) -> None:
 
 
 def test_a_parent_is_of_the_same_customer_and_never_below(api: Api) -> None:
-    content = row("one", account="a") + row("one", account="b", parent="a")
-    sent(api, HEADER + content + row("two", account="c"))
+    content = row("one", account="top") + row("one", account="below", parent="top")
+    sent(api, HEADER + content + row("two", account="other"))
     ids = {one["attributes"]["code"]: one["id"] for one in api.get("/accounts")}
-    for parent, status in (("b", 409), ("c", 400)):
+    for parent, status in (("below", 409), ("other", 400)):
         body = {"parent_account_id": ids[parent]}
-        api.refused("PATCH", f"/accounts/{ids['a']}", status, json=body)
-    changed = api.call("PATCH", f"/api/v1/accounts/{ids['b']}", json={"parent_account_id": None})
+        api.refused("PATCH", f"/accounts/{ids['top']}", status, json=body)
+    changed = api.call(
+        "PATCH", f"/api/v1/accounts/{ids['below']}", json={"parent_account_id": None}
+    )
     assert changed.json()["data"]["relationships"]["parent"] is None
