@@ -100,3 +100,33 @@ def test_of_two_accounts_that_ask_for_a_name_at_once_one_gets_it(
     ]
     answers = api.together(*(("POST", path, {"json": body}) for path in paths))
     assert sorted(answer.status_code for answer in answers) == [201, 409, 409, 409]
+
+
+def test_an_account_says_whether_the_journal_may_answer_for_it(
+    api: Api, new_customer: Callable[[str], str]
+) -> None:
+    account = open_account(api, new_customer("acme"), "acme-main")
+    path = f"/accounts/{account['id']}"
+    assert account["attributes"]["journal_answers"] is None
+    for said in (False, True, None):
+        changed = api.call("PATCH", f"/api/v1{path}", json={"journal_answers": said}).json()
+        assert changed["data"]["attributes"]["journal_answers"] is said
+    renamed = api.call("PATCH", f"/api/v1{path}", json={"name": "Acme"}).json()["data"]
+    assert renamed["attributes"]["name"] == "Acme"
+    assert api.refused("PATCH", path, 400, json={"journal_answers": "no"})["fields"]
+    entries = api.get("/audit?limit=50")
+    assert "account.update" in {one["attributes"]["command"] for one in entries}
+
+
+def test_a_move_to_another_shard_is_asked_for_once(
+    api: Api, new_customer: Callable[[str], str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = f"/accounts/{open_account(api, new_customer('acme'), 'acme-main')['id']}/moves"
+    assert api.refused("POST", path, 400, json={"to_shard": 1})["fields"][0]["field"] == "to_shard"
+    monkeypatch.setenv("BILLING_SHARD_COUNT", "2")
+    assert api.refused("POST", path, 409, json={"to_shard": 0})["code"] == "is_there"
+    move = api.post(path, {"to_shard": 1})
+    said = move["attributes"]
+    assert (said["from_shard"], said["to_shard"], said["is_over"]) == (0, 1, False)
+    assert api.refused("POST", path, 409, json={"to_shard": 1})["code"] == "being_moved"
+    assert api.get(path) == [move]
