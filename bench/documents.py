@@ -22,7 +22,7 @@ from uuid import UUID
 
 import httpx
 import psycopg
-from sqlalchemy import Engine, text
+from sqlalchemy import Engine, select, text
 from sqlalchemy.orm import Session
 
 from bench.machine import spin_ms, usage_of
@@ -111,12 +111,10 @@ def _measured(engine: Engine, url: str) -> list[Row]:
     rows = [_drafts(engine, clock, run_id, len(accounts))]
     rows.append(_issue(engine, clock))
     with read_only(engine) as session:
-        snapshots = [
-            InvoiceDocument.from_dict(one)
-            for (one,) in session.execute(
-                text("SELECT snapshot FROM billing.invoices WHERE snapshot IS NOT NULL LIMIT 200")
-            )
-        ]
+        found = session.scalars(
+            select(Invoice.snapshot).where(Invoice.snapshot.is_not(None)).limit(200)
+        )
+        snapshots = [InvoiceDocument.from_dict(one or {}) for one in found]
     rows += _pdfs(snapshots)
     return [*rows, *asyncio.run(_over_http(engine, url, clock, accounts[0]))]
 
@@ -144,11 +142,9 @@ def _world(engine: Engine, clock: ManualClock, count: int) -> tuple[UUID, list[U
         session.execute(text(_LINES))
         session.flush()
         run_id, ids = run.id, [(account.id, account.customer_id) for account in accounts]
-    raw = engine.raw_connection()
-    with raw.cursor() as cursor:
-        _copy_lines(cursor, run_id, ids)  # type: ignore[arg-type]
-    raw.commit()
-    raw.close()
+    address = engine.url.set(drivername="postgresql").render_as_string(hide_password=False)
+    with psycopg.connect(address) as connection, connection.cursor() as cursor:
+        _copy_lines(cursor, run_id, ids)
     return run_id, [account_id for account_id, _ in ids]
 
 
