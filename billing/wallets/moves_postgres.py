@@ -82,8 +82,10 @@ class MovesPostgresPort:
     def moves(self, shard: int) -> list[Move]:
         """Those from or to a shard that are not over."""
         return [
-            Move(*row[:-1], _unpacked(row[-1]))
-            for row in self._connection.execute(_MOVES, {"shard": shard})
+            Move(move_id, account, source, to, moved_at, arrived, left, _unpacked(carried))
+            for move_id, account, source, to, moved_at, arrived, left, carried in (
+                self._connection.execute(_MOVES, {"shard": shard})
+            )
         ]
 
     def quota_names(self, account: UUID) -> list[str]:
