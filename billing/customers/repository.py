@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import ColumnElement, exists, or_, select
+from sqlalchemy import ColumnElement, exists, func, or_, select
 from sqlalchemy.orm import InstrumentedAttribute, Session, aliased
 
 from billing.access.actor import Actor
@@ -108,16 +108,16 @@ def list_customers(
 def _conditions(wanted: CustomerFilter) -> Iterator[ColumnElement[bool]]:
     later = aliased(TaxProfile)
     newest = (
-        select(later.id)
-        .where(later.customer_id == Customer.id)
-        .order_by(later.valid_from.desc())
-        .limit(1)
+        select(func.max(later.valid_from))
+        .where(later.customer_id == TaxProfile.customer_id)
         .scalar_subquery()
     )
     if wanted.search:
         yield _found(wanted.search)
     if wanted.tax_kind is not None or wanted.state_code is not None:
-        profile = select(TaxProfile.id).where(TaxProfile.id == newest)
+        profile = select(TaxProfile.id).where(
+            TaxProfile.customer_id == Customer.id, TaxProfile.valid_from == newest
+        )
         if wanted.tax_kind is not None:
             profile = profile.where(TaxProfile.tax_kind == wanted.tax_kind)
         if wanted.state_code is not None:
