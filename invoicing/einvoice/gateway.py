@@ -17,7 +17,7 @@ import httpx
 from pydantic import SecretStr
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
-from billing.errors import UnavailableError
+from billing.errors import PreconditionError
 from invoicing.einvoice.signatures import PublicKey
 
 ENTRY_POINTS: Final = "billing.einvoice_gateways"
@@ -184,7 +184,7 @@ def open_gateway(settings: EInvoiceSettings | None = None) -> EInvoiceGateway:
     """The gateway of this installation: one that is installed as a plug-in, or ours.
 
     Raises:
-        UnavailableError: if none is set up.
+        PreconditionError: if none is set up.
     """
     settings = settings or EInvoiceSettings.load()
     for point in entry_points(group=ENTRY_POINTS):
@@ -193,7 +193,7 @@ def open_gateway(settings: EInvoiceSettings | None = None) -> EInvoiceGateway:
     try:
         return HttpEInvoiceGateway(settings)
     except ValueError as error:
-        raise UnavailableError(
+        raise PreconditionError(
             "No e-invoice gateway is set up; set BILLING_EINVOICE_ADDRESS and its keys.",
             code="no_einvoice_gateway",
         ) from error

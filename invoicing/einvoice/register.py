@@ -271,7 +271,7 @@ def open_registrar(engine: Engine, clock: Clock) -> Registrar:
     """The registrar of this installation, by its environment.
 
     Raises:
-        UnavailableError: if no gateway is set up.
+        PreconditionError: if no gateway is set up.
     """
     settings = EInvoiceSettings.load()
     return Registrar(engine, clock, open_gateway(settings), settings.pinned_keys())
