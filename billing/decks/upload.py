@@ -135,7 +135,7 @@ def _row(
         return None, [FieldError(path, f"has {len(cells)} cells, not {len(columns)}")]
     cell = {name: cells[position].strip() for name, position in columns.items()}
     wrong: list[FieldError] = []
-    values = []
+    values: list[str | None] = []
     for name in DECK_DIMENSIONS:
         value = _MCC_MNC.sub(r"\1\2", cell.get(name, "")) if name == "operator" else cell.get(name)
         if value in {None, "", ANY}:

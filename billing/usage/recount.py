@@ -10,6 +10,7 @@ from collections import Counter
 from dataclasses import dataclass
 from datetime import date, datetime
 from decimal import Decimal
+from itertools import chain
 from typing import Any, NamedTuple
 from uuid import UUID
 
@@ -130,7 +131,7 @@ class Recount:
     def _function(self, rate_id: UUID) -> CumulativePrice | None:
         for era in self._account.eras:
             for charge in era.charges:
-                for rate in (*charge.agreed, *charge.rates):
+                for rate in chain(charge.agreed, charge.rates):
                     if rate.id == rate_id:
                         return rate.counted
         return None

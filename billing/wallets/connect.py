@@ -50,7 +50,7 @@ class _AsyncServer(AsyncRedis):
     async def execute_command(self, *args: Any, **options: Any) -> Any:
         """Run a command."""
         try:
-            return await super().execute_command(*args, **options)
+            return await super().execute_command(*args, **options)  # type: ignore[no-untyped-call]
         except RuntimeError as error:
             raise RedisConnectionError(str(error)) from error
 

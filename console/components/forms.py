@@ -29,7 +29,7 @@ def renew(name: str) -> None:
     st.session_state.pop(f"form:{name}", None)
 
 
-def say_later(kind: Literal["success", "warning"], message: str) -> None:
+def say_later(kind: Literal["success", "info", "warning"], message: str) -> None:
     """A message for after the coming rerun."""
     st.session_state.setdefault(_MESSAGES, []).append((kind, message))
 
@@ -46,5 +46,7 @@ def say_now() -> None:
             say(message)
         elif kind == "success":
             st.success(message, icon=":material/check_circle:")
+        elif kind == "info":
+            st.info(message, icon=":material/info:")
         else:
             st.warning(message, icon=":material/warning:")
