@@ -1,7 +1,7 @@
 """What surrounds every request: its id, the size of its body, the headers of its answer."""
 
 from collections import deque
-from collections.abc import Awaitable, Callable, Iterable, Mapping
+from collections.abc import Awaitable, Callable, Iterable
 from contextlib import AbstractContextManager
 from time import perf_counter
 from typing import Final
@@ -33,8 +33,6 @@ class Gateway:
     the envelope, whether or not it declared its length.
 
     Args:
-        hot_routes: by path, applications that POST requests are handed to at once; they read and
-            limit the body themselves.
         let_in: raises a BillingError if a request to anything else is not let in.
         room: keeps room for a body of so many bytes while the request is worked on.
     """
@@ -43,13 +41,11 @@ class Gateway:
         self,
         app: ASGIApp,
         *,
-        hot_routes: Mapping[str, ASGIApp],
         let_in: Callable[[Scope], Awaitable[None]],
         room: Callable[[int], AbstractContextManager[None]],
         max_body_bytes: int = MAX_BODY_BYTES,
     ) -> None:
         self._app = app
-        self._hot_routes = hot_routes
         self._let_in = let_in
         self._room = room
         self._max_body_bytes = max_body_bytes
@@ -61,10 +57,6 @@ class Gateway:
             return
         request_id = new_id()
         scope.setdefault("state", {})["request_id"] = request_id
-        if scope["method"] == "POST" and scope["path"] in self._hot_routes:
-            await self._hot_routes[scope["path"]](scope, receive, send)
-            return
-
         began = perf_counter()
 
         async def send_with_headers(message: Message) -> None:

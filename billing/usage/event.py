@@ -30,6 +30,7 @@ MAX_NAME: Final = 64
 MAX_VALUE: Final = 256
 QUANTITY_LIMIT: Final = Decimal(10) ** 12
 
+_MOST_REMEMBERED: Final = 320
 _MICROSECOND: Final = timedelta(microseconds=1)
 _ID: Final = re.compile(r"[A-Za-z0-9_.:-]{1,128}")
 _SOURCE: Final = re.compile(r"[A-Za-z0-9_.:/@~+%?=&#-]{1,128}")
@@ -123,6 +124,27 @@ def decimal_of(value: Number) -> tuple[Decimal, str]:
     return number, text.rstrip("0").rstrip(".") if "." in text else text
 
 
+@lru_cache(maxsize=4096)
+def _is_source(text: str) -> bool:
+    return _SOURCE.fullmatch(text) is not None
+
+
+@lru_cache(maxsize=4096)
+def _is_type(text: str) -> bool:
+    return _TYPE.fullmatch(text) is not None
+
+
+@lru_cache(maxsize=65_536)
+def _is_id(text: str) -> bool:
+    return _ID.fullmatch(text) is not None
+
+
+@lru_cache(maxsize=4096)
+def _are_names(names: tuple[str, ...]) -> bool:
+    """Whether these may name dimensions whose JSON is short, ASCII and free of escapes."""
+    return len(names) <= MAX_DIMENSIONS and all(0 < len(name) <= MAX_NAME for name in names)
+
+
 class EventCheck:
     """Checks events against one instant.
 
@@ -137,6 +159,59 @@ class EventCheck:
 
     def __call__(self, sent: EventIn) -> UsageEvent | Rejected:
         """The event, or everything that is wrong with it."""
+        return self._plain(sent) or self._looked_at(sent)
+
+    def _plain(self, sent: EventIn) -> UsageEvent | None:
+        """An event as nearly all are, in one go; None says nothing of what is wrong."""
+        source, event_type, account = sent.source, sent.event_type, sent.account_id
+        if account is UNSET or sent.alias is not UNSET or sent.authorization_id is not UNSET:
+            return None
+        # what is remembered must be short
+        if len(source) + len(event_type) + len(account) > _MOST_REMEMBERED or not (
+            _is_source(source)
+            and _is_type(event_type)
+            and _is_id(account)
+            and _ID.fullmatch(sent.event_id)
+        ):
+            return None
+        occurred_us = (sent.occurred_at - EPOCH) // _MICROSECOND
+        encoded = _sorted_json.encode(sent.dimensions)
+        if not (
+            self.earliest_us <= occurred_us <= self.latest_us
+            and len(encoded) <= MAX_VALUE
+            and b"\\" not in encoded
+            and encoded.isascii()
+            and _are_names(tuple(sent.dimensions))
+        ):
+            return None
+        try:
+            quantity, quantity_text = decimal_of(sent.quantity)
+            cost, cost_text = (None, "") if sent.cost is UNSET else decimal_of(sent.cost)
+        except ValueError:
+            return None
+        return UsageEvent(
+            source,
+            sent.event_id,
+            event_type,
+            occurred_us,
+            account,
+            False,
+            quantity,
+            sent.dimensions,
+            encoded,
+            cost,
+            key_digest(source, sent.event_id),
+            body_hash(
+                account,
+                event_type,
+                occurred_us=occurred_us,
+                quantity=quantity_text,
+                cost=cost_text,
+                dimensions=encoded,
+            ),
+        )
+
+    def _looked_at(self, sent: EventIn) -> UsageEvent | Rejected:
         wrong: list[FieldError] = []
         account, by_alias = checked_account(sent.account_id, sent.alias, wrong)
         _match(wrong, "source", _SOURCE, sent.source)
@@ -229,7 +304,7 @@ def checked_dimensions(
     encoded = _sorted_json.encode(sent)
     # short, ASCII and free of escapes: nothing in it can be too long, unnormalised or a NUL
     plain = len(encoded) <= MAX_VALUE and b"\\" not in encoded and encoded.isascii()
-    if plain and len(sent) <= MAX_DIMENSIONS and all(0 < len(name) <= MAX_NAME for name in sent):
+    if plain and _are_names(tuple(sent)):
         return sent, encoded
     if len(sent) > MAX_DIMENSIONS:
         wrong.append(FieldError("dimensions", f"must have at most {MAX_DIMENSIONS} keys"))

@@ -47,8 +47,8 @@ AMOUNT_AT: Final = 66
 _PRICED: Final = struct.Struct(">iqiiii")
 _COUNTED: Final = struct.Struct(">iqiiiiiq")
 _LENGTH: Final = struct.Struct(">i")
-_HASH_TYPE: Final = struct.Struct(">i8si")
-_TIME: Final = struct.Struct(">iqi")
+_HASH: Final = struct.Struct(">i8s")
+_TIME: Final = struct.Struct(">iq")
 _JSON: Final = struct.Struct(">iB")
 
 
@@ -63,8 +63,22 @@ def row_head(wallet_id: UUID | None, account_id: UUID) -> bytes:
 
 
 @lru_cache(maxsize=4096)
-def _numeric(value: Decimal) -> bytes:
-    return bytes(dump_decimal_to_numeric_binary(value))
+def _numeric_field(value: Decimal | None) -> bytes:
+    if value is None:
+        return _NULL
+    number = bytes(dump_decimal_to_numeric_binary(value))
+    return _LENGTH.pack(len(number)) + number
+
+
+@lru_cache(maxsize=4096)
+def _text_field(value: str) -> bytes:
+    text = value.encode()
+    return _LENGTH.pack(len(text)) + text
+
+
+@lru_cache(maxsize=4096)
+def _priced_field(amount_units: int, card_version: int) -> bytes:
+    return _PRICED.pack(8, amount_units, 4, card_version, -1, -1)
 
 
 def encode_row(
@@ -87,18 +101,10 @@ def encode_row(
         counted: the first local day of the counter that it advances, and the millionths of a
             unit by which it does.
     """
-    source = event.source.encode()
     event_id = event.event_id.encode()
-    event_type = event.event_type.encode()
-    quantity = _numeric(event.quantity)
     json_text = event.dimensions_json
-    if event.cost is None:
-        cost = _NULL
-    else:
-        number = _numeric(event.cost)
-        cost = _LENGTH.pack(len(number)) + number
     if counted is None:
-        priced = _PRICED.pack(8, amount_units, 4, card_version, -1, -1)
+        priced = _priced_field(amount_units, card_version)
     else:
         day = (counted[0] - POSTGRES_EPOCH_DAY).days
         priced = _COUNTED.pack(8, amount_units, 4, card_version, 4, day, 8, counted[1])
@@ -107,17 +113,16 @@ def encode_row(
             head,
             rate,
             priced,
-            _LENGTH.pack(len(source)),
-            source,
+            _text_field(event.source),
             _LENGTH.pack(len(event_id)),
             event_id,
-            _HASH_TYPE.pack(8, event.body_hash, len(event_type)),
-            event_type,
-            _TIME.pack(8, event.occurred_us - POSTGRES_EPOCH_US, len(quantity)),
-            quantity,
+            _HASH.pack(8, event.body_hash),
+            _text_field(event.event_type),
+            _TIME.pack(8, event.occurred_us - POSTGRES_EPOCH_US),
+            _numeric_field(event.quantity),
             _JSON.pack(len(json_text) + 1, 1),
             json_text,
-            cost,
+            _numeric_field(event.cost),
         )
     )
 

@@ -22,7 +22,10 @@ from billing.wallets.keys import (
 )
 
 _HEAD: Final = struct.Struct(">16s8sHQI")
-_TIME: Final = struct.Struct(">Q")
+_RECEIVED_END: Final = 7
+_MS_END: Final = 13
+"""Where in a mark, behind the hash, the time and the first part of the entry end; see admit.lua."""
+
 _COUNTER: Final = struct.Struct(">H")
 _COUNTED: Final = 0x8000
 """Added to the number of a wallet: see admit.lua."""
@@ -161,12 +164,17 @@ def read_answer(answer: list[Any]) -> Admitted | None:
 
 def dedupe_field(body_hash: bytes, received_at: datetime) -> bytes:
     """The mark of an event that PostgreSQL has, as a rebuild writes it."""
-    return body_hash + _TIME.pack(microseconds(received_at)) + b"0-0"
+    return (
+        body_hash
+        + microseconds(received_at).to_bytes(_RECEIVED_END)
+        + bytes(_MS_END - _RECEIVED_END)
+    )
 
 
 def _read_mark(mark: bytes) -> tuple[datetime, Position]:
-    (received_us,) = _TIME.unpack_from(mark)
-    return EPOCH + timedelta(microseconds=received_us), Position.parse(mark[8:].decode())
+    received_us = int.from_bytes(mark[:_RECEIVED_END])
+    position = Position(int.from_bytes(mark[_RECEIVED_END:_MS_END]), int.from_bytes(mark[_MS_END:]))
+    return EPOCH + timedelta(microseconds=received_us), position
 
 
 def read_entry(entry_id: bytes, fields: dict[bytes, bytes]) -> JournalEntry:

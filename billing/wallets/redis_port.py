@@ -25,6 +25,7 @@ from billing.wallets.journal import (
     utc_day,
 )
 from billing.wallets.keys import COUNTER_SECONDS, DEDUPE_SECONDS, REBUILDING, ShardKeys
+from billing.wallets.line import ScriptLine
 from billing.wallets.ports import Adjustment, FencedError, RecentKey, WalletRow
 from billing.wallets.scripts import ADJUST, ADMIT, COMPENSATE, FENCED, HOLDS, LOAD, REMEMBER, SHOW
 
@@ -198,10 +199,10 @@ class RedisPort:
 
 
 class AsyncRedisPort:
-    """A server, through a client that does not block."""
+    """A server, through a client that does not block; one call at a time."""
 
     def __init__(self, redis: "AsyncRedis") -> None:
-        self._redis = redis
+        self._line = ScriptLine(redis)
 
     async def admit(
         self, keys: ShardKeys, admissions: Sequence[Admission], received_at: datetime
@@ -213,11 +214,15 @@ class AsyncRedisPort:
         names, args = admit_call(keys, admissions, received_at)
         failpoint("api.before_admit")
         try:
-            answer: list[Any] = await ADMIT.call_async(self._redis, names, args)
+            answer: list[Any] = await self._line.call(ADMIT, names, args)
         except (RedisError, OSError):
-            answer = await ADMIT.call_async(self._redis, names, args)
+            answer = await self._line.call(ADMIT, names, args)
         failpoint("api.after_admit")
         return read_answer(answer)
+
+    async def close(self) -> None:
+        """Let go of the connection."""
+        await self._line.close()
 
 
 def _packed(keys: ShardKeys, moved: Sequence[Advance]) -> bytes:

@@ -12,9 +12,6 @@ once under its id, however often it is admitted.
 
 import asyncio
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from datetime import datetime
-from enum import StrEnum
 from typing import Final
 
 import structlog
@@ -24,12 +21,34 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from billing.clock import Clock
 from billing.failpoints import failpoint
-from billing.usage.batch import START, CursorMovedError, JournalEntry, Position
+from billing.usage.batch import START, CursorMovedError, JournalEntry
 from billing.wallets.journal import Admission
 from billing.wallets.keys import ShardKeys
 from billing.wallets.ports import Counted, IntakePostgres, IntakeRedis, NotDirectError
 from ingest_api.intake.gather import Gather
+from ingest_api.intake.outcomes import (
+    MOVED,
+    UNAVAILABLE,
+    Durability,
+    Letter,
+    Named,
+    Outcome,
+    Status,
+    outcomes_of,
+)
 from ingest_api.intake.watermark import PostgresAwayError, ShardMark, UnknownOutcomeError
+
+__all__ = [
+    "ANSWER_SECONDS",
+    "MOST_PER_CALL",
+    "MOVED",
+    "UNAVAILABLE",
+    "Durability",
+    "Named",
+    "Outcome",
+    "ShardIntake",
+    "Status",
+]
 
 logger = structlog.get_logger(__name__)
 
@@ -39,6 +58,8 @@ ANSWER_SECONDS: Final = 5.0
 MOST_IN_FLIGHT: Final = 50_000
 """Events that wait for an answer; more are sent away instead of piling up in memory."""
 
+_CALL_PAUSE_SECONDS: Final = 0.002
+"""Between the beginnings of two calls of Redis: the writer commits no more often than that."""
 _TRY_AGAIN_SECONDS: Final = 0.05
 _WALLET_SECONDS: Final = 1.0
 """How long a wallet that Redis does not know may be on its way there."""
@@ -53,67 +74,6 @@ _UNKNOWN: Final = (
     CursorMovedError,
 )
 """After these, nobody knows what became of the events."""
-
-
-class Status(StrEnum):
-    """What became of an event."""
-
-    ACCEPTED = "accepted"
-    DUPLICATE = "duplicate"
-    CONFLICT = "conflict"
-    REJECTED = "rejected"
-    UNAVAILABLE = "unavailable"
-    """Not known: send it again with the same id."""
-
-
-class Durability(StrEnum):
-    """Where an event is that was answered."""
-
-    LEDGER = "ledger"
-    """In PostgreSQL."""
-    JOURNAL = "journal"
-    """In the journal in Redis; it gets into PostgreSQL when that is back."""
-
-
-@dataclass(slots=True)
-class Named:
-    """An admission with the name of its event."""
-
-    source: str
-    event_id: str
-    admission: Admission
-    journal_answers: bool | None = None
-    """Whether its account allows an answer by the journal; None: as this process is configured."""
-
-
-@dataclass(slots=True)
-class Outcome:
-    """What became of one event, and when it was first taken in."""
-
-    status: Status
-    accepted_at: datetime | None = None
-    code: str | None = None
-    durability: Durability = Durability.LEDGER
-    """Of an accepted event or a duplicate."""
-
-
-@dataclass(slots=True)
-class _Letter:
-    """What was said of one event when it was admitted, in the letters of admit.lua."""
-
-    letter: str
-    epoch: int
-    received_at: datetime
-    position: Position | None
-    session: int = 0
-    """Of the writer when it was admitted."""
-    plain: bool = True
-    """Of direct mode: whether the whole call was simply new."""
-
-
-UNAVAILABLE: Final = Outcome(Status.UNAVAILABLE, code="try_again")
-MOVED: Final = Outcome(Status.UNAVAILABLE, code="moved")
-"""Not taken: the account is in another shard, or on its way there."""
 
 
 class ShardIntake:
@@ -146,10 +106,10 @@ class ShardIntake:
         self._journal_answers = journal_answers
         self._direct_after = direct_after
         self._redis_away_since: float | None = None
-        self._gather: Gather[Admission, _Letter] = Gather(self._admit, MOST_PER_CALL)
-        self._gather_direct: Gather[Admission, _Letter] = Gather(
-            self._admit_directly, MOST_PER_CALL
+        self._gather: Gather[Admission, Letter] = Gather(
+            self._admit, MOST_PER_CALL, _CALL_PAUSE_SECONDS
         )
+        self._gather_direct: Gather[Admission, Letter] = Gather(self._admit_directly, MOST_PER_CALL)
         self._in_flight = 0
         mark.when_direct = lambda: self._gather.abandon(UnknownOutcomeError())
 
@@ -193,20 +153,18 @@ class ShardIntake:
 
     async def _attempt(self, events: Sequence[Named], deadline: float) -> list[Outcome]:
         is_direct = self._mark.is_direct
-        async with asyncio.timeout_at(deadline):
-            letters = await self._letters(
-                [event.admission for event in events], is_direct=is_direct
-            )
-        outcomes = [_outcome(one) for one in letters]
-        waited = {one.position for one in letters if one.position not in {None, START}}
-        if not waited:
+        letters = await self._letters(
+            [event.admission for event in events], deadline, is_direct=is_direct
+        )
+        outcomes = outcomes_of(letters)
+        # the entry of a duplicate must be durable as well
+        last = max([one.position for one in letters if one.position is not None], default=START)
+        if last == START:
             return outcomes
         epoch = letters[0].epoch
         failpoint("api.before_watermark")
         try:
             if not is_direct:
-                # the entry of a duplicate must be durable as well
-                last = max(position for position in waited if position is not None)
                 left = deadline - asyncio.get_running_loop().time()
                 or_journal = any(self._may_journal(event) for event in events)
                 await self._mark.wait(epoch, last, left, or_journal=or_journal)
@@ -224,12 +182,18 @@ class ShardIntake:
             ]
         return outcomes
 
-    def _needs_check(self, letters: Sequence[_Letter], *, is_direct: bool) -> bool:
+    def _needs_check(self, letters: Sequence[Letter], *, is_direct: bool) -> bool:
         if is_direct:
             return not all(one.plain for one in letters)
-        return any(self._is_doubtful(one) for one in letters)
+        first: Letter | None = None
+        for one in letters:
+            if one is not first:  # events of one entry share their letter
+                if self._is_doubtful(one):
+                    return True
+                first = one
+        return False
 
-    def _is_doubtful(self, one: _Letter) -> bool:
+    def _is_doubtful(self, one: Letter) -> bool:
         """Whether an entry at or below the cursor may be something else than simply new.
 
         If the writer began anew since, Redis may have lost the entry and kept later ones.
@@ -243,7 +207,7 @@ class ShardIntake:
         return self._journal_answers if allowed is None else allowed
 
     def _by_journal(
-        self, events: Sequence[Named], letters: Sequence[_Letter], outcomes: Sequence[Outcome]
+        self, events: Sequence[Named], letters: Sequence[Letter], outcomes: Sequence[Outcome]
     ) -> list[Outcome]:
         """PostgreSQL is away: what is not known to be there is in the journal."""
         mark = self._mark
@@ -260,24 +224,29 @@ class ShardIntake:
                 said.append(UNAVAILABLE)
         return said
 
-    async def _letters(self, admissions: list[Admission], *, is_direct: bool) -> list[_Letter]:
+    async def _letters(
+        self, admissions: list[Admission], deadline: float, *, is_direct: bool
+    ) -> list[Letter]:
         """The answers to admission; a wallet that is new may still be on its way to Redis."""
         if is_direct:
-            return list(await self._gather_direct.ask(admissions))
-        letters = list(await self._gather.ask(admissions))
+            return list(await self._gather_direct.ask(admissions, deadline))
+        letters = list(await self._gather.ask(admissions, deadline))
+        again = [index for index, one in enumerate(letters) if one.letter == "u"]
+        if not again:
+            return letters
         loop = asyncio.get_running_loop()
-        give_up = loop.time() + _WALLET_SECONDS
-        while any(one.letter == "u" for one in letters) and loop.time() < give_up:
+        give_up = min(loop.time() + _WALLET_SECONDS, deadline)
+        while again and loop.time() < give_up:
             await asyncio.sleep(_TRY_AGAIN_SECONDS)
-            again = [index for index, one in enumerate(letters) if one.letter == "u"]
-            answers = await self._gather.ask([admissions[index] for index in again])
+            answers = await self._gather.ask([admissions[index] for index in again], deadline)
             for index, answer in zip(again, answers, strict=True):
                 letters[index] = answer
+            again = [index for index in again if letters[index].letter == "u"]
         if len({one.epoch for one in letters}) > 1:
             raise UnknownOutcomeError
         return letters
 
-    async def _admit(self, admissions: list[Admission]) -> list[_Letter]:
+    async def _admit(self, admissions: list[Admission]) -> list[Letter]:
         """One call of Redis; behind a fence, wait for the new epoch."""
         loop = asyncio.get_running_loop()
         give_up = loop.time() + ANSWER_SECONDS
@@ -295,6 +264,9 @@ class ShardIntake:
                 raise UnknownOutcomeError
             self._look_now()
             await asyncio.sleep(_TRY_AGAIN_SECONDS)
+        if admitted.letters.count("a") == len(admitted.letters):
+            simply_new = Letter("a", epoch, received_at, admitted.position, session)
+            return [simply_new] * len(admissions)
         marks = iter(admitted.marks)
         letters = []
         for letter in admitted.letters:
@@ -304,10 +276,10 @@ class ShardIntake:
                 if first_at == received_at:  # ours, from an attempt whose answer was lost
                     letter = "a"  # noqa: PLW2901
             place = position if letter in "ads" else None
-            letters.append(_Letter(letter, epoch, first_at, place, session))
+            letters.append(Letter(letter, epoch, first_at, place, session))
         return letters
 
-    async def _admit_directly(self, admissions: list[Admission]) -> list[_Letter]:
+    async def _admit_directly(self, admissions: list[Admission]) -> list[Letter]:
         """One transaction of PostgreSQL; which events it knew already is looked up afterwards."""
         epoch = self._mark.epoch
         if not self._mark.is_direct:
@@ -333,7 +305,7 @@ class ShardIntake:
         failpoint("api.after_direct")
         place, plain = applied.cursor, not applied.exceptional
         return [
-            _Letter(one, epoch, received_at, None if one == "c" else place, plain=plain)
+            Letter(one, epoch, received_at, None if one == "c" else place, plain=plain)
             for one in said
         ]
 
@@ -341,7 +313,7 @@ class ShardIntake:
         self,
         epoch: int,
         events: Sequence[Named],
-        letters: Sequence[_Letter],
+        letters: Sequence[Letter],
         outcomes: list[Outcome],
     ) -> None:
         """Ask PostgreSQL what became of the events.
@@ -372,19 +344,3 @@ class ShardIntake:
             for index in missing:
                 if letters[index].position in aside:
                     outcomes[index] = Outcome(Status.REJECTED, code="quarantined")
-
-
-def _outcome(one: _Letter) -> Outcome:
-    match one.letter:
-        case "a":
-            return Outcome(Status.ACCEPTED, one.received_at)
-        case "d" | "s":
-            return Outcome(Status.DUPLICATE, one.received_at)
-        case "c":
-            return Outcome(Status.CONFLICT, code="event_conflict")
-        case "r":
-            return Outcome(Status.REJECTED, code="out_of_range")
-        case "m":
-            return MOVED
-        case _:
-            return UNAVAILABLE

@@ -1,14 +1,13 @@
 """The hot path as a whole: what it holds, its two routes, and its beginning and end."""
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from contextlib import AbstractContextManager, asynccontextmanager, nullcontext
 from typing import Final
 
 from redis.asyncio import Redis
 from sqlalchemy import Engine
 from starlette.applications import Starlette
-from starlette.datastructures import Headers
 from starlette.routing import Route
 from starlette.types import Scope
 
@@ -53,6 +52,7 @@ class Intake:
         self._redis: Redis | None = None
         self._listener: Listener | None = None
         self._databases: list[IntakeDatabase] = []
+        self._lines: list[AsyncRedisPort | HoldDesk] = []
         self._limiter: Limiter | None = None
         self._request_limits: RequestLimits | None = None
 
@@ -141,18 +141,22 @@ class Intake:
             conflicts,
             pressure,
         )
+        desks = [HoldDesk(shard, redis, listener, engine, self._clock) for shard in shards]
+        self._lines += desks
         self._authorizations = Authorizations(
             directory,
-            [HoldDesk(shard, redis, listener, engine, self._clock) for shard in shards],
+            desks,
             self._clock,
             limiter,
             settings.hold_seconds,
         )
 
     def _shard(self, shard: int, redis: "Redis", listener: Listener) -> ShardIntake:
+        port = AsyncRedisPort(redis)
+        self._lines.append(port)
         return ShardIntake(
             shard,
-            AsyncRedisPort(redis),
+            port,
             self._databases[shard],
             listener.marks[shard],
             self._clock,
@@ -169,6 +173,8 @@ class Intake:
             await self._pressure.stop()
         if self._listener is not None:
             await self._listener.stop()
+        for line in self._lines:
+            await line.close()
         if self._redis is not None:
             await self._redis.aclose()
         if self._limiter is not None:
@@ -178,12 +184,12 @@ class Intake:
         if self._engine is not None:
             await asyncio.to_thread(self._engine.dispose)
 
-    async def _on_events(self, headers: Headers, body: bytes) -> http.Answer:
+    async def _on_events(self, headers: Mapping[str, str], body: bytes) -> http.Answer:
         if self._events is None:
             raise UnavailableError("The intake is starting.", code="try_again")
         return await self._events.handle(headers, body)
 
-    async def _on_authorization(self, headers: Headers, body: bytes) -> http.Answer:
+    async def _on_authorization(self, headers: Mapping[str, str], body: bytes) -> http.Answer:
         return await self.authorizations.handle(headers, body)
 
 

@@ -17,7 +17,6 @@ from uuid import UUID
 
 import msgspec
 from msgspec import UNSET, UnsetType
-from starlette.datastructures import Headers
 
 from billing.access.actor import Actor
 from billing.access.roles import Permission
@@ -151,7 +150,7 @@ class Authorizations:
         self._clock = clock
         self._lasts = timedelta(seconds=default_seconds)
 
-    async def handle(self, headers: Headers, body: bytes) -> Answer:
+    async def handle(self, headers: Mapping[str, str], body: bytes) -> Answer:
         """The answer to one request."""
         actor = await self._directory.actor(headers.get("authorization"))
         actor.require(Permission.USAGE_SEND)

@@ -8,7 +8,6 @@ from typing import Any, Final
 import msgspec
 import structlog
 from sqlalchemy.exc import SQLAlchemyError
-from starlette.datastructures import Headers
 
 from billing.access.actor import Actor
 from billing.access.roles import Permission
@@ -19,21 +18,19 @@ from billing.usage.event import EventCheck, Rejected, UsageEvent
 from billing.wallets.admissions import admission_of
 from billing.wallets.holds import held_name
 from billing.wallets.rate_card import BillableAccount
-from ingest_api.intake.admission import (
-    ANSWER_SECONDS,
-    MOST_PER_CALL,
+from ingest_api.intake.admission import ANSWER_SECONDS, MOST_PER_CALL, ShardIntake
+from ingest_api.intake.conflicts import ConflictLog
+from ingest_api.intake.directory import Directory
+from ingest_api.intake.formats import Sent, read_request
+from ingest_api.intake.http import NO_CONTENT, Answer
+from ingest_api.intake.outcomes import (
     MOVED,
     UNAVAILABLE,
     Durability,
     Named,
     Outcome,
-    ShardIntake,
     Status,
 )
-from ingest_api.intake.conflicts import ConflictLog
-from ingest_api.intake.directory import Directory
-from ingest_api.intake.formats import read_request
-from ingest_api.intake.http import NO_CONTENT, Answer
 from ingest_api.intake.pressure import Pressure
 from ingest_api.limits.limiter import Limiter, What
 from ingest_api.metrics.api import EVENTS
@@ -41,14 +38,16 @@ from ingest_api.metrics.api import EVENTS
 logger = structlog.get_logger(__name__)
 
 _OK: Final = 200
+_NONE: Final = dict.fromkeys((status.value for status in Status), 0)
 _ACCEPTED: Final = 202
 _MULTI_STATUS: Final = 207
+_REJECTED: Final = EVENTS.labels("rejected")
 _DURABLE: Final = frozenset({Status.ACCEPTED, Status.DUPLICATE})
 _MOVE_SECONDS: Final = 0.02
 """How long it takes at least until an account that is on its way may have come."""
-_ByShard = dict[int, list[tuple[int, Named]]]
-"""What is asked of each shard, with its place in the request."""
-_Outcomes = list[Outcome | Rejected | None]
+_ByShard = dict[int, tuple[list[int], list[Named]]]
+"""What is asked of each shard, with the places in the request."""
+_Outcomes = list[Outcome | Rejected]
 _REPLAY: Final = [(b"idempotent-replay", b"true")]
 _UNKNOWN_ACCOUNT: Final = "is not known, or did not name an account on that day"
 _REASONS: Final = {
@@ -76,7 +75,7 @@ class Events:
         self._shards = shards
         self._clock = clock
 
-    async def handle(self, headers: Headers, body: bytes) -> Answer:
+    async def handle(self, headers: Mapping[str, str], body: bytes) -> Answer:
         """The answer to one request."""
         actor = await self._directory.actor(headers.get("authorization"))
         actor.require(Permission.USAGE_SEND)
@@ -86,6 +85,10 @@ class Events:
         sent = read_request(headers, body, check, now)
         await self._limiter.spend(actor, What.EVENTS, len(sent.items))
         outcomes = await self._take(actor, sent.items)
+        if not sent.as_cloud_events:
+            answer = _all_accepted(sent, outcomes)
+            if answer is not None:
+                return answer
         refused = _in_conflict(sent.items, outcomes)
         if refused:
             await self._conflicts.note(refused)
@@ -102,41 +105,35 @@ class Events:
         return answer
 
     async def _take(self, actor: Actor, items: Sequence[Item]) -> list[Outcome | Rejected]:
-        outcomes: _Outcomes = [None] * len(items)
+        outcomes: _Outcomes = [UNAVAILABLE] * len(items)
         by_shard: _ByShard = {}
-        unknown = {
-            item.account
-            for item in items
-            if isinstance(item, UsageEvent)
-            and not item.by_alias
-            and self._directory.peek(item.account) is None
-        }
-        if len(unknown) > 1:
-            await self._directory.prepare(unknown)
-        for index, item in enumerate(items):
-            found = item if isinstance(item, Rejected) else await self._name_if_known(actor, item)
-            if isinstance(found, Rejected):
-                outcomes[index] = found
-                EVENTS.labels("rejected").inc()
-            elif isinstance(found, Outcome):
-                outcomes[index] = found
+        accounts = await self._accounts(actor, items)
+        for index, (item, account) in enumerate(zip(items, accounts, strict=True)):
+            found = item if isinstance(item, Rejected) else self._name(item, account)
+            if isinstance(found, Named):
+                places, events = by_shard.setdefault(found.shard, ([], []))
+                places.append(index)
+                events.append(found)
             else:
-                shard, named = found
-                by_shard.setdefault(shard, []).append((index, named))
+                outcomes[index] = found
+                if isinstance(found, Rejected):
+                    _REJECTED.inc()
         await self._ask(by_shard, outcomes)
         if any(one is MOVED for one in outcomes):
             await self._follow_moved(actor, items, outcomes)
-        return [one for one in outcomes if one is not None]
+        return outcomes
 
     async def _ask(self, by_shard: _ByShard, outcomes: _Outcomes) -> None:
         parts = [
-            self._fill(shard, named[start : start + MOST_PER_CALL], outcomes)
-            for shard, named in by_shard.items()
-            for start in range(0, len(named), MOST_PER_CALL)
+            self._fill(
+                shard, places[at : at + MOST_PER_CALL], events[at : at + MOST_PER_CALL], outcomes
+            )
+            for shard, (places, events) in by_shard.items()
+            for at in range(0, len(events), MOST_PER_CALL)
         ]
         if len(parts) == 1:
             await parts[0]  # as a task of its own it would wait for a turn of the loop
-        else:
+        elif parts:
             await asyncio.gather(*parts)
 
     async def _follow_moved(self, actor: Actor, items: Sequence[Item], outcomes: _Outcomes) -> None:
@@ -152,11 +149,13 @@ class Events:
                         known = await self._account(actor, item)
                         if known is not None:
                             await self._directory.again(known.id)
+                        found = self._name(item, await self._account(actor, item))
                     except (UnavailableError, SQLAlchemyError, OSError):
                         return
-                    found = await self._name_if_known(actor, item)
-                    if isinstance(found, tuple):
-                        by_shard.setdefault(found[0], []).append((index, found[1]))
+                    if isinstance(found, Named):
+                        places, events = by_shard.setdefault(found.shard, ([], []))
+                        places.append(index)
+                        events.append(found)
             if not by_shard:
                 return
             await self._ask(by_shard, outcomes)
@@ -164,27 +163,50 @@ class Events:
     async def _fill(
         self,
         shard: int,
-        named: Sequence[tuple[int, Named]],
+        places: Sequence[int],
+        events: Sequence[Named],
         outcomes: _Outcomes,
     ) -> None:
-        events = [one for _, one in named]
         taken = await self._pressure.take(shard, self._shards[shard], events)
-        for (index, _), outcome in zip(named, taken, strict=True):
+        for index, outcome in zip(places, taken, strict=True):
             outcomes[index] = outcome
 
-    async def _name_if_known(
-        self, actor: Actor, event: UsageEvent
-    ) -> tuple[int, Named] | Rejected | Outcome:
-        try:
-            return await self._name(actor, event)
-        except (UnavailableError, SQLAlchemyError, OSError) as error:
-            # the other events of the batch may be of accounts that are in memory
-            logger.warning("account not found", reason=str(error).partition("\n")[0])
-            return UNAVAILABLE
+    async def _accounts(
+        self, actor: Actor, items: Sequence[Item]
+    ) -> list[BillableAccount | Outcome | None]:
+        """The account of each item, in their order; an outcome, where it cannot be looked up."""
+        peek = self._directory.peek
+        found: list[BillableAccount | Outcome | None] = [
+            None
+            if isinstance(item, Rejected) or item.by_alias or actor.customer_id is not None
+            else peek(item.account)
+            for item in items
+        ]
+        missing = [
+            (index, item)
+            for index, item in enumerate(items)
+            if found[index] is None and isinstance(item, UsageEvent)
+        ]
+        unknown = {
+            item.account for _, item in missing if not item.by_alias and peek(item.account) is None
+        }
+        if len(unknown) > 1:
+            await self._directory.prepare(unknown)
+        for index, item in missing:
+            try:
+                found[index] = await self._account(actor, item)
+            except (UnavailableError, SQLAlchemyError, OSError) as error:
+                # the other events of the batch may be of accounts that are in memory
+                logger.warning("account not found", reason=str(error).partition("\n")[0])
+                found[index] = UNAVAILABLE
+        return found
 
-    async def _name(self, actor: Actor, event: UsageEvent) -> tuple[int, Named] | Rejected:
-        """The event with its account found and its price worked out."""
-        account = await self._account(actor, event)
+    def _name(
+        self, event: UsageEvent, account: BillableAccount | Outcome | None
+    ) -> Named | Rejected | Outcome:
+        """The event with its price worked out."""
+        if isinstance(account, Outcome):
+            return account
         if account is None or account.shard >= len(self._shards):
             named = "alias" if event.by_alias else "account_id"
             field = "subject" if event.id_or_alias else named
@@ -212,13 +234,9 @@ class Events:
             )
             admission.quotas = tuple(use for use in uses if use[1])
         allowed = account.standing.journal_answers
-        return account.shard, Named(event.source, event.event_id, admission, allowed)
+        return Named(event.source, event.event_id, admission, allowed, account.shard)
 
     async def _account(self, actor: Actor, event: UsageEvent) -> BillableAccount | None:
-        if not event.by_alias and actor.customer_id is None:
-            found = self._directory.peek(event.account)
-            if found is not None:
-                return found
         found = await self._directory.account(
             actor, event.account, event.occurred_at, by_alias=event.by_alias
         )
@@ -228,6 +246,39 @@ class Events:
                 actor, event.account, event.occurred_at, by_alias=True
             )
         return found
+
+
+def _all_accepted(sent: Sent, outcomes: Sequence[Outcome | Rejected]) -> Answer | None:
+    """The answer to nearly every request, written by hand; None if it is another one.
+
+    Sources and ids need no escapes: `EventCheck` lets none through that would.
+    """
+    said: list[str] = []
+    tail, before, status = "", None, _OK
+    for item, one in zip(sent.items, outcomes, strict=True):
+        if one is not before:
+            if not isinstance(one, Outcome) or one.status is not Status.ACCEPTED:
+                return None
+            before, tail = one, _tail(one)
+            if one.durability is Durability.JOURNAL:
+                status = _ACCEPTED
+        source, event_id = item.source, item.event_id
+        said.append(
+            f'{{"id":"{source}/{event_id}","type":"event",'
+            f'"attributes":{{"source":"{source}","event_id":"{event_id}",{tail}'
+        )
+    if not sent.is_batch:
+        return Answer(msgspec.Raw(said[0].encode()), status=status)
+    counts = {**_NONE, Status.ACCEPTED.value: len(said)}
+    data = msgspec.Raw(f"[{','.join(said)}]".encode())
+    return Answer(data, status=status, meta={"counts": counts})
+
+
+def _tail(outcome: Outcome) -> str:
+    """What is the same for all events of one outcome."""
+    assert outcome.accepted_at is not None  # noqa: S101 - as of all that were accepted
+    at = msgspec.json.encode(_utc(outcome.accepted_at)).decode()
+    return f'"status":"accepted","accepted_at":{at},"durability":"{outcome.durability.value}"}}}}'
 
 
 def _single(item: Item, outcome: Outcome | Rejected) -> Answer:

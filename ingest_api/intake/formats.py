@@ -10,12 +10,11 @@
 CloudEvents sent as plain `application/json` are recognised by their `specversion`.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Final
 from urllib.parse import unquote
-
-from starlette.datastructures import Headers
 
 from billing.errors import UnsupportedError
 from billing.usage.body import Item, read_events
@@ -42,7 +41,7 @@ class Sent:
     as_cloud_events: bool = False
 
 
-def read_request(headers: Headers, body: bytes, check: Check, now: datetime) -> Sent:
+def read_request(headers: Mapping[str, str], body: bytes, check: Check, now: datetime) -> Sent:
     """Read a request's events, whatever their format.
 
     Args:
@@ -95,7 +94,7 @@ def _media_type(content_type: str) -> str:
     return kind.strip().lower()
 
 
-def _attributes(headers: Headers) -> dict[str, str]:
+def _attributes(headers: Mapping[str, str]) -> dict[str, str]:
     """The attributes in `ce-…` headers, percent-decoded as the HTTP binding asks for."""
     found = {}
     for name, value in headers.items():

@@ -1,13 +1,16 @@
 """Gathering what is in flight into one call: while a call is out, the next one fills up.
 
-A call of Redis costs the API more than everything else it does for an event, so no timer is
-needed: under load the calls grow by themselves, and without load nobody waits.
+A call costs more than the events in it, on both sides. So under load the calls grow by themselves:
+who finds one out waits for the next, and between the beginnings of two calls lies a pause. Without
+load nobody waits.
 """
 
 import asyncio
 from collections import deque
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Generic, TypeVar
+
+from ingest_api.intake.patience import Patience
 
 Asked = TypeVar("Asked")
 Answered = TypeVar("Answered")
@@ -19,27 +22,45 @@ class Gather(Generic[Asked, Answered]):
     Args:
         call: asks some questions at once; its answers are in their order.
         most: questions per call; those of one caller stay together.
+        pause: least seconds between the beginnings of two calls, unless the next one is full.
     """
 
     def __init__(
-        self, call: Callable[[list[Asked]], Awaitable[Sequence[Answered]]], most: int
+        self,
+        call: Callable[[list[Asked]], Awaitable[Sequence[Answered]]],
+        most: int,
+        pause: float = 0.0,
     ) -> None:
         self._call = call
         self._most = most
+        self._pause = pause
+        self._began = -pause
+        self._asked = 0
+        self._patience = Patience()
         self._waiting: deque[tuple[Sequence[Asked], asyncio.Future[Sequence[Answered]]]] = deque()
         self._out: list[tuple[Sequence[Asked], asyncio.Future[Sequence[Answered]]]] = []
         self._task: asyncio.Task[None] | None = None
 
-    async def ask(self, questions: Sequence[Asked]) -> Sequence[Answered]:
+    async def ask(
+        self, questions: Sequence[Asked], deadline: float | None = None
+    ) -> Sequence[Answered]:
         """The answers, in order.
 
+        Args:
+            deadline: in the loop's time.
+
         Raises:
+            TimeoutError: if they are not there in time.
             Exception: whatever the call raises.
         """
-        future: asyncio.Future[Sequence[Answered]] = asyncio.get_running_loop().create_future()
+        loop = asyncio.get_running_loop()
+        future: asyncio.Future[Sequence[Answered]] = loop.create_future()
         self._waiting.append((questions, future))
+        self._asked += len(questions)
+        if deadline is not None:
+            self._patience.watch(future, deadline)
         if self._task is None:
-            self._task = asyncio.create_task(self._drain())
+            self._task = loop.create_task(self._drain())
         return await future
 
     def abandon(self, error: Exception) -> None:
@@ -48,13 +69,24 @@ class Gather(Generic[Asked, Answered]):
             if not future.done():
                 future.set_exception(error)
         self._waiting.clear()
+        self._asked = 0
 
     async def _drain(self) -> None:
         try:
             while self._waiting:
-                await self._one_call()
+                if self._pause and self._asked < self._most:
+                    await self._let_gather()
+                if self._waiting:
+                    await self._one_call()
         finally:
             self._task = None
+
+    async def _let_gather(self) -> None:
+        loop = asyncio.get_running_loop()
+        left = self._began + self._pause - loop.time()
+        if left > 0:
+            await asyncio.sleep(left)
+        self._began = loop.time()
 
     async def _one_call(self) -> None:
         taken = [self._waiting.popleft()]
@@ -62,9 +94,14 @@ class Gather(Generic[Asked, Answered]):
         while self._waiting and size + len(self._waiting[0][0]) <= self._most:
             taken.append(self._waiting.popleft())
             size += len(taken[-1][0])
+        self._asked -= size
         self._out = taken
         try:
-            answers = await self._call([question for asked, _ in taken for question in asked])
+            answers = await self._call(
+                list(taken[0][0])
+                if len(taken) == 1
+                else [question for asked, _ in taken for question in asked]
+            )
         except Exception as error:  # noqa: BLE001 - it belongs to those who asked
             for _, future in taken:
                 if not future.done():

@@ -27,6 +27,7 @@ from billing.wallets.holds import (
     release,
 )
 from billing.wallets.keys import ShardKeys
+from billing.wallets.line import ScriptLine
 from billing.wallets.scripts import HOLDS
 from billing.wallets.tables import Wallet
 from ingest_api.intake.gather import Gather
@@ -49,7 +50,7 @@ class HoldDesk:
         clock: Clock,
     ) -> None:
         self._shard = shard
-        self._redis = redis
+        self._line = ScriptLine(redis)
         self._listener = listener
         self._mark = listener.marks[shard]
         self._engine = engine
@@ -86,6 +87,10 @@ class HoldDesk:
         """
         return _known(await self._ask(release(name)))
 
+    async def close(self) -> None:
+        """Let go of the connection."""
+        await self._line.close()
+
     async def _ask(self, asked: Asked) -> HoldAnswer | None:
         if self._mark.is_direct:
             return None
@@ -99,7 +104,7 @@ class HoldDesk:
         keys = ShardKeys(self._shard, self._mark.epoch)
         now: datetime = self._clock.now()
         names, args = hold_call(keys, asked, now)
-        answers = read_answers(await HOLDS.call_async(self._redis, names, args))
+        answers = read_answers(await self._line.call(HOLDS, names, args))
         if answers is None:
             self._listener.look_now()
             return [None] * len(asked)

@@ -1,6 +1,6 @@
 """Reading requests and writing answers by hand: the two hot routes cannot afford a framework."""
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from contextlib import AbstractContextManager
 from time import perf_counter
 from typing import Any, Final
@@ -11,7 +11,6 @@ import structlog
 from psycopg import Error as PostgresError
 from redis.exceptions import RedisError
 from sqlalchemy.exc import SQLAlchemyError
-from starlette.datastructures import Headers
 from starlette.types import Receive, Scope, Send
 
 from billing.clock import Clock
@@ -30,7 +29,7 @@ NO_CONTENT: Final = 204
 _JSON: Final = (b"content-type", b"application/json")
 _encoder: Final = msgspec.json.Encoder()
 
-Handler = Callable[[Headers, bytes], Awaitable["Answer"]]
+Handler = Callable[[Mapping[str, str], bytes], Awaitable["Answer"]]
 Reconsider = Callable[[Scope, BillingError], Awaitable[BillingError]]
 
 
@@ -77,7 +76,11 @@ class Route:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request."""
         began = perf_counter()
-        headers = Headers(scope=scope)
+        # of several with one name, the first
+        headers = {
+            name.decode("latin-1"): value.decode("latin-1")
+            for name, value in reversed(scope["headers"])
+        }
         extra: list[tuple[bytes, bytes]] = []
         try:
             answer = await self._answer(headers, receive)
@@ -93,14 +96,13 @@ class Route:
             status, content = 500, self._error(scope, unexpected)
         self._meter.count(status, perf_counter() - began)
         failpoint("api.before_answer")
-        described = [_JSON, (b"content-length", str(len(content)).encode())] if content else []
-        await send(
-            {"type": "http.response.start", "status": status, "headers": [*described, *extra]}
-        )
+        described = [_JSON, (b"content-length", b"%d" % len(content))] if content else []
+        described += extra
+        await send({"type": "http.response.start", "status": status, "headers": described})
         failpoint("api.amid_answer")
         await send({"type": "http.response.body", "body": content})
 
-    async def _answer(self, headers: Headers, receive: Receive) -> Answer:
+    async def _answer(self, headers: Mapping[str, str], receive: Receive) -> Answer:
         try:
             with self._room(expected_bytes(headers)):
                 body = await read_body(headers, receive, seconds=self._body_seconds)
@@ -112,7 +114,8 @@ class Route:
             ) from error
 
     def _meta(self, more: dict[str, Any] | None = None) -> dict[str, Any]:
-        return {"timestamp": self._clock.now(), "version": API_VERSION, **(more or {})}
+        said = {"timestamp": self._clock.now(), "version": API_VERSION}
+        return {**said, **more} if more else said
 
     def _success(self, answer: Answer) -> bytes:
         if answer.status == NO_CONTENT:

@@ -7,8 +7,7 @@ dropped.
 import asyncio
 import contextlib
 from collections import Counter
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from time import monotonic
 from typing import Any, Final
 
@@ -22,7 +21,8 @@ from billing.settings import Settings
 from billing.wallets.connect import memory_info_async
 from billing.wallets.keys import ShardKeys
 from billing.wallets.memory import RedisMemory, read_memory
-from ingest_api.intake.admission import Named, Outcome, ShardIntake
+from ingest_api.intake.admission import ShardIntake
+from ingest_api.intake.outcomes import Named, Outcome, Status
 from ingest_api.intake.watermark import ShardMark
 from ingest_api.metrics import api as metrics
 from ingest_api.metrics.lag import EntryLag
@@ -33,6 +33,7 @@ _LOOK_SECONDS: Final = 0.5
 _TRUSTED_SECONDS: Final = 5.0
 """What was seen longer ago says nothing: Redis is away, and its queue is not what matters."""
 _MEGABYTE: Final = 1024 * 1024
+_COUNTED: Final = {status: metrics.EVENTS.labels(status.value) for status in Status}
 
 
 class Pressure:
@@ -49,12 +50,16 @@ class Pressure:
         self._redis = redis
         self._marks = marks
         self._clock = clock
+        self._most_events = settings.most_events_in_flight
+        self._most_bytes = settings.most_body_mb_in_flight * _MEGABYTE
         self._full: set[int] = set()
         self._lags = [(0, EntryLag()) for _ in marks]
         self._seen_at = 0.0
         self._events = 0
         self._bytes = 0
         self._task: asyncio.Task[None] | None = None
+        metrics.IN_FLIGHT_EVENTS.set_function(lambda: self._events)
+        metrics.IN_FLIGHT_BYTES.set_function(lambda: self._bytes)
 
     def start(self) -> None:
         """Begin to look."""
@@ -80,44 +85,42 @@ class Pressure:
                 "The journal is full until what is in it was written. Send the events again.",
                 code="queue_full",
             )
-        with self._room_for(len(events)):
-            outcomes = await intake.take(events)
-        for status, number in Counter(one.status for one in outcomes).items():
-            metrics.EVENTS.labels(status.value).inc(number)
-        return outcomes
-
-    @contextmanager
-    def _room_for(self, number: int) -> Iterator[None]:
-        if self._events + number > self._settings.most_events_in_flight:
+        number = len(events)
+        if self._events + number > self._most_events:
             metrics.REFUSED.labels("in_flight").inc(number)
             raise UnavailableError(
                 "Too many events wait for their answer. Send them again.", code="busy"
             )
         self._events += number
-        metrics.IN_FLIGHT_EVENTS.set(self._events)
         try:
-            yield
+            outcomes = await intake.take(events)
         finally:
             self._events -= number
-            metrics.IN_FLIGHT_EVENTS.set(self._events)
+        if number == 1:
+            _COUNTED[outcomes[0].status].inc()
+        else:
+            for status, count in Counter([one.status for one in outcomes]).items():
+                _COUNTED[status].inc(count)
+        return outcomes
 
-    @contextmanager
-    def body(self, size: int) -> Iterator[None]:
+    def body(self, size: int) -> "_Room":
         """Room for a body while it is read and worked on.
 
         Raises:
             UnavailableError: if too many bytes are here already.
         """
-        if self._bytes + size > self._settings.most_body_mb_in_flight * _MEGABYTE:
+        return _Room(self, size)
+
+    def reserve(self, size: int) -> None:
+        """As `body`; whoever reserves gives back a negative number.
+
+        Raises:
+            UnavailableError: if too many bytes are here already.
+        """
+        if size > 0 and self._bytes + size > self._most_bytes:
             metrics.REFUSED.labels("body_bytes").inc()
             raise UnavailableError("Too much is being read. Send it again.", code="busy")
         self._bytes += size
-        metrics.IN_FLIGHT_BYTES.set(self._bytes)
-        try:
-            yield
-        finally:
-            self._bytes -= size
-            metrics.IN_FLIGHT_BYTES.set(self._bytes)
 
     async def look(self) -> None:
         """See how full Redis and the journals are.
@@ -173,3 +176,19 @@ class Pressure:
             except Exception:
                 logger.exception("the journals cannot be looked at")
             await asyncio.sleep(_LOOK_SECONDS)
+
+
+class _Room:
+    """Bytes set aside for the length of a `with` block."""
+
+    __slots__ = ("_pressure", "_size")
+
+    def __init__(self, pressure: Pressure, size: int) -> None:
+        self._pressure = pressure
+        self._size = size
+
+    def __enter__(self) -> None:
+        self._pressure.reserve(self._size)
+
+    def __exit__(self, *_: object) -> None:
+        self._pressure.reserve(-self._size)

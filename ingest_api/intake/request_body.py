@@ -2,9 +2,9 @@
 
 import asyncio
 import zlib
+from collections.abc import Mapping
 from typing import Final
 
-from starlette.datastructures import Headers
 from starlette.types import Receive
 
 from billing.errors import InvalidError, TooLargeError, TooSlowError, UnsupportedError
@@ -20,7 +20,9 @@ _MOST_MEMBERS: Final = 16
 """A gzip file may consist of several; each one begun copies what is left."""
 
 
-async def read_body(headers: Headers, receive: Receive, *, seconds: float = BODY_SECONDS) -> bytes:
+async def read_body(
+    headers: Mapping[str, str], receive: Receive, *, seconds: float = BODY_SECONDS
+) -> bytes:
     """The whole body, decompressed.
 
     Raises:
@@ -69,7 +71,7 @@ def gunzip(compressed: bytes, most: int) -> bytes:
     return b"".join(parts)
 
 
-async def _read(headers: Headers, receive: Receive, seconds: float) -> bytes:
+async def _read(headers: Mapping[str, str], receive: Receive, seconds: float) -> bytes:
     declared = headers.get("content-length", "0")
     if not declared.isdecimal() or int(declared[:_LENGTH_DIGITS]) > MAX_BYTES:
         raise _too_large()
@@ -96,7 +98,7 @@ def _too_large() -> TooLargeError:
     return TooLargeError(f"A request may have {MAX_BYTES} bytes; send smaller batches.")
 
 
-def expected_bytes(headers: Headers) -> int:
+def expected_bytes(headers: Mapping[str, str]) -> int:
     """How much memory a body may take: what it says, or all it may have."""
     declared = headers.get("content-length", "")
     if not declared.isdecimal() or headers.get("content-encoding"):

@@ -13,6 +13,7 @@ from typing import Final
 
 from billing.usage.batch import START, Position
 from billing.usage.tables import ShardMode
+from ingest_api.intake.patience import Patience
 
 _MOST_REMEMBERED: Final = 10_000
 
@@ -44,6 +45,7 @@ class ShardMark:
         self._exceptional: set[Position] = set()
         self._waiting: list[tuple[Position, int, asyncio.Future[None], bool]] = []
         self._order = count()
+        self._patience = Patience()
 
     @property
     def is_awaited(self) -> bool:
@@ -73,11 +75,12 @@ class ShardMark:
             return
         if or_journal and self.is_away:
             raise PostgresAwayError
-        future = asyncio.get_running_loop().create_future()
+        loop = asyncio.get_running_loop()
+        future = loop.create_future()
         heapq.heappush(self._waiting, (position, next(self._order), future, or_journal))
+        self._patience.watch(future, loop.time() + seconds)
         try:
-            async with asyncio.timeout(seconds):
-                await future
+            await future
         except TimeoutError:
             raise UnknownOutcomeError from None
 

@@ -38,7 +38,7 @@ class Bucket:
         alone_percent: int,
         now: Callable[[], float],
     ) -> None:
-        self._name = name
+        self.name = name
         self.measure = measure
         self._store = store
         self._alone = alone_percent / 100
@@ -53,13 +53,13 @@ class Bucket:
 
     async def take(self, tokens: int) -> float:
         """Spend tokens; 0 if they were there, else in how many seconds they may be."""
-        if self._spend(tokens):
+        if self.take_now(tokens):
             return 0.0
         refused = self.refused_for(tokens)
         if refused:
             return refused
         async with self._lock:  # one asks, the others find what it brought
-            if self._spend(tokens):
+            if self.take_now(tokens):
                 return 0.0
             return self.refused_for(tokens) or await self._borrow(tokens)
 
@@ -76,7 +76,8 @@ class Bucket:
             return 0.0
         return max(0.0, self._empty_until - self._now())
 
-    def _spend(self, tokens: int) -> bool:
+    def take_now(self, tokens: int) -> bool:
+        """Spend tokens that are here already; False says nothing of those that are not."""
         if not self._store.is_shared or self._now() >= self._lease_ends:
             self._leased = 0
         if self._leased < tokens:
@@ -87,7 +88,7 @@ class Bucket:
     async def _borrow(self, tokens: int) -> float:
         chunk = int(self.measure.per_minute / _MINUTE / _LEASES_PER_SECOND)
         grant = await self._store.take(
-            self._name, self.measure.per_minute, self.measure.size, tokens, max(tokens, chunk)
+            self.name, self.measure.per_minute, self.measure.size, tokens, max(tokens, chunk)
         )
         if grant is None:
             return self._own.take(tokens, self._alone if self._store.is_away else 1.0)

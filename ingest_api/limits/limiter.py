@@ -8,7 +8,7 @@ from time import monotonic
 from typing import Final
 
 from billing.access.actor import Actor
-from billing.access.limits import Allowance
+from billing.access.limits import Allowance, KeyLimits
 from billing.errors import RateLimitedError, TooLargeError
 from billing.settings import Settings
 from ingest_api.limits.bucket import Bucket, Measure
@@ -47,6 +47,8 @@ class Limiter:
         self._now = now
         self.store = Store(settings.find_limits_redis_url())
         self._buckets: OrderedDict[str, Bucket] = OrderedDict()
+        self._drawn: dict[tuple[str, What], tuple[KeyLimits, list[Bucket]]] = {}
+        """What a key draws from, as long as its limits are these very ones."""
 
     async def spend(self, actor: Actor, what: What, amount: int) -> None:
         """Count something that this actor does.
@@ -59,7 +61,7 @@ class Limiter:
         for bucket in self._buckets_of(actor, what):
             size = bucket.measure.size
             wait = 0.0
-            if amount <= size:
+            if amount <= size and not bucket.take_now(amount):
                 wait = await bucket.take(amount)
             if wait or amount > size:
                 for one in taken:
@@ -109,6 +111,18 @@ class Limiter:
         limits = actor.limits
         if limits is None:
             return []
+        known = self._drawn.get((limits.key, what))
+        if known is not None and known[0] is limits:
+            for bucket in known[1]:
+                self._buckets.move_to_end(bucket.name)
+            return known[1]
+        buckets = self._find_buckets(limits, what)
+        if len(self._drawn) >= _MOST_BUCKETS:
+            self._drawn.clear()
+        self._drawn[limits.key, what] = (limits, buckets)
+        return buckets
+
+    def _find_buckets(self, limits: KeyLimits, what: What) -> list[Bucket]:
         shared = self._measure(limits.shared, what)
         buckets = [self._bucket(f"{what}:{limits.holder}", shared)]
         own = self._measure(limits.own, what)
@@ -128,6 +142,7 @@ class Limiter:
         if found is not None and found.measure == measure:
             self._buckets.move_to_end(name)
             return found
+        self._drawn.clear()  # some key may know the one that this replaces or pushes out
         percent = self._settings.limits_alone_percent
         made = self._buckets[name] = Bucket(name, measure, self.store, percent, self._now)
         if len(self._buckets) > _MOST_BUCKETS:

@@ -1,4 +1,8 @@
-"""Reading ahead: the next entries are fetched while the last ones are committed."""
+"""Reading ahead: the next entries are fetched while the last ones are committed.
+
+That is for many of them. After a read that found few, the next one waits until somebody wants it:
+entries that come one by one would else cost a read each, and they are committed together anyway.
+"""
 
 import queue
 import threading
@@ -26,6 +30,7 @@ class Reader:
         self._after = after
         self._found: queue.Queue[list[JournalEntry] | Exception] = queue.Queue(_READS_AHEAD)
         self._stop = threading.Event()
+        self._wanted = threading.Event()
         self._thread = threading.Thread(target=self._run, name=f"reader-{keys.shard}", daemon=True)
         self.heard_at = monotonic()
         """When Redis last answered."""
@@ -36,6 +41,7 @@ class Reader:
 
     def __exit__(self, *_: object) -> None:
         self._stop.set()
+        self._wanted.set()
         while self._thread.is_alive():
             self._drop_found()
             self._thread.join(0.05)
@@ -47,6 +53,7 @@ class Reader:
             RedisError: if the stream cannot be read.
             RebuildNeededError: if the epoch is not this one any more.
         """
+        self._wanted.set()
         entries: list[JournalEntry] = []
         events = 0
         try:
@@ -75,7 +82,10 @@ class Reader:
                 self.heard_at = monotonic()
                 if entries:
                     self._after = entries[-1].position
+                    self._wanted.clear()
                     self._put(entries)
+                    if len(entries) < _ENTRIES_PER_READ:
+                        self._wanted.wait()
                 else:
                     self._require_epoch()
         except Exception as error:  # noqa: BLE001 - whatever it is, the writer decides

@@ -37,9 +37,9 @@ _FIRST_PAUSE: Final = 0.05
 _LONGEST_PAUSE: Final = 1.0
 _STANDBY_SECONDS: Final = 0.5
 _SMALL_BATCH: Final = 250
-_LONGEST_GATHERING: Final = 0.008
-"""After a small batch the next one is given as long to gather as the last one took, so that many
-small ones do not take half the machine; a sender waits so many seconds longer at most."""
+_GATHERING: Final = 0.007
+"""From the beginning of a small batch to that of the next one at least, so that many small ones do
+not take half the machine; and where a batch takes long, as long again, up to so many seconds."""
 _WAIT_SECONDS: Final = 0.1
 
 _LOCK = "SELECT pg_try_advisory_lock(hashtext('billing.writer'), %s)"
@@ -143,8 +143,10 @@ class ShardWriter:
                 if entries:
                     began = monotonic()
                     core.apply(entries)
+                    self._redis_seen = monotonic()  # the reader may have waited for us
                     if sum(entry.count for entry in entries) < _SMALL_BATCH:
-                        self._stop.wait(min(monotonic() - began, _LONGEST_GATHERING))
+                        took = monotonic() - began
+                        self._stop.wait(max(_GATHERING - took, min(took, _GATHERING)))
 
 
 def _first_line(error: Exception) -> str:

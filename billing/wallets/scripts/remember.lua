@@ -11,7 +11,7 @@ local length, all = 16 + tonumber(ARGV[4]), ARGV[5]
 for at = 1, #all, length do
   local digest = string.sub(all, at, at + 15)
   local bucket = ARGV[2] .. string.format('%02x%02x', string.byte(digest, 1, 2))
-  local new = redis.call('HSET', bucket, digest, string.sub(all, at + 16, at + length - 1))
+  local new = redis.call('HSET', bucket, string.sub(digest, 3, 14), string.sub(all, at + 16, at + length - 1))
   if new == 1 and redis.call('HLEN', bucket) == 1 then redis.call('EXPIRE', bucket, ARGV[3]) end
 end
 return {1}

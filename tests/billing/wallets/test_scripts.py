@@ -214,7 +214,7 @@ def test_a_mark_of_a_rebuild_reads_as_durable(server: "Redis") -> None:
     one = event("a")
     server.hset(
         KEYS.bucket(NOW.date(), one.digest),
-        one.digest,
+        one.digest[2:14],  # type: ignore[arg-type]
         dedupe_field(one.body_hash, NOW),  # type: ignore[arg-type]
     )
     admitted = admit(server, one)
