@@ -107,7 +107,7 @@ def test_finance_signs_in_approves_an_invoice_and_sees_the_issued_pdf(
         expect(pdf).to_be_visible()
         assert pdf.evaluate("image => image.complete && image.naturalWidth > 800")
         with page.expect_download() as download:
-            page.get_by_test_id("stDownloadButton").get_by_role("button").click()
+            page.get_by_role("button", name="Download PDF").click()
         assert Path(download.value.path()).read_bytes().startswith(b"%PDF")
 
         _open(page, "Usage")

@@ -30,7 +30,7 @@ def test_each_role_sees_its_pages_and_none_fails(sign_in: SignIn, role: Role) ->
         visit(app, page)
         assert not app.exception, page
         assert not app.error, (page, [error.value for error in app.error])
-        assert app.title[0].value == page.value.capitalize()
+        assert app.title[0].value == page.value.replace("_", " ").capitalize()
 
 
 def test_every_role_is_either_listed_with_pages_or_kept_out() -> None:
