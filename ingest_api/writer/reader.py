@@ -19,6 +19,7 @@ from billing.wallets.ports import RebuildNeededError
 _ENTRIES_PER_READ: Final = 64
 _READS_AHEAD: Final = 8
 _BLOCK_MS: Final = 200
+_LOOK_UP_SECONDS: Final = 0.1
 
 
 class Reader:
@@ -85,11 +86,16 @@ class Reader:
                     self._wanted.clear()
                     self._put(entries)
                     if len(entries) < _ENTRIES_PER_READ:
-                        self._wanted.wait()
+                        self._wait_until_wanted()
                 else:
                     self._require_epoch()
         except Exception as error:  # noqa: BLE001 - whatever it is, the writer decides
             self._put(error)
+
+    def _wait_until_wanted(self) -> None:
+        # in turns: whoever ends us may have asked before `clear` took it back
+        while not self._stop.is_set() and not self._wanted.wait(_LOOK_UP_SECONDS):
+            pass
 
     def _require_epoch(self) -> None:
         if self._redis.get(self._keys.epoch_key) != str(self._keys.epoch).encode():
@@ -98,7 +104,7 @@ class Reader:
     def _put(self, found: list[JournalEntry] | Exception) -> None:
         while not self._stop.is_set():
             try:
-                self._found.put(found, timeout=0.1)
+                self._found.put(found, timeout=_LOOK_UP_SECONDS)
             except queue.Full:
                 continue
             return
