@@ -72,7 +72,14 @@ NAMED_OTHERWISE = {
     "/api/v1/webhooks/{gateway}",
     "/api/v1/payments/{payment_id}/look-up",
     "/api/v1/payment-methods/{method_id}/look-up",
+    "/api/v1/einvoices/{einvoice_id}/register",
+    "/api/v1/einvoices/{einvoice_id}/cancel",
     "/api/v1/pricing/preview",
+    "/api/v1/pricing/simulations",
+    "/api/v1/subscriptions/preview",
+    "/api/v1/subscriptions/{subscription_id}/preview",
+    "/api/v1/plan-versions/{version_id}/migrations/preview",
+    "/api/v1/document-templates/preview",
 }
 """What carries a name of its own, or changes nothing by being repeated."""
 

@@ -13,8 +13,7 @@
 with periods as (
     -- two subscriptions of an account may have the same period
     select distinct invoice_month, account_id, period_start, period_end
-    from {{ ref("stg_billing__billing_periods") }}
-    where {{ in_invoice_month("invoice_month") }}
+    from {{ ref("int_rating__segment_charges") }}
 ),
 
 usage_rows as (select * from {{ ref("int_rating__usage") }})
