@@ -6,9 +6,9 @@ PYTEST_ARGS ?=
 # that what it builds once is built once.
 PYTEST := $(BIN)/pytest -n 3 --dist loadscope --no-loadscope-reorder
 
-# What reads or writes events; the rest never meets the tables that differ.
-TIMESCALE_TESTS := tests/billing tests/dbt_project tests/ingest_api/intake tests/ingest_api/resources \
-	tests/orchestration tests/parity tests/scenarios
+# What reads or writes events and their partitions; the rest never meets the tables that differ.
+TIMESCALE_TESTS := tests/billing/usage tests/billing/wallets tests/dbt_project \
+	tests/ingest_api/intake tests/ingest_api/live tests/orchestration tests/scenarios
 
 .PHONY: help
 help: ## show this list

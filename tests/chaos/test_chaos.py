@@ -14,7 +14,7 @@ from tests.chaos.faults import FAILPOINTS, FAULTS
 from tests.chaos.run import plan, run_chaos
 
 SEED = int(os.environ.get("CHAOS_SEED", "1"))
-COUNT = int(os.environ.get("CHAOS_FAULTS", "12"))
+COUNT = int(os.environ.get("CHAOS_FAULTS", "6"))
 """`.ci/run` injects 60."""
 
 

@@ -17,7 +17,7 @@ from tests.simulation.redis_fake import FakeRedis
 from tests.simulation.run import known_seeds, run_seed, run_seeds
 from tests.simulation.world import World
 
-COUNT = int(os.environ.get("SIM_SEEDS", "150"))
+COUNT = int(os.environ.get("SIM_SEEDS", "60"))
 """`.ci/run` simulates 1,000."""
 MOST_SEEDS_TO_NOTICE = 150
 

@@ -29,7 +29,7 @@ from ingest_api.writer.shard import ShardWriter
 from tests.support.factories.usage import make_plan, make_sender
 from tests.support.openapi_fuzz import Pool, Request, Requests
 
-COUNT: Final = int(os.environ.get("FUZZ_REQUESTS", "600"))
+COUNT: Final = int(os.environ.get("FUZZ_REQUESTS", "300"))
 SEED: Final = int(os.environ.get("FUZZ_SEED", "1"))
 AT_ONCE: Final = 8
 MOST_SHOWN: Final = 10
