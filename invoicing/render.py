@@ -11,7 +11,6 @@ import os
 import threading
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
 from functools import cache
 from importlib.resources import as_file, files
 from pathlib import Path
@@ -27,6 +26,7 @@ from weasyprint.urls import URLFetcher, URLFetcherResponse
 
 from invoicing import formatting
 from invoicing.document import InvoiceDocument
+from invoicing.extras import NOTHING_ELSE, Asset, Extras
 from invoicing.statement import Statement
 
 PDF_VARIANT: Final = "pdf/a-3a"
@@ -41,36 +41,6 @@ _FONTS: Final = (
 )
 # Pango and fontconfig keep caches that are not made for several threads at once.
 _drawing = threading.Lock()
-
-
-@dataclass(frozen=True, slots=True)
-class Asset:
-    """A file that a document is drawn with."""
-
-    content: bytes
-    media_type: str = "font/ttf"
-
-
-@dataclass(frozen=True, slots=True)
-class Registration:
-    """What the invoice registration portal gave a document."""
-
-    irn: str
-    ack_number: str
-    acknowledged_on: str
-    """As printed."""
-    signed_qr: str
-
-
-@dataclass(frozen=True, slots=True)
-class Extras:
-    """What a document is drawn with beside its snapshot."""
-
-    logo: Asset | None = None
-    registration: Registration | None = None
-
-
-NOTHING_ELSE: Final = Extras()
 
 
 class PackagedAssets(URLFetcher):  # type: ignore[misc]

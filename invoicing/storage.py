@@ -17,7 +17,7 @@ from billing.invoices.tables import InvoiceDocument, InvoiceStatus
 from billing.invoices.voiding import require_irn
 from billing.periods import DEFAULT_ZONE
 from invoicing import document
-from invoicing.render import Asset, Extras, Registration
+from invoicing.extras import Asset, Extras, Registration
 from invoicing.view import brand_of, document_on
 from invoicing.worker import draw
 

@@ -23,7 +23,7 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from billing.errors import UnavailableError
 from invoicing.document import InvoiceDocument
-from invoicing.render import NOTHING_ELSE, Asset, Extras, Registration, render_pdf, render_statement
+from invoicing.extras import NOTHING_ELSE, Asset, Extras, Registration
 from invoicing.statement import Statement
 
 DOCUMENTS_PER_WORKER: Final = 500
@@ -48,7 +48,7 @@ def draw(document: InvoiceDocument, extras: Extras = NOTHING_ELSE) -> bytes:
         UnavailableError: if it could not be drawn.
     """
     pool = _pool()
-    return render_pdf(document, extras) if pool is None else pool.draw(document, extras)
+    return _render(document, extras) if pool is None else pool.draw(document, extras)
 
 
 def draw_statement(statement: Statement) -> bytes:
@@ -58,7 +58,7 @@ def draw_statement(statement: Statement) -> bytes:
         UnavailableError: if it could not be drawn.
     """
     pool = _pool()
-    return render_statement(statement) if pool is None else pool.draw_statement(statement)
+    return _render_statement(statement) if pool is None else pool.draw_statement(statement)
 
 
 @cache
@@ -168,16 +168,31 @@ def _packed(document: InvoiceDocument, extras: Extras) -> bytes:
     ).encode()
 
 
+# Whoever has its documents drawn by a worker need not load the drawing library itself.
+
+
+def _render(document: InvoiceDocument, extras: Extras) -> bytes:
+    from invoicing.render import render_pdf  # noqa: PLC0415
+
+    return render_pdf(document, extras)
+
+
+def _render_statement(statement: Statement) -> bytes:
+    from invoicing.render import render_statement  # noqa: PLC0415
+
+    return render_statement(statement)
+
+
 def _drawn(request: bytes) -> bytes:
     asked: dict[str, Any] = json.loads(request)
     if "statement" in asked:
-        return render_statement(Statement.model_validate_json(asked["statement"]))
+        return _render_statement(Statement.model_validate_json(asked["statement"]))
     logo, found = asked["logo"], asked["registration"]
     extras = Extras(
         logo=Asset(base64.b64decode(logo[0]), logo[1]) if logo else None,
         registration=Registration(**found) if found else None,
     )
-    return render_pdf(InvoiceDocument.from_json(asked["document"]), extras)
+    return _render(InvoiceDocument.from_json(asked["document"]), extras)
 
 
 def _write(pipe: BinaryIO | Any, message: bytes) -> None:
@@ -235,6 +250,7 @@ def serve(source: BinaryIO | Any, sink: BinaryIO | Any, make: Callable[[bytes], 
 
 
 if __name__ == "__main__":
-    # The libraries are loaded; from here on nothing else is.
+    import invoicing.render  # noqa: F401  (before nothing else can be loaded)
+
     confine()
     serve(sys.stdin.buffer, sys.stdout.buffer, _drawn)

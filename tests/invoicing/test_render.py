@@ -16,8 +16,9 @@ import pypdf
 import pytest
 
 from invoicing.document import InvoiceDocument, TaxOnLine
+from invoicing.extras import Asset
 from invoicing.formatting import format_amount, format_date, format_money, format_period
-from invoicing.render import Asset, PackagedAssets, render_html, render_pdf
+from invoicing.render import PackagedAssets, render_html, render_pdf
 from tests.invoicing import document_samples as samples
 
 EVERY_ISSUED: dict[str, Callable[[], InvoiceDocument]] = {

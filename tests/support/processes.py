@@ -82,7 +82,7 @@ def api_program(database_url: str, redis_url: str, log: Path, *app: str) -> tupl
     return Program("api", argv, environment, log), port
 
 
-def wait_for_port(port: int, seconds: float = 30) -> None:
+def wait_for_port(port: int, seconds: float = 90) -> None:
     """Come back when somebody listens there."""
     deadline = time.monotonic() + seconds
     while True:
