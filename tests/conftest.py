@@ -7,6 +7,11 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from hypothesis import HealthCheck, settings
+
+# No test is timed: how long a draw or an example takes is the business of whoever shares the CPU.
+settings.register_profile("untimed", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("untimed")
 
 os.environ.setdefault("BILLING_PDF_WORKERS", "0")
 """Starting a worker takes a second; its own tests start theirs."""

@@ -204,8 +204,10 @@ def test_the_graph_is_the_one_we_know() -> None:
     assert {job.name for job in defs.resolve_all_job_defs()} == {
         "__ASSET_JOB",
         "close_month",
+        "collect_charges",
         "issue_vouchers",
         "reconcile_payments",
+        "remind_debtors",
         "make_views",
         "refresh_history",
         "refresh_usage",
