@@ -14,11 +14,12 @@ from typing import Any, Final, Protocol, Self
 from zoneinfo import ZoneInfo
 
 import httpx
+from jwt import PyJWK
 from pydantic import SecretStr
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from billing.errors import PreconditionError
-from invoicing.einvoice.signatures import PublicKey
+from invoicing.einvoice.signatures import public_key
 
 ENTRY_POINTS: Final = "billing.einvoice_gateways"
 DUPLICATE: Final = "2150"
@@ -44,13 +45,13 @@ class EInvoiceSettings(BaseSettings):
         """Read the environment now."""
         return cls()
 
-    def pinned_keys(self) -> dict[str, PublicKey]:
+    def pinned_keys(self) -> dict[str, PyJWK]:
         """The keys that are believed.
 
         Raises:
             ValueError: if they are not written as they should be.
         """
-        return {kid: PublicKey.from_jwk(key) for kid, key in json.loads(self.keys).items()}
+        return {kid: public_key(key) for kid, key in json.loads(self.keys).items()}
 
 
 class RefusedError(Exception):

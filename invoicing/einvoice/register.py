@@ -13,6 +13,7 @@ from decimal import Decimal
 from typing import Any, Final
 from uuid import UUID
 
+from jwt import PyJWK
 from pydantic import Field
 from sqlalchemy import Engine, select
 from sqlalchemy.orm import Session
@@ -43,7 +44,7 @@ from invoicing.einvoice.gateway import (
 )
 from invoicing.einvoice.payload import wire_json
 from invoicing.einvoice.shape import shape
-from invoicing.einvoice.signatures import PublicKey, signed_data
+from invoicing.einvoice.signatures import signed_data
 
 CANCEL_WITHIN: Final = timedelta(hours=24)
 REASONS: Final = {1: "Duplicate", 2: "Data entry mistake", 3: "Order cancelled", 4: "Others"}
@@ -109,7 +110,7 @@ class Registrar:
     engine: Engine
     clock: Clock
     gateway: EInvoiceGateway
-    keys: Mapping[str, PublicKey]
+    keys: Mapping[str, PyJWK]
 
     def register_waiting(self, limit: int = 500) -> dict[EInvoiceState, int]:
         """Register everything that waits, oldest first; how many ended in which state."""

@@ -37,7 +37,7 @@ def answered_and_found(server: RedisOnDisk) -> tuple[list[str], list[str], int]:
         with redis.Redis.from_url(server.url) as client:
             client.set(KEYS.epoch_key, KEYS.epoch)
             for number in range(CALLS):
-                digest = number.to_bytes(16, "big")
+                digest = number.to_bytes(16, "little")
                 one = Admission(digest, bytes(8), None, 0, uuid4().bytes)
                 admitted = read_answer(ADMIT.call(client, *admit_call(KEYS, [one], NOW)))
                 assert admitted is not None

@@ -26,7 +26,7 @@ CUTS = 40
 def admit(client: "redis.Redis", *numbers: int) -> None:
     """One call, from two wallets."""
     admissions = [
-        Admission(number.to_bytes(16, "big"), bytes(8), WALLETS[number % 2], 5, b"row")
+        Admission(number.to_bytes(16, "little"), bytes(8), WALLETS[number % 2], 5, b"row")
         for number in numbers
     ]
     assert read_answer(ADMIT.call(client, *admit_call(KEYS, admissions, NOW))) is not None

@@ -4,19 +4,22 @@ Answers have the shape of the portal's (Status, Data, ErrorDetails); what is sig
 RS256 by a key made once per process.
 """
 
-import base64
 import hashlib
 import json
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from datetime import datetime
 from decimal import Decimal
+from functools import cache
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
-from invoicing.einvoice.signatures import PublicKey, padded
+from cryptography.hazmat.primitives.asymmetric import rsa
+from jwt import PyJWS
+from jwt.algorithms import RSAAlgorithm
+
 from tests.support.gateways.server import Answer, Call, serving
 
 KID = "test-key-1"
@@ -26,50 +29,24 @@ KID = "test-key-1"
 class SigningKey:
     """An RSA key of the tests; its secret half protects nothing."""
 
-    modulus: int
-    exponent: int
-    secret: int
+    secret: rsa.RSAPrivateKey
 
     @property
-    def public(self) -> PublicKey:
-        return PublicKey(self.modulus, self.exponent)
+    def jwk(self) -> dict[str, str]:
+        """Its public half, as the portal publishes it."""
+        found: dict[str, str] = RSAAlgorithm.to_jwk(self.secret.public_key(), as_dict=True)
+        return found
 
     def sign(self, content: dict[str, Any]) -> str:
-        head = _encoded(json.dumps({"alg": "RS256", "kid": KID, "typ": "JWT"}).encode())
-        body = _encoded(json.dumps(content).encode())
-        message = int.from_bytes(padded(f"{head}.{body}".encode(), self.public.size), "big")
-        sealed = pow(message, self.secret, self.modulus).to_bytes(self.public.size, "big")
-        return f"{head}.{body}.{_encoded(sealed)}"
+        return PyJWS().encode(
+            json.dumps(content).encode(), self.secret, algorithm="RS256", headers={"kid": KID}
+        )
 
 
-def _encoded(content: bytes) -> str:
-    return base64.urlsafe_b64encode(content).decode().rstrip("=")
-
-
-# Made for these tests; it protects nothing.
-_MODULUS = int(
-    "e9ac7f543760b9491e11fad0c85bfa418ce79c4683906caad69786ba0177538e6488bbc46bdc5f2ccee7e4d63d"
-    "1ba030fe48fc40c0553c58ddd3b926aae1e10dcb941c67dcbe8bc060339cf1f77980877ded9ccd6d2dbe931ee6"
-    "8907d629be6ed2b6516701afbd728b8e6cd4ce9950dce16451291f70d97314233131c646fa983cfcf174c4e866"
-    "823d726933e26fec3622773084f4fec6b8ea184f08d55e41a6db8c904d3c504517351a07d2fb1b1a5ee6ec7bd5"
-    "1ce45ea03896cc32e3ae857c1e366a9f5bf9e37e643665337f47f2b8ae16ae27181aaa908120e94367a317d5ff"
-    "cf284296008dea7a61b28bfa9e9b2372aee82b9fe366b14bc15fadf0034a19",
-    16,
-)
-_SECRET = int(
-    "e8dd4c2e82d9530c387936782592f37bab8d8c41010f461ba1aa734a9df76a3f3694c479e3fb42a586b3b56a82"
-    "8f2b3e67ca1807f72379f61d69c6d36feb95b987acdbf9ed13be7541e96d77fc650adefb7175978a3bd1f50f10"
-    "3272aacc02c8b2179a5b8a64b5e89686a2921828d55aa90aad8ecb944c3ed04c99d3be82316ae94813e8fd9ec8"
-    "144d44a49f135c4a2c675bf459fe9867d39d8b9a39096aea613d0e31fd839d02629197965b0b5a6aa5e35b8767"
-    "f2eadac0a24e15c2fcdb91dd8a57fc0c32cd91044e44d2fb9dcde6a632311a9f538b2796f7f020aa9263c9ab0a"
-    "bfa2b55b76c965ec7be11431f95c52de74335488de161a6b81a1bb8a571db9",
-    16,
-)
-
-
-def signing_key() -> SigningKey:
-    """A key of 2048 bits."""
-    return SigningKey(_MODULUS, 65537, _SECRET)
+@cache
+def signing_key(number: int = 0) -> SigningKey:
+    """A key of 2048 bits, one for each number."""
+    return SigningKey(rsa.generate_private_key(public_exponent=65537, key_size=2048))
 
 
 @dataclass
@@ -143,9 +120,7 @@ class FakePortal:
             "Irn": shown,
             "IrnDt": f"{self.now:%Y-%m-%d %H:%M:%S}",
         }
-        key = signing_key()
-        if self.wrong_key:
-            key = replace(key, secret=key.secret - 2)
+        key = signing_key(1) if self.wrong_key else signing_key()
         return {
             "AckNo": 112010000000000 + len(self.documents),
             "AckDt": f"{self.now:%Y-%m-%d %H:%M:%S}",
