@@ -20,6 +20,8 @@ from tests.support.dbt import DbtProjectRunner
 from tests.support.factories.parties import LONG_AGO
 from tests.support.marts import make_rating_run
 
+pytestmark = pytest.mark.timeout(1200)  # every dbt takes seconds to start
+
 
 def _breaches(engine: Engine) -> dict[str, int]:
     with engine.connect() as connection:

@@ -21,6 +21,8 @@ from tests.support.factories.events import StoredEvent, revise_event, store_even
 from tests.support.factories.parties import make_account
 from tests.support.factories.plans import make_plan, make_subscription
 
+pytestmark = pytest.mark.timeout(1200)  # every dbt takes seconds to start
+
 JUNE = date(2026, 6, 1)
 NOON = datetime(2026, 6, 10, 6, 30, tzinfo=UTC)
 SENT = {"country": "IN", "channel": "sms", "status": "delivered"}
@@ -99,7 +101,6 @@ def the_draft(engine: Engine) -> Invoice:
         return session.scalars(select(Invoice)).one()
 
 
-@pytest.mark.timeout(600)
 def test_closing_again_changes_nothing_and_late_amended_and_voided_events_change_their_lines_only(
     engine: Engine, instance: dg.DagsterInstance
 ) -> None:

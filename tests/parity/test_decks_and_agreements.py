@@ -41,6 +41,8 @@ from tests.support.factories.plans import make_billing_period, make_plan, make_s
 from tests.support.postgres import fresh_database
 from tests.support.rating import RATING_MODELS, lines_of, open_run, rating_vars, unrated_of
 
+pytestmark = pytest.mark.timeout(1200)  # every dbt takes seconds to start
+
 MONTH = date(2026, 5, 1)
 DAYS = Period(MONTH, date(2026, 6, 1))
 VALUES = {

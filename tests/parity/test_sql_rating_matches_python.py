@@ -63,6 +63,8 @@ from tests.support.rating import (
     unrated_of,
 )
 
+pytestmark = pytest.mark.timeout(1200)  # every dbt takes seconds to start
+
 MONTH = date(2026, 5, 1)
 EVENT_TYPES = ("otp.sms", "otp.voice")
 VALUES = {

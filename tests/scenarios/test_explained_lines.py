@@ -26,7 +26,7 @@ from tests.support.factories.events import revise_event, store_event
 from tests.support.postgres import fresh_database
 from tests.support.rating import RATING_MODELS, open_run, rating_vars
 
-pytestmark = pytest.mark.timeout(300)
+pytestmark = pytest.mark.timeout(1200)
 
 
 @pytest.fixture(scope="module")

@@ -27,7 +27,7 @@ from billing.stack.services import PROJECT
 from tests.scenarios import independent
 from tests.scenarios.conftest import Installation
 
-pytestmark = pytest.mark.timeout(600)
+pytestmark = pytest.mark.timeout(1200)
 
 STARTS = DayOf(COMPLETE_MONTHS - 1, 1)
 PREPAID = replace(
