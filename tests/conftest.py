@@ -33,3 +33,13 @@ def server_dir() -> Iterator[Path]:
         yield path
     finally:
         shutil.rmtree(path, ignore_errors=True)
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Begin with the modules that are given the most time: nothing long is left for the end."""
+    most: dict[Path, float] = {}
+    for item in items:
+        marker = item.get_closest_marker("timeout")
+        seconds = float(marker.args[0]) if marker else 0.0
+        most[item.path] = max(most.get(item.path, 0.0), seconds)
+    items.sort(key=lambda item: -most[item.path])
