@@ -1,7 +1,9 @@
 """The decisions on invoices: submit, approve, reject, approve many, and the document beside."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from datetime import timedelta
+from functools import partial
+from uuid import UUID
 
 import streamlit as st
 
@@ -118,52 +120,71 @@ def _offer_void(actor: Actor, facts: InvoiceFacts) -> None:
         st.session_state[_ASKED] = ("void", facts.id)
     if st.session_state.get(_ASKED) != ("void", facts.id):
         return
-    name = f"void:{facts.version}"
-    key = form_key(name)
-    with st.form(f"void_{key}"):
-        st.markdown("**Make this invoice void?**")
-        note(
-            "Only while nothing was paid, it was not sent, and its month is not filed. Its number "
-            "stays used. Otherwise issue a credit note."
-        )
-        reason = st.text_area("Why?", max_chars=500, key=f"void_reason_{key}")
-        with st.container(horizontal=True):
-            sure = st.form_submit_button("Make void", type="primary", key=f"sure_{key}")
-            cancelled = st.form_submit_button("Cancel", key=f"cancel_{key}")
-    if cancelled:
-        _close(name)
-    if not sure:
-        return
-    try:
-        actions.void(actor, key, facts.id, reason)
-    except BillingError as error:
-        say(error)
-        return
-    say_later("success", f"Invoice {plain(facts.number or '')} is void.")
-    _close(name)
+    _ask_why(
+        partial(actions.void, actor),
+        facts,
+        "void",
+        question="Why?",
+        yes="Make void",
+        done=f"Invoice {plain(facts.number or '')} is void.",
+        title="**Make this invoice void?**",
+        hint="Only while nothing was paid, it was not sent, and its month is not filed. Its number "
+        "stays used. Otherwise issue a credit note.",
+    )
 
 
 def _confirm_rejection(actor: Actor, facts: InvoiceFacts) -> None:
-    name = f"reject:{facts.version}"
+    _ask_why(
+        partial(actions.reject, actor),
+        facts,
+        "reject",
+        question="What is wrong with this draft?",
+        yes="Reject the draft",
+        done=f"The draft of {plain(facts.customer)} was sent back.",
+        placeholder="Say what must be mended; it stays with the draft until then.",
+    )
+
+
+def _ask_why(
+    act: Callable[[str, UUID, str], object],
+    facts: InvoiceFacts,
+    decision: str,
+    *,
+    question: str,
+    yes: str,
+    done: str,
+    title: str | None = None,
+    hint: str | None = None,
+    placeholder: str | None = None,
+) -> None:
+    """A decision that needs a reason: its form, and what comes of it.
+
+    Args:
+        act: takes the form's key, the invoice and the reason.
+    """
+    name = f"{decision}:{facts.version}"
     key = form_key(name)
-    with st.form(f"reject_{key}"):
+    with st.form(f"{decision}_{key}"):
+        if title:
+            st.markdown(title)
+        if hint:
+            note(hint)
         reason = st.text_area(
-            "What is wrong with this draft?", max_chars=500, key=f"reason_{key}",
-            placeholder="Say what must be mended; it stays with the draft until then.",
-        )  # fmt: skip
+            question, max_chars=500, key=f"{decision}_reason_{key}", placeholder=placeholder
+        )
         with st.container(horizontal=True):
-            sure = st.form_submit_button("Reject the draft", type="primary", key=f"sure_{key}")
+            sure = st.form_submit_button(yes, type="primary", key=f"sure_{key}")
             cancelled = st.form_submit_button("Cancel", key=f"cancel_{key}")
     if cancelled:
         _close(name)
     if not sure:
         return
     try:
-        actions.reject(actor, key, facts.id, reason)
+        act(key, facts.id, reason)
     except BillingError as error:
         say(error)
         return
-    say_later("success", f"The draft of {plain(facts.customer)} was sent back.")
+    say_later("success", done)
     _close(name)
 
 

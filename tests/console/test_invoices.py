@@ -104,7 +104,7 @@ def test_rejecting_needs_a_reason_and_keeps_it(
     _click(app, "ask_reject")
     _click(app, "sure_")
     assert "needs at least 3 characters" in app.error[0].value
-    _fill(app, "reason_", "The discount is missing.")
+    _fill(app, "reject_reason_", "The discount is missing.")
     _click(app, "sure_")
     row = _row(engine, world.drafts["acme"])
     assert (row.review_state, row.review_note) == ("rejected", "The discount is missing.")
