@@ -3,13 +3,12 @@
 import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from datetime import date
+from datetime import date, timedelta
 from decimal import Decimal
-from itertools import groupby
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import select
+from sqlalchemy import or_, select
 from sqlalchemy.orm import Session
 
 from billing.clock import Clock
@@ -18,6 +17,7 @@ from billing.db.locks import lock_for_transaction
 from billing.errors import BillingError, PreconditionError
 from billing.ids import new_id
 from billing.invoices.charges import charges_of
+from billing.invoices.consolidation import bill_accounts
 from billing.invoices.repository import default_registration, load_invoice
 from billing.invoices.tables import (
     Invoice,
@@ -31,6 +31,7 @@ from billing.invoices.taxing import apply_tax, decide_tax_of
 from billing.invoices.turnovers import highest_turnover
 from billing.periods import DEFAULT_ZONE, local_day, month_of
 from billing.tax.model import DecisionStatus
+from invoicing.consolidate import DraftedLines, by_draft, earlier, on_own_invoices, usage_of
 from invoicing.rated_lines import RatedLine, rated_lines, unrated_usage, used, with_charges
 from invoicing.unrated import alert_unrated
 
@@ -62,7 +63,7 @@ class _Assembly:
     supplier: SupplierRegistration
     unrated: dict[UUID, str]
     used: dict[tuple[UUID, date], list[dict[str, Any]]]
-    existing: dict[tuple[UUID, date, date], Invoice]
+    existing: dict[UUID, list[Invoice]]
     turnover: Decimal
     report: DraftReport
 
@@ -91,54 +92,66 @@ def draft_invoices(
         charges_of(session, invoice_month),
         invoice_month,
     )
+    settings = bill_accounts(session)
+    unrated = unrated_usage(session, invoice_month)
+    last_day = month_of(invoice_month).end - timedelta(days=1)
     assembly = _Assembly(
         session=session,
         clock=clock,
         invoice_month=invoice_month,
         rating_run_id=rating_run_id,
         supplier=supplier,
-        unrated=unrated_usage(session, invoice_month),
+        unrated=on_own_invoices(unrated, settings, last_day),
         used=used(session, invoice_month, rating_run_id),
-        existing=_existing(session, lines),
+        existing=_existing(session, lines, invoice_month),
         turnover=highest_turnover(session, supplier.gstin, invoice_month),
         report=DraftReport(),
     )
     seen: set[UUID] = set()
-    for _, group in groupby(lines, key=lambda line: (line.account_id, line.period_start)):
-        seen.add(_draft_one(assembly, list(group)))
+    for drafted in by_draft(session, lines, settings):
+        seen.add(_draft_one(assembly, drafted))
     _remove_unsupported(assembly, seen)
-    alert_unrated(session, invoice_month, assembly.unrated, clock.now())
+    alert_unrated(session, invoice_month, unrated, clock.now())
     session.flush()
     return assembly.report
 
 
 def _existing(
-    session: Session, lines: Sequence[RatedLine]
-) -> dict[tuple[UUID, date, date], Invoice]:
-    """What is there already for the periods of the lines, locked; of each period the newest."""
+    session: Session, lines: Sequence[RatedLine], invoice_month: date
+) -> dict[UUID, list[Invoice]]:
+    """By account what is there already for the month or the periods of the lines, oldest first.
+
+    All of it is locked.
+    """
     if not lines:
         return {}
-    found = session.scalars(
+    in_a_period = Invoice.period_start.between(
+        min(line.period_start for line in lines), max(line.period_start for line in lines)
+    )
+    found: dict[UUID, list[Invoice]] = {}
+    rows = session.scalars(
         select(Invoice)
         .where(
             Invoice.origin == InvoiceOrigin.RATED,
-            Invoice.period_start >= min(line.period_start for line in lines),
-            Invoice.period_start <= max(line.period_start for line in lines),
+            or_(in_a_period, Invoice.invoice_month == invoice_month),
         )
         .order_by(Invoice.account_id, Invoice.revision)
         .with_for_update()
         .execution_options(populate_existing=True)
     )
-    return {(row.account_id, row.period_start, row.period_end): row for row in found}
+    for row in rows:
+        found.setdefault(row.account_id, []).append(row)
+    return found
 
 
-def _draft_one(assembly: _Assembly, lines: list[RatedLine]) -> UUID:
-    first = lines[0]
-    existing = assembly.existing.get((first.account_id, first.period_start, first.period_end))
+def _draft_one(assembly: _Assembly, drafted: DraftedLines) -> UUID:
+    existing = earlier(
+        assembly.existing.get(drafted.account_id, []), drafted, assembly.invoice_month
+    )
     revision = existing.revision if existing is not None else 1
     if existing is not None and existing.status is InvoiceStatus.VOID:
         existing, revision = None, revision + 1  # what was made void is invoiced again
-    lines_hash = hash_of_lines(lines)
+    lines_hash = hash_of_lines(drafted.lines)
     if existing is not None and existing.status is not InvoiceStatus.DRAFT:
         assembly.report.issued_kept.append(existing.id)
         if existing.lines_hash != lines_hash:
@@ -149,12 +162,12 @@ def _draft_one(assembly: _Assembly, lines: list[RatedLine]) -> UUID:
         assembly.report.unchanged.append(existing.id)
         return existing.id
     if existing is None:
-        invoice = _new_draft(assembly, first, revision)
+        invoice = _new_draft(assembly, drafted, revision)
         assembly.report.created.append(invoice.id)
     else:
         invoice = _emptied(assembly.session, existing)
         assembly.report.updated.append(invoice.id)
-    _fill(assembly, invoice, lines, lines_hash)
+    _fill(assembly, invoice, drafted, lines_hash)
     return invoice.id
 
 
@@ -164,19 +177,19 @@ def _is_up_to_date(assembly: _Assembly, existing: Invoice, lines_hash: str) -> b
     return existing.lines_hash == lines_hash and not should_be_parked and not is_parked
 
 
-def _new_draft(assembly: _Assembly, line: RatedLine, revision: int) -> Invoice:
+def _new_draft(assembly: _Assembly, drafted: DraftedLines, revision: int) -> Invoice:
     now = assembly.clock.now()
     invoice = Invoice(
         id=new_id(),
-        account_id=line.account_id,
-        customer_id=line.customer_id,
+        account_id=drafted.account_id,
+        customer_id=drafted.first.customer_id,
         supplier_gstin=assembly.supplier.gstin,
-        period_start=line.period_start,
-        period_end=line.period_end,
+        period_start=drafted.period_start,
+        period_end=drafted.period_end,
         invoice_month=assembly.invoice_month,
         revision=revision,
         status=InvoiceStatus.DRAFT,
-        currency=line.currency,
+        currency=drafted.first.currency,
         lines_hash="",
         review_state=ReviewState.PENDING,
         tax_decision={},
@@ -200,16 +213,18 @@ def _emptied(session: Session, draft: Invoice) -> Invoice:
     return draft
 
 
-def _fill(
-    assembly: _Assembly, invoice: Invoice, lines: Sequence[RatedLine], lines_hash: str
-) -> None:
+def _fill(assembly: _Assembly, invoice: Invoice, drafted: DraftedLines, lines_hash: str) -> None:
     """Give a draft its lines and taxes, or park it with what stands in the way."""
     invoice.lines_hash = lines_hash
-    invoice.usage_breakdown = assembly.used.get((invoice.account_id, invoice.period_start), [])
+    invoice.period_start, invoice.period_end = drafted.period_start, drafted.period_end
+    invoice.usage_breakdown = usage_of(assembly.session, drafted, assembly.used)
     invoice.rating_run_id = assembly.rating_run_id
     invoice.updated_at = assembly.clock.now()
     invoice.reviewed_by = None
-    invoice.lines = [_to_line(number, line) for number, line in enumerate(lines, 1)]
+    invoice.lines = [
+        _to_line(number, line, line.account_id if drafted.is_shared else None)
+        for number, line in enumerate(drafted.lines, 1)
+    ]
     note, rejected = _tax(assembly, invoice, invoice.lines)
     unrated = assembly.unrated.get(invoice.account_id)
     invoice.review_note = unrated or note
@@ -243,8 +258,9 @@ def _tax(
     return decision.notes, decision.status is DecisionStatus.REJECT
 
 
-def _to_line(ordinal: int, line: RatedLine) -> InvoiceLine:
+def _to_line(ordinal: int, line: RatedLine, account_id: UUID | None) -> InvoiceLine:
     return InvoiceLine(
+        account_id=account_id,
         line_ref=line.line_ref,
         ordinal=ordinal,
         description=line.description,

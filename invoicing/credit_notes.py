@@ -252,6 +252,8 @@ def _paper(
         # At the invoice's own rate, so that what was declared is what is taken back.
         "fx": original.fx and fx_at(original.fx, original.currency, amounts),
         "settlements": (),
+        "sections": (),
+        "usage": (),
         "bank": None,
         "notes": (f"Reason: {reason}",),
         "signature_note": "This is a computer-generated credit note; no signature is required.",

@@ -126,6 +126,8 @@ class TierRow(_Part):
 class UsageRow(_Part):
     """What was used over one channel to one country."""
 
+    account: str = ""
+    """Whose usage it is, where a document is for several accounts."""
     service: str = ""
     """What kind of event, where a document shows several."""
     channel: str
@@ -171,6 +173,17 @@ class DocumentLine(_Part):
         if (self.period_start is None) is not (self.period_end is None):
             raise ValueError(f"line {self.ordinal}: a period has two ends")
         return self
+
+
+class Section(_Part):
+    """The lines of one account, on a document for several; amounts are sums of its lines."""
+
+    account_code: str
+    account_name: str
+    ordinals: tuple[int, ...]
+    taxable_minor: int
+    tax_minor: int
+    total_minor: int
 
 
 class HeadTotal(_Part):
@@ -256,6 +269,8 @@ class InvoiceDocument(_Part):
 
     currency: str
     lines: tuple[DocumentLine, ...]
+    sections: tuple[Section, ...] = ()
+    """Empty unless it is for several accounts; else every line is in one of them."""
     head_totals: tuple[HeadTotal, ...] = ()
     taxable_minor: int
     tax_minor: int
@@ -325,6 +340,22 @@ class InvoiceDocument(_Part):
             raise ValueError("the total is not taxable value plus tax plus round-off")
         if self.settled_minor > self.total_minor:
             raise ValueError("more is settled than was invoiced")
+        return self
+
+    @model_validator(mode="after")
+    def _sections_add_up(self) -> Self:
+        if not self.sections:
+            return self
+        lines = {line.ordinal: line for line in self.lines}
+        if sorted(lines) != sorted(one for section in self.sections for one in section.ordinals):
+            raise ValueError("every line is in one section")
+        for section in self.sections:
+            own = [lines[ordinal] for ordinal in section.ordinals]
+            total = sum(line.total_minor for line in own)
+            taxable = sum(line.taxable_minor for line in own)
+            said = (section.taxable_minor, section.tax_minor, section.total_minor)
+            if said != (taxable, total - taxable, total):
+                raise ValueError(f"section {section.account_code} is not the sum of its lines")
         return self
 
     def to_dict(self) -> dict[str, Any]:

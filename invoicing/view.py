@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from datetime import date
 from decimal import Decimal
 from typing import Any
+from uuid import UUID
 
 from babel import Locale
 from sqlalchemy.orm import Session
@@ -84,6 +85,7 @@ def _debit_note(session: Session, invoice: Invoice) -> doc.InvoiceDocument:
             ),
         ),
         "lines": tuple(_line(line) for line in invoice.lines),
+        "sections": (),
         "usage": (),
         "head_totals": head_totals(amounts),
         "taxable_minor": invoice.taxable_minor,
@@ -135,6 +137,7 @@ def _document(
         place_of_supply_name=decision.pos_name or "",
         currency=invoice.currency,
         lines=tuple(_line(line) for line in invoice.lines),
+        sections=_sections(session, invoice),
         head_totals=head_totals(_amounts(invoice)),
         taxable_minor=invoice.taxable_minor,
         tax_minor=invoice.tax_minor,
@@ -155,9 +158,34 @@ def _document(
     )
 
 
+def _sections(session: Session, invoice: Invoice) -> tuple[doc.Section, ...]:
+    """The accounts that share a document, in the order of their lines."""
+    by_account: dict[UUID, list[InvoiceLine]] = {}
+    for line in invoice.lines:
+        if line.account_id is not None:
+            by_account.setdefault(line.account_id, []).append(line)
+    sections = []
+    for account_id, lines in by_account.items():
+        account = session.get_one(Account, account_id)
+        taxable = sum(line.amount_minor for line in lines)
+        tax = sum(one.tax_minor for line in lines for one in line.taxes)
+        sections.append(
+            doc.Section(
+                account_code=account.code,
+                account_name=account.name,
+                ordinals=tuple(line.ordinal for line in lines),
+                taxable_minor=taxable,
+                tax_minor=tax,
+                total_minor=taxable + tax,
+            )
+        )
+    return tuple(sections)
+
+
 def _usage(row: Mapping[str, Any]) -> doc.UsageRow:
     channel = str(row["channel"])
     return doc.UsageRow(
+        account=str(row.get("account", "")),
         service=str(row["service"]),
         channel=_CHANNELS.get(channel, channel.replace("_", " ").capitalize()),
         country=_ENGLISH.territories.get(str(row["country"]), str(row["country"])),

@@ -11,6 +11,7 @@ import billing.einvoices.tables
 import billing.entitlements.tables
 import billing.fx.tables
 import billing.invoices.beside
+import billing.invoices.consolidation
 import billing.invoices.return_periods
 import billing.invoices.tables
 import billing.mail.tables

@@ -19,7 +19,7 @@ from billing.customers.tables import Account
 from billing.errors import FieldError, InvalidError, PreconditionError, not_found
 from billing.fields import ExactDecimal
 from billing.invoices.beside import CustomCharge
-from billing.invoices.tables import Invoice, InvoiceOrigin, InvoiceStatus
+from billing.invoices.consolidation import issued_for
 from billing.money import to_minor
 
 
@@ -141,14 +141,7 @@ def list_charges(
 
 
 def _refuse_invoiced(session: Session, account_id: UUID, invoice_month: date) -> None:
-    issued = session.scalars(
-        select(Invoice.number).where(
-            Invoice.account_id == account_id,
-            Invoice.invoice_month == invoice_month,
-            Invoice.origin == InvoiceOrigin.RATED,
-            Invoice.status.in_([InvoiceStatus.DUE, InvoiceStatus.PAID]),
-        )
-    ).first()
+    issued = issued_for(session, account_id, invoice_month)
     if issued is not None:
         raise PreconditionError(
             f"{invoice_month:%Y-%m} is invoiced ({issued}); correct it with a note, or make a "

@@ -209,10 +209,17 @@ class InvoiceLine(Base):
     __table_args__ = (
         UniqueConstraint("invoice_id", "line_ref"),
         CheckConstraint("amount_minor >= 0", name="amount_not_negative"),
+        Index(
+            "ix_invoice_lines_account_id",
+            "account_id",
+            postgresql_where="account_id IS NOT NULL",
+        ),
     )
 
     id: Mapped[UUID] = mapped_column(primary_key=True, default=new_id)
     invoice_id: Mapped[UUID] = mapped_column(ForeignKey("billing.invoices.id"))
+    account_id: Mapped[UUID | None] = mapped_column(ForeignKey("billing.accounts.id"))
+    """On an invoice for several accounts: whose line it is; None on all others."""
     line_ref: Mapped[str] = mapped_column(index=True)
     ordinal: Mapped[int] = mapped_column(Integer)
     description: Mapped[str]

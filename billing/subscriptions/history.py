@@ -13,7 +13,7 @@ from sqlalchemy.orm import Session
 from billing.access.actor import Actor
 from billing.commands import Context
 from billing.errors import PreconditionError
-from billing.invoices.tables import Invoice, InvoiceOrigin, InvoiceStatus
+from billing.invoices.tables import Invoice, InvoiceLine, InvoiceOrigin, InvoiceStatus
 from billing.subscriptions.periods import drop_outdated
 from billing.subscriptions.repository import get_subscription, segments_of
 from billing.subscriptions.tables import (
@@ -159,13 +159,18 @@ def list_changes(
 
 def billed_until(session: Session, account_id: UUID) -> date | None:
     """The first local day of an account that no issued invoice of its usage covers."""
-    return session.scalar(
-        select(func.max(Invoice.period_end)).where(
-            Invoice.account_id == account_id,
-            Invoice.origin == InvoiceOrigin.RATED,
-            Invoice.status.in_([InvoiceStatus.DUE, InvoiceStatus.PAID]),
-        )
+    issued = (
+        Invoice.origin == InvoiceOrigin.RATED,
+        Invoice.status.in_([InvoiceStatus.DUE, InvoiceStatus.PAID]),
     )
+    own = select(func.max(Invoice.period_end)).where(Invoice.account_id == account_id, *issued)
+    shared = (
+        select(func.max(InvoiceLine.period_end))
+        .join(Invoice, Invoice.id == InvoiceLine.invoice_id)
+        .where(InvoiceLine.account_id == account_id, *issued)
+    )
+    days = [day for day in (session.scalar(own), session.scalar(shared)) if day is not None]
+    return max(days, default=None)
 
 
 def refuse_billed(session: Session, account_id: UUID, day: date) -> None:

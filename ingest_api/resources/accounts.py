@@ -31,6 +31,12 @@ from billing.customers.tables import (
     BillingMode,
     SuspensionCause,
 )
+from billing.invoices.consolidation import (
+    BillAccount,
+    SetBillAccount,
+    list_bill_accounts,
+    set_bill_account,
+)
 from billing.wallets.account_states import SetGrace, set_grace
 from ingest_api.auth import needs
 from ingest_api.dependencies import Commands, Envelope, Paging, ReadSession, build
@@ -68,6 +74,21 @@ class AliasAttributes(Attributes):
     alias: str
     valid_from: date
     valid_to: date | None
+
+
+class BillAccountAttributes(Attributes):
+    """On whose invoice the account's billing periods stand that begin on or after a day."""
+
+    valid_from: date
+    set_by: str
+    created_at: datetime
+
+
+class BillAccountSetting(Request):
+    """The account above it that is billed for it; `null`: it has invoices of its own."""
+
+    bill_account_id: UUID | None
+    valid_from: date = Field(description="Billing periods that begin then or later follow it.")
 
 
 class Grace(Request):
@@ -114,6 +135,22 @@ def alias_resource(row: AccountAlias) -> Resource[AliasAttributes]:
     )
 
 
+def bill_account_resource(row: BillAccount) -> Resource[BillAccountAttributes]:
+    """A setting of whose invoice an account stands on, as the API shows it."""
+    return Resource(
+        id=str(row.id),
+        type="bill_account",
+        attributes=BillAccountAttributes.model_validate(row),
+        relationships=refer(
+            account=("account", row.account_id), bill_account=("account", row.bill_account_id)
+        ),
+    )
+
+
+_BILL_ACCOUNT = {
+    "bill_account_id": "019aa000-0000-7000-8000-000000000002",
+    "valid_from": "2026-12-01",
+}
 _NEW_ACCOUNT = {
     "customer_id": "019aa000-0000-7000-8000-000000000001",
     "code": "acme-main",
@@ -203,6 +240,29 @@ def set_grace_period(
     """Say how long, and how far below its credit line, an account may send without money."""
     request = build(SetGrace, account_id=account_id, **body.model_dump())
     return reply.one(account_resource(set_grace(ctx, request)))
+
+
+@router.get("/{account_id}/bill-accounts", summary="List whose invoice an account stands on")
+def list_billed(
+    session: ReadSession, actor: Reader, reply: Envelope, account_id: UUID
+) -> ListAnswer[BillAccountAttributes]:
+    """All settings by their first day, past ones and those to come."""
+    return reply.all(list_bill_accounts(session, actor, account_id), bill_account_resource)
+
+
+@router.post(
+    "/{account_id}/bill-accounts", status_code=201, summary="Set whose invoice an account stands on"
+)
+def bill_to(
+    ctx: Commands,
+    _: Writer,
+    reply: Envelope,
+    account_id: UUID,
+    body: Annotated[BillAccountSetting, Body(examples=[_BILL_ACCOUNT])],
+) -> Answer[BillAccountAttributes]:
+    """Put its charges on the monthly invoice of an account above it, a section for each account."""
+    request = build(SetBillAccount, account_id=account_id, **body.model_dump())
+    return reply.one(bill_account_resource(set_bill_account(ctx, request)))
 
 
 @router.get("/{account_id}/aliases", summary="List an account's aliases")

@@ -63,6 +63,8 @@ class TaxAttributes(Attributes):
 class LineAttributes(Attributes):
     """One line; amounts are minor units of the invoice's currency."""
 
+    account_id: UUID | None
+    """On an invoice for several accounts: whose line it is."""
     line_ref: str
     description: str
     item_code: str
