@@ -19,6 +19,12 @@ from orchestration.defs.collections import (
     remind_debtors,
     remind_debtors_daily,
 )
+from orchestration.defs.einvoices import (
+    einvoices,
+    none_is_overdue,
+    register_einvoices,
+    register_einvoices_often,
+)
 from orchestration.defs.payments import (
     PAYMENT_CHECKS,
     reconcile_payments,
@@ -34,9 +40,16 @@ from orchestration.lib.dbt_project import Dbt, dbt_executable
 configure_logs()
 
 defs = dg.Definitions(
-    assets=[usage_models, *ASSETS, vouchers, reconciliations, dunning, charges],
-    asset_checks=[*CHECKS, *PAYMENT_CHECKS],
-    jobs=[*JOBS, issue_vouchers, reconcile_payments, remind_debtors, collect_charges],
+    assets=[usage_models, *ASSETS, vouchers, reconciliations, dunning, charges, einvoices],
+    asset_checks=[*CHECKS, *PAYMENT_CHECKS, none_is_overdue],
+    jobs=[
+        *JOBS,
+        issue_vouchers,
+        reconcile_payments,
+        remind_debtors,
+        collect_charges,
+        register_einvoices,
+    ],
     schedules=[
         close_last_month,
         refresh_history_daily,
@@ -44,6 +57,7 @@ defs = dg.Definitions(
         reconcile_payments_daily,
         remind_debtors_daily,
         collect_charges_often,
+        register_einvoices_often,
     ],
     sensors=[touched_usage_days],
     resources={

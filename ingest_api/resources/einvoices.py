@@ -12,6 +12,7 @@ from billing.access.roles import Permission
 from billing.commands import Request
 from billing.db.unit_of_work import read_only
 from billing.einvoices.tables import EInvoice, EInvoiceState
+from billing.periods import DEFAULT_ZONE, local_day
 from ingest_api.auth import needs
 from ingest_api.dependencies import CurrentServices, Envelope, Paging, ReadSession, build
 from ingest_api.envelope import Answer, Attributes, ListAnswer, Resource, refer
@@ -62,12 +63,24 @@ def list_all(
     session: ReadSession,
     actor: Reader,
     reply: Envelope,
+    services: CurrentServices,
     page: Paging,
     state: Annotated[EInvoiceState | None, Query()] = None,
     invoice_id: Annotated[UUID | None, Query()] = None,
+    overdue: Annotated[
+        bool, Query(description="Only those without an IRN whose last day is over.")
+    ] = False,
 ) -> ListAnswer[EInvoiceAttributes]:
     """Documents that need an IRN, newest first."""
-    rows = list_einvoices(session, actor, state=state, invoice_id=invoice_id, **page.fetch)
+    today = local_day(services.clock.now(), DEFAULT_ZONE)
+    rows = list_einvoices(
+        session,
+        actor,
+        state=state,
+        invoice_id=invoice_id,
+        overdue_on=today if overdue else None,
+        **page.fetch,
+    )
     return reply.page(rows, page.limit, einvoice_resource)
 
 

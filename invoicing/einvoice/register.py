@@ -8,7 +8,7 @@ IRN, the buyer, the total and the signature are ours; anything else is named and
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import date, timedelta
 from decimal import Decimal
 from typing import Any, Final
 from uuid import UUID
@@ -32,6 +32,7 @@ from billing.errors import (
     not_found,
 )
 from billing.periods import DEFAULT_ZONE, local_day
+from invoicing.einvoice.deadlines import is_overdue
 from invoicing.einvoice.gateway import (
     ALREADY_CANCELLED,
     DUPLICATE,
@@ -48,6 +49,8 @@ from invoicing.einvoice.signatures import signed_data
 
 CANCEL_WITHIN: Final = timedelta(hours=24)
 REASONS: Final = {1: "Duplicate", 2: "Data entry mistake", 3: "Order cancelled", 4: "Others"}
+_AWAY_AFTER: Final = 3
+"""Questions without an answer, one after the other, after which the portal is left alone."""
 _OPEN: Final = (EInvoiceState.WAITING, EInvoiceState.UNKNOWN)
 
 
@@ -113,18 +116,26 @@ class Registrar:
     keys: Mapping[str, PyJWK]
 
     def register_waiting(self, limit: int = 500) -> dict[EInvoiceState, int]:
-        """Register everything that waits, oldest first; how many ended in which state."""
+        """Register everything that waits, those first whose last day is nearest.
+
+        Returns:
+            How many ended in which state; the rest wait if the portal is away.
+        """
         with read_only(self.engine) as session:
             waiting = session.scalars(
                 select(EInvoice.id)
                 .where(EInvoice.state.in_(_OPEN))
-                .order_by(EInvoice.created_at, EInvoice.id)
+                .order_by(EInvoice.report_by.nulls_last(), EInvoice.created_at, EInvoice.id)
                 .limit(limit)
             ).all()
         counted: dict[EInvoiceState, int] = {}
+        silent = 0
         for einvoice_id in waiting:
             state = self.register(einvoice_id, SYSTEM)
             counted[state] = counted.get(state, 0) + 1
+            silent = silent + 1 if state is EInvoiceState.UNKNOWN else 0
+            if silent == _AWAY_AFTER:
+                break  # each question waits for its time limit; the next round asks again
         return counted
 
     def register(self, einvoice_id: UUID, actor: Actor) -> EInvoiceState:
@@ -314,16 +325,23 @@ def list_einvoices(
     *,
     state: EInvoiceState | None = None,
     invoice_id: UUID | None = None,
+    overdue_on: date | None = None,
     limit: int = 50,
     after: UUID | None = None,
 ) -> Sequence[EInvoice]:
-    """E-invoices, newest first, one page at a time."""
+    """E-invoices, newest first, one page at a time.
+
+    Args:
+        overdue_on: only those without an IRN that the portal no longer takes on that day.
+    """
     actor.require(Permission.INVOICES_READ)
     query = select(EInvoice).order_by(EInvoice.id.desc()).limit(limit)
     if state is not None:
         query = query.where(EInvoice.state == state)
     if invoice_id is not None:
         query = query.where(EInvoice.invoice_id == invoice_id)
+    if overdue_on is not None:
+        query = query.where(is_overdue(overdue_on))
     if after is not None:
         query = query.where(EInvoice.id < after)
     return session.scalars(query).all()

@@ -11,13 +11,18 @@ from zoneinfo import ZoneInfo
 
 import pypdf
 import pytest
+from sqlalchemy.orm import Session
 
 from billing.clock import ManualClock
 from billing.db.unit_of_work import unit_of_work
+from billing.einvoices.tables import EInvoiceState
+from billing.periods import local_day
 from billing.tax.einvoice import DocumentType
 from billing.tax.irn import CODES, irn
 from billing.tax.model import TaxKind
+from invoicing.einvoice.deadlines import count_open, tell_overdue
 from invoicing.einvoice.payload import payload_of
+from invoicing.einvoice.register import open_registrar
 from invoicing.einvoice.shape import problems
 from invoicing.einvoice.signatures import SignatureError, public_key, signed_data
 from tests.invoicing import document_samples as samples
@@ -114,6 +119,46 @@ def test_a_duplicate_is_taken_over_only_if_it_is_ours(
         )
     assert register(api, einvoice)["state"] == "registered"  # answered 2150, then looked up
     assert len(portal.received) == 2
+
+
+def test_what_waits_is_registered_by_the_schedule_and_what_is_late_is_named_once(
+    api: Api, issue: Callable[..., tuple[str, str]], portal: FakePortal
+) -> None:
+    _, first = issue()
+    portal.fail_next = 1
+    registrar = open_registrar(api.engine, api.clock)
+    assert registrar.register_waiting() == {EInvoiceState.UNKNOWN: 1}
+    assert registrar.register_waiting() == {EInvoiceState.REGISTERED: 1}
+    assert registrar.register_waiting() == {}
+
+    _, late = issue()
+    api.clock.advance(timedelta(days=28))
+    today = local_day(api.clock.now(), "Asia/Kolkata")
+    with Session(api.engine) as session:
+        assert count_open(session, today) == (0, 1)
+        assert count_open(session, today + timedelta(days=2)) == (1, 0)
+    assert api.get("/einvoices?overdue=true") == []
+
+    api.clock.advance(timedelta(days=2))
+    assert registrar.register_waiting() == {EInvoiceState.REFUSED: 1}
+    assert [row["id"] for row in api.get("/einvoices?overdue=true")] == [late]
+    assert tell_overdue(api.engine, api.clock) == 1
+    assert tell_overdue(api.engine, api.clock) == 0
+    (told,) = api.get("/outbox?topic=einvoice.overdue")
+    assert told["attributes"]["payload"]["number"] == "INV-2627-000002"
+    assert first != late
+
+
+def test_a_portal_that_is_away_is_left_alone_until_the_next_round(
+    api: Api, issue: Callable[..., tuple[str, str]], portal: FakePortal
+) -> None:
+    for _ in range(5):
+        issue()
+    portal.fail_next = 100
+
+    counted = open_registrar(api.engine, api.clock).register_waiting()
+
+    assert counted == {EInvoiceState.UNKNOWN: 3}
 
 
 @pytest.mark.parametrize(
