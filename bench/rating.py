@@ -35,7 +35,7 @@ from billing.db.unit_of_work import unit_of_work
 from billing.rating.match import DIMENSIONS
 from billing.settings import Settings
 from orchestration.lib.dbt_env import PROJECT_DIR, dbt_env
-from orchestration.lib.dbt_project import dbt_executable
+from orchestration.lib.dbt_manifest import dbt_executable
 from orchestration.lib.rating_runs import open_rating_run
 
 _HOUR: Final = 100_000

@@ -34,8 +34,6 @@ from orchestration.defs.payments import (
 from orchestration.defs.usage import usage_models
 from orchestration.defs.vouchers import issue_vouchers, issue_vouchers_hourly, vouchers
 from orchestration.lib.database import Database
-from orchestration.lib.dbt_env import PROJECT_DIR
-from orchestration.lib.dbt_project import Dbt, dbt_executable
 
 configure_logs()
 
@@ -60,12 +58,5 @@ defs = dg.Definitions(
         register_einvoices_often,
     ],
     sensors=[touched_usage_days],
-    resources={
-        "dbt": Dbt(
-            project_dir=str(PROJECT_DIR),
-            profiles_dir=str(PROJECT_DIR),
-            dbt_executable=dbt_executable(),
-        ),
-        "database": Database(),
-    },
+    resources={"database": Database()},
 )

@@ -6,7 +6,6 @@ from typing import Any
 import dagster as dg
 from dagster_dbt import (
     DagsterDbtTranslator,
-    DbtCliResource,
     DbtProject,
     dbt_assets,
     get_asset_key_for_model,
@@ -19,7 +18,8 @@ from invoicing.assemble import draft_invoices
 from orchestration.defs.usage import STAGING, USAGE, staging_views
 from orchestration.lib.archives import restore_invoice_month
 from orchestration.lib.database import Database
-from orchestration.lib.dbt_project import build, ensure_manifest, project
+from orchestration.lib.dbt_manifest import ensure_manifest
+from orchestration.lib.dbt_project import build, project
 from orchestration.lib.partitions import billing_months, month_of_key
 from orchestration.lib.rating_runs import finish_rating_run, open_rating_run, rating_run_of
 
@@ -94,16 +94,14 @@ def rating_runs(
     backfill_policy=ONE_AT_A_TIME,
     dagster_dbt_translator=AfterTheRun(),
 )
-def rating_models(
-    context: dg.AssetExecutionContext, dbt: DbtCliResource, database: Database
-) -> Iterator[Any]:
+def rating_models(context: dg.AssetExecutionContext, database: Database) -> Iterator[Any]:
     """The lines of the month, as of the run's cut-offs; archived events are brought back first."""
     month = month_of_key(context.partition_key)
     restore_invoice_month(context, database, month)
     with database.reading() as session:
         run_id = rating_run_of(session, month, trigger_of(context))
     variables = {"invoice_month": month.isoformat(), "rating_run_id": str(run_id)}
-    yield from build(context, dbt, variables)
+    yield from build(context, variables)
 
 
 @dg.asset(
@@ -142,9 +140,9 @@ def invoice_drafts(
 
 
 @dbt_assets(manifest=ensure_manifest(), project=project, select=HISTORY, name="history_models")
-def history_models(context: dg.AssetExecutionContext, dbt: DbtCliResource) -> Iterator[Any]:
+def history_models(context: dg.AssetExecutionContext) -> Iterator[Any]:
     """Facts over the whole history: MRR and its movements, movements of wallets."""
-    yield from build(context, dbt, {})
+    yield from build(context, {})
 
 
 ASSETS = [

@@ -4,11 +4,12 @@ from collections.abc import Iterator
 from typing import Any
 
 import dagster as dg
-from dagster_dbt import DbtCliResource, dbt_assets
+from dagster_dbt import dbt_assets
 
 from orchestration.lib.archives import restore_usage_days
 from orchestration.lib.database import Database
-from orchestration.lib.dbt_project import build, ensure_manifest, project
+from orchestration.lib.dbt_manifest import ensure_manifest
+from orchestration.lib.dbt_project import build, project
 from orchestration.lib.partitions import usage_days
 
 STAGING = "path:models/staging"
@@ -16,9 +17,9 @@ USAGE = "int_usage__daily fct_usage_daily"
 
 
 @dbt_assets(manifest=ensure_manifest(), project=project, select=STAGING, name="staging_views")
-def staging_views(context: dg.AssetExecutionContext, dbt: DbtCliResource) -> Iterator[Any]:
+def staging_views(context: dg.AssetExecutionContext) -> Iterator[Any]:
     """Views that rename and cast, one per source table."""
-    yield from build(context, dbt, {})
+    yield from build(context, {})
 
 
 @dbt_assets(
@@ -29,12 +30,10 @@ def staging_views(context: dg.AssetExecutionContext, dbt: DbtCliResource) -> Ite
     partitions_def=usage_days,
     backfill_policy=dg.BackfillPolicy.single_run(),
 )
-def usage_models(
-    context: dg.AssetExecutionContext, dbt: DbtCliResource, database: Database
-) -> Iterator[Any]:
+def usage_models(context: dg.AssetExecutionContext, database: Database) -> Iterator[Any]:
     """Usage of the days of this run's partitions; archived ones are brought back first."""
     days = context.partition_time_window
     first, end = days.start.date(), days.end.date()
     restore_usage_days(context, database, first, end)
     variables = {"usage_day_from": first.isoformat(), "usage_day_to": end.isoformat()}
-    yield from build(context, dbt, variables)
+    yield from build(context, variables)
