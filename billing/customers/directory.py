@@ -57,6 +57,8 @@ class ContactFields(Request):
     email: str | None = Field(default=None, max_length=254, pattern=r"^[^@\s\x00]+@[^@\s\x00]+$")
     phone: str | None = Field(default=None, pattern=r"^\+[1-9][0-9]{6,14}$")
     """In E.164, such as `+919812345678`."""
+    gets_documents: bool = True
+    """Of a billing contact with an address: whether invoices and notes are mailed there."""
 
     @model_validator(mode="after")
     def _can_be_reached(self) -> Self:
@@ -76,6 +78,14 @@ class EndEntry(Request):
 
     customer_id: UUID
     entry_id: UUID
+
+
+class SetContactMail(Request):
+    """Whether invoices and notes are mailed to a contact."""
+
+    customer_id: UUID
+    entry_id: UUID
+    gets_documents: bool
 
 
 @command("customer_address.add", Permission.CUSTOMERS_WRITE)
@@ -106,13 +116,26 @@ def add_contact(ctx: Context, request: AddContact) -> CustomerContact:
     return contact
 
 
+@command("customer_contact.set_mail", Permission.CUSTOMERS_WRITE)
+def set_contact_mail(ctx: Context, request: SetContactMail) -> CustomerContact:
+    """Let a contact have invoices and notes by mail, or no longer."""
+    contact = _contact(ctx, request)
+    contact.gets_documents = request.gets_documents
+    return contact
+
+
 @command("customer_contact.end", Permission.CUSTOMERS_WRITE)
 def end_contact(ctx: Context, request: EndEntry) -> CustomerContact:
     """Say that somebody is no longer to be asked; the entry stays on record."""
+    contact = _contact(ctx, request)
+    contact.ended_at = _ended(contact.ended_at, ctx)
+    return contact
+
+
+def _contact(ctx: Context, request: EndEntry | SetContactMail) -> CustomerContact:
     contact = ctx.session.get(CustomerContact, request.entry_id, with_for_update=True)
     if contact is None or contact.customer_id != request.customer_id:
         raise not_found("contact", request.entry_id)
-    contact.ended_at = _ended(contact.ended_at, ctx)
     return contact
 
 

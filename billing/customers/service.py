@@ -46,13 +46,18 @@ class CustomerChanges(Request):
 
     name: str | None = Field(default=None, min_length=1, max_length=200, pattern=_TEXT)
     email: str | None = Field(default=None, max_length=254, pattern=r"^[^@\s\x00]+@[^@\s\x00]+$")
+    documents_by_mail: bool | None = Field(
+        default=None,
+        strict=True,
+        description="Whether invoices and notes are mailed by themselves as they are issued.",
+    )
 
-    @field_validator("name")
+    @field_validator("name", "documents_by_mail")
     @classmethod
-    def _keeps_a_name(cls, name: str | None) -> str:
-        if name is None:
-            raise ValueError("leave the name out to keep it; a customer always has one")
-        return name
+    def _keeps_what_it_has(cls, value: str | bool | None) -> str | bool:
+        if value is None:
+            raise ValueError("leave it out to keep it; a customer always has one")
+        return value
 
 
 class UpdateCustomer(CustomerChanges):

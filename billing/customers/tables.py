@@ -49,6 +49,8 @@ class Customer(Base):
     """A short stable name, such as `acme`."""
     name: Mapped[str]
     email: Mapped[str | None]
+    documents_by_mail: Mapped[bool] = mapped_column(default=True)
+    """Whether invoices and notes are mailed by themselves as they are issued."""
     created_at: Mapped[datetime]
     updated_at: Mapped[datetime]
 
@@ -133,6 +135,8 @@ class CustomerContact(Base):
     name: Mapped[str]
     email: Mapped[str | None]
     phone: Mapped[str | None]
+    gets_documents: Mapped[bool] = mapped_column(default=True)
+    """Of a billing contact with an address: whether invoices and notes are mailed there."""
     created_at: Mapped[datetime]
     ended_at: Mapped[datetime | None]
 

@@ -5,6 +5,7 @@ again, under the same `Message-ID`, by which mail programs show it once.
 """
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Final, Protocol
 from uuid import UUID
@@ -18,8 +19,10 @@ from billing.access.actor import Actor
 from billing.access.roles import Permission
 from billing.clock import Clock
 from billing.db.unit_of_work import read_only, unit_of_work
+from billing.documents.tables import DocumentFile
 from billing.ids import new_id
-from billing.mail.tables import Mail, MailState
+from billing.invoices.tables import InvoiceDocument
+from billing.mail.tables import Mail, MailAttachment, MailState
 
 logger = structlog.get_logger(__name__)
 
@@ -33,10 +36,19 @@ class RefusedForGoodError(Exception):
     """The mail server will never take this letter: there is no such address."""
 
 
+@dataclass(frozen=True, slots=True)
+class AttachedFile:
+    """A file that goes with a letter."""
+
+    name: str
+    content: bytes
+    media_type: str = "application/pdf"
+
+
 class Sender(Protocol):
     """What sends a letter."""
 
-    def send(self, mail: Mail) -> None:
+    def send(self, mail: Mail, files: Sequence[AttachedFile] = ()) -> None:
         """Hand a letter to a server.
 
         Raises:
@@ -55,9 +67,9 @@ def queue_mail(
     body: str,
     reference: str,
     now: datetime,
-) -> None:
+) -> UUID | None:
     """Queue a letter; nothing, if its reference was told before. It goes if this commits."""
-    session.execute(
+    return session.scalar(
         insert(Mail)
         .values(
             id=new_id(),
@@ -72,7 +84,20 @@ def queue_mail(
             created_at=now,
         )
         .on_conflict_do_nothing(index_elements=["reference"])
+        .returning(Mail.id)
     )
+
+
+def files_of(session: Session, mail_id: UUID) -> list[AttachedFile]:
+    """What goes with a letter."""
+    row = session.get(MailAttachment, mail_id)
+    if row is None:
+        return []
+    if row.invoice_id is not None:
+        content = session.get_one(InvoiceDocument, row.invoice_id).content
+    else:
+        content = session.get_one(DocumentFile, row.document_id).content
+    return [AttachedFile(row.file_name, content)]
 
 
 def send_queued(engine: Engine, clock: Clock, sender: Sender) -> tuple[int, int]:
@@ -92,7 +117,7 @@ def send_queued(engine: Engine, clock: Clock, sender: Sender) -> tuple[int, int]
             ).one_or_none()
             if mail is None or mail.state is not MailState.QUEUED:
                 continue  # another process has it
-            if _try(mail, sender, clock.now()):
+            if _try(mail, files_of(session, mail_id), sender, clock.now()):
                 sent += 1
             else:
                 failed += 1
@@ -122,10 +147,10 @@ def list_mails(
     return session.scalars(query).all()
 
 
-def _try(mail: Mail, sender: Sender, now: datetime) -> bool:
+def _try(mail: Mail, files: Sequence[AttachedFile], sender: Sender, now: datetime) -> bool:
     mail.tries += 1
     try:
-        sender.send(mail)
+        sender.send(mail, files)
     except (RefusedForGoodError, OSError) as error:
         mail.error = str(error) or type(error).__name__
         if isinstance(error, RefusedForGoodError) or mail.tries > len(WAITS):

@@ -2,13 +2,14 @@
 
 import smtplib
 import ssl
+from collections.abc import Sequence
 from email.message import EmailMessage
 from typing import Final, Self
 
 from pydantic import SecretStr
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
-from billing.mail.service import RefusedForGoodError
+from billing.mail.service import AttachedFile, RefusedForGoodError
 from billing.mail.tables import Mail
 
 _TIMEOUT_SECONDS: Final = 15
@@ -42,7 +43,7 @@ class SmtpSender:
         self._host = settings.smtp_host
         self._settings = settings
 
-    def send(self, mail: Mail) -> None:
+    def send(self, mail: Mail, files: Sequence[AttachedFile] = ()) -> None:
         """Hand a letter to the server."""
         try:
             with smtplib.SMTP(
@@ -53,7 +54,7 @@ class SmtpSender:
                 if self._settings.smtp_user is not None:
                     password = self._settings.smtp_password or SecretStr("")
                     server.login(self._settings.smtp_user, password.get_secret_value())
-                server.send_message(_message(mail, self._settings.mail_from))
+                server.send_message(_message(mail, files, self._settings.mail_from))
         except (smtplib.SMTPRecipientsRefused, smtplib.SMTPSenderRefused) as error:
             codes = (
                 [code for code, _ in error.recipients.values()]
@@ -71,10 +72,13 @@ def sender() -> SmtpSender | None:
     return SmtpSender(settings) if settings.smtp_host else None
 
 
-def _message(mail: Mail, sent_from: str) -> EmailMessage:
+def _message(mail: Mail, files: Sequence[AttachedFile], sent_from: str) -> EmailMessage:
     message = EmailMessage()
     message["From"], message["To"], message["Subject"] = sent_from, mail.recipient, mail.subject
     message["Message-ID"] = f"<{mail.id}@{sent_from.rpartition('@')[2]}>"
     message["Auto-Submitted"] = "auto-generated"
     message.set_content(mail.body)
+    for file in files:
+        main, _, sub = file.media_type.partition("/")
+        message.add_attachment(file.content, maintype=main, subtype=sub, filename=file.name)
     return message

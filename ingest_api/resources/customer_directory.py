@@ -8,6 +8,7 @@ from fastapi import APIRouter, Body, Query, Response
 
 from billing.access.actor import Actor
 from billing.access.roles import Permission
+from billing.commands import Request
 from billing.customers.bulk import RowOutcome, export_customers, import_customers
 from billing.customers.directory import (
     AddAddress,
@@ -15,10 +16,12 @@ from billing.customers.directory import (
     AddressFields,
     ContactFields,
     EndEntry,
+    SetContactMail,
     add_address,
     add_contact,
     end_address,
     end_contact,
+    set_contact_mail,
 )
 from billing.customers.repository import list_addresses, list_contacts
 from billing.customers.tables import AddressKind, ContactRole, CustomerAddress, CustomerContact
@@ -54,8 +57,15 @@ class ContactAttributes(Attributes):
     name: str
     email: str | None
     phone: str | None
+    gets_documents: bool
     created_at: datetime
     ended_at: datetime | None
+
+
+class ContactMail(Request):
+    """Whether invoices and notes are mailed to the contact."""
+
+    gets_documents: bool
 
 
 class RowAttributes(Attributes):
@@ -191,6 +201,22 @@ def add_person(
     """Record somebody at the customer who can be asked."""
     request = build(AddContact, customer_id=customer_id, **body.model_dump())
     return reply.one(contact_resource(add_contact(ctx, request)))
+
+
+@router.put("/{customer_id}/contacts/{contact_id}/documents", summary="Set a contact's documents")
+def set_person_mail(
+    ctx: Commands,
+    _: Writer,
+    reply: Envelope,
+    customer_id: UUID,
+    contact_id: UUID,
+    body: Annotated[ContactMail, Body(examples=[{"gets_documents": False}])],
+) -> Answer[ContactAttributes]:
+    """Let a billing contact have invoices and notes by mail, or no longer."""
+    request = build(
+        SetContactMail, customer_id=customer_id, entry_id=contact_id, **body.model_dump()
+    )
+    return reply.one(contact_resource(set_contact_mail(ctx, request)))
 
 
 @router.post("/{customer_id}/contacts/{contact_id}/end", summary="End a contact")

@@ -41,6 +41,7 @@ class CustomerAttributes(Attributes):
     code: str
     name: str
     email: str | None
+    documents_by_mail: bool
     created_at: datetime
     updated_at: datetime
 

@@ -17,6 +17,7 @@ from invoicing.charges import fill_and_charge
 from invoicing.collect import Collector
 from invoicing.gateways.registry import gateways
 from invoicing.gateways.settings import GatewaySettings
+from invoicing.mailing import mail_issued
 
 DUNNING = dg.AssetKey(["billing", "dunning"])
 CHARGES = dg.AssetKey(["billing", "charges"])
@@ -48,12 +49,18 @@ def charges() -> dg.MaterializeResult[None]:
         clock = SystemClock()
         collector = Collector(engine, clock, gateways(), GatewaySettings.load())
         answered, away = fill_and_charge(collector)
+        sent = failed = mailed = held_back = 0
         by_mail = sender()
-        sent, failed = send_queued(engine, clock, by_mail) if by_mail else (0, 0)
+        if by_mail is not None:
+            # a document counts as sent once it is queued, so it waits for a server to be set
+            mailed, held_back = mail_issued(engine, clock)
+            sent, failed = send_queued(engine, clock, by_mail)
     return dg.MaterializeResult(
         metadata={
             "charges answered": answered,
             "charges to try again": away,
+            "documents mailed": mailed,
+            "documents not mailed": held_back,
             "letters sent": sent,
             "letters not sent": failed,
         }

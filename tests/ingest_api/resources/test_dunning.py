@@ -1,6 +1,6 @@
 """Dunning over HTTP: reminded, suspended, let back; debts that two persons give up."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from datetime import timedelta
 from typing import Any
 from uuid import UUID
@@ -13,7 +13,7 @@ from billing.customers.tables import Customer
 from billing.db.unit_of_work import unit_of_work
 from billing.dunning.service import run_dunning
 from billing.invoices.tables import Invoice, SupplierRegistration
-from billing.mail.service import RefusedForGoodError, send_queued
+from billing.mail.service import AttachedFile, RefusedForGoodError, send_queued
 from billing.mail.smtp import MailSettings, SmtpSender
 from billing.mail.tables import Mail
 from tests.support.counter import Counter, Debt
@@ -124,11 +124,11 @@ def test_a_letter_waits_for_a_server_that_is_away_and_not_for_ever(counter: Coun
     run_dunning(engine, clock)
 
     class Away:
-        def send(self, mail: Mail) -> None:
+        def send(self, mail: Mail, files: Sequence[AttachedFile] = ()) -> None:
             raise OSError("no route")
 
     class Never:
-        def send(self, mail: Mail) -> None:
+        def send(self, mail: Mail, files: Sequence[AttachedFile] = ()) -> None:
             raise RefusedForGoodError("no such address")
 
     assert send_queued(engine, clock, Away()) == (0, 1)
