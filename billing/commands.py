@@ -7,32 +7,35 @@ row that holds every row the command changed. The caller owns the transaction.
 
 import hashlib
 import json
-from collections.abc import Callable, Collection, Iterable
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime
 from decimal import Decimal
 from enum import Enum
-from functools import wraps
+from functools import cache, wraps
 from typing import Any, Concatenate, ParamSpec, TypeVar
 from uuid import UUID
 
 from pydantic import BaseModel, ConfigDict, field_validator
 from sqlalchemy import event, inspect, select
 from sqlalchemy.dialects.postgresql import insert
-from sqlalchemy.orm import InstanceState, Session, UOWTransaction
+from sqlalchemy.orm import InstanceState, Mapper, Session, UOWTransaction
 
 from billing.access.actor import Actor
 from billing.access.roles import Permission
 from billing.access.tables import AuditEntry, IdempotencyKey
 from billing.clock import Clock
 from billing.db.base import Base
-from billing.errors import ConflictError
+from billing.errors import BillingError, ConflictError
 
 _CHANGES = "changed_rows"
+_Change = tuple[Base, dict[str, Any]]
+"""A row, and what a flush wrote of it."""
 _UNAUDITED_TABLES = frozenset({AuditEntry.__tablename__, IdempotencyKey.__tablename__})
 
 P = ParamSpec("P")
 R = TypeVar("R", bound=Base)
+Q = TypeVar("Q", bound="Request")
 
 
 class Request(BaseModel):
@@ -82,15 +85,65 @@ def command(
         @wraps(function)
         def run(ctx: Context, /, *args: P.args, **kwargs: P.kwargs) -> R:
             ctx.actor.require(permission)
-            first = _first_result(ctx, name, _input_hash(name, args, _without(kwargs, unhashed)))
+            hashed = _input_hash(name, args, _without(kwargs, unhashed))
+            first = _first_result(ctx, name, ctx.idempotency_key, hashed)
             if first is not None:
                 return first  # type: ignore[return-value]
             ctx.session.info[_CHANGES] = []
             result = function(ctx, *args, **kwargs)
             ctx.session.flush()
-            _remember(ctx, result)
-            _audit(ctx, name, result)
+            changes: list[_Change] = ctx.session.info.pop(_CHANGES)
+            _remember(ctx, ctx.idempotency_key, result)
+            _audit(ctx, name, [(result, [change for _, change in changes])])
             return result
+
+        return run
+
+    return mark
+
+
+def command_for_each(
+    name: str, permission: Permission
+) -> Callable[
+    [Callable[[Context, Sequence[Q]], Sequence[R | BillingError]]],
+    Callable[[Context, Sequence[Q], Sequence[str | None]], list[R | BillingError]],
+]:
+    """Mark a function that runs one command for many requests, in one transaction.
+
+    It answers each request with its result, or with the error that refuses it; of what is refused
+    nothing may have been changed. Each has a key of its own in place of the context's, as if it
+    had been sent alone, and an audit row of its own.
+
+    The function may raise what a function that `command` marks may.
+    """
+
+    def mark(
+        function: Callable[[Context, Sequence[Q]], Sequence[R | BillingError]],
+    ) -> Callable[[Context, Sequence[Q], Sequence[str | None]], list[R | BillingError]]:
+        @wraps(function)
+        def run(
+            ctx: Context, requests: Sequence[Q], keys: Sequence[str | None], /
+        ) -> list[R | BillingError]:
+            ctx.actor.require(permission)
+            answers: dict[int, Any] = {}
+            # in one order, so that two who share keys wait for each other and do not lock up
+            for key, place in sorted((key, at) for at, key in enumerate(keys) if key is not None):
+                hashed = _input_hash(name, (requests[place],), {})
+                answers[place] = _first_result(ctx, name, key, hashed)
+            fresh = [place for place in range(len(requests)) if answers.get(place) is None]
+            ctx.session.info[_CHANGES] = []
+            found = function(ctx, [requests[place] for place in fresh]) if fresh else []
+            ctx.session.flush()
+            changes: list[_Change] = ctx.session.info.pop(_CHANGES)
+            for place, result in zip(fresh, found, strict=True):
+                answers[place] = result
+                if isinstance(result, BillingError):
+                    _forget(ctx, keys[place])
+                else:
+                    _remember(ctx, keys[place], result)
+            done = [one for one in found if not isinstance(one, BillingError)]
+            _audit(ctx, name, _by_result(ctx.session, done, changes))
+            return [answers[place] for place in range(len(requests))]
 
         return run
 
@@ -141,19 +194,19 @@ def _input_hash(name: str, args: tuple[object, ...], kwargs: dict[str, object]) 
     return hashlib.sha256(canonical_json([name, args, kwargs]).encode()).digest()
 
 
-def _first_result(ctx: Context, name: str, input_hash: bytes) -> Base | None:
+def _first_result(ctx: Context, name: str, key: str | None, input_hash: bytes) -> Base | None:
     """Claim the key, or return what the command that claimed it first made.
 
     The insert waits for a concurrent holder of the same key, so of two racing requests one runs
     and the other gets its result.
     """
-    if ctx.idempotency_key is None:
+    if key is None:
         return None
     claimed = ctx.session.execute(
         insert(IdempotencyKey)
         .values(
             actor=ctx.actor.name,
-            key=ctx.idempotency_key,
+            key=key,
             command=name,
             input_hash=input_hash,
             created_at=ctx.clock.now(),
@@ -163,10 +216,10 @@ def _first_result(ctx: Context, name: str, input_hash: bytes) -> Base | None:
     ).scalar_one_or_none()
     if claimed is not None:
         return None
-    earlier = ctx.session.get_one(IdempotencyKey, (ctx.actor.name, ctx.idempotency_key))
+    earlier = ctx.session.get_one(IdempotencyKey, (ctx.actor.name, key))
     if earlier.input_hash != input_hash:
         raise ConflictError(
-            f"The idempotency key {ctx.idempotency_key!r} was used before with other input; "
+            f"The idempotency key {key!r} was used before with other input; "
             "use a new key for a new request.",
             code="idempotency_key_reused",
         )
@@ -189,10 +242,10 @@ def _parse(kind: type[object], part: str) -> object:
     return UUID(part) if kind is UUID else part
 
 
-def _remember(ctx: Context, result: Base) -> None:
-    if ctx.idempotency_key is None:
+def _remember(ctx: Context, key: str | None, result: Base) -> None:
+    if key is None:
         return
-    claim = ctx.session.get_one(IdempotencyKey, (ctx.actor.name, ctx.idempotency_key))
+    claim = ctx.session.get_one(IdempotencyKey, (ctx.actor.name, key))
     claim.result_type = type(result).__name__
     claim.result_key = [
         str(part) for part in inspect(result).mapper.primary_key_from_instance(result)
@@ -204,39 +257,86 @@ def _identity(row: Base) -> UUID | None:
     return first if isinstance(first, UUID) and not others else None
 
 
-def _audit(ctx: Context, name: str, result: Base) -> None:
+def _forget(ctx: Context, key: str | None) -> None:
+    """A refused request may be sent again under its key."""
+    if key is not None:
+        ctx.session.delete(ctx.session.get_one(IdempotencyKey, (ctx.actor.name, key)))
+
+
+def _by_result(
+    session: Session, results: Sequence[R], changes: Sequence[_Change]
+) -> list[tuple[R, list[dict[str, Any]]]]:
+    """The changes of each result: of itself and of rows that refer to it. What belongs to none of
+    them, such as a counter they share, stands with the first."""
+    mine: dict[object, list[dict[str, Any]]] = {id(result): [] for result in results}
+    by_key = {(result.__tablename__, _identity(result)): result for result in results}
+    for row, change in changes:
+        owner = _owner(session, row, by_key) if len(results) > 1 else None
+        if results:
+            mine[id(owner or results[0])].append(change)
+    return [(result, mine[id(result)]) for result in results]
+
+
+def _owner(session: Session, row: Base, results: Mapping[tuple[str, Any], R]) -> R | None:
+    """Which result a row belongs to, by its foreign keys and those of what it refers to."""
+    state: InstanceState[Any] = inspect(row)
+    found = results.get((row.__tablename__, _identity(row)))
+    if found is not None:
+        return found
+    for key in state.mapper.local_table.foreign_keys:
+        value = getattr(row, state.mapper.get_property_by_column(key.parent).key)
+        found = results.get((key.column.table.name, value))
+        if found is None and value is not None:
+            mapper = _mapper_of(key.column.table.name)
+            above = session.identity_map.get(mapper.identity_key_from_primary_key((value,)))
+            if isinstance(above, Base) and above is not row:
+                found = _owner(session, above, results)
+        if found is not None:
+            return found
+    return None
+
+
+@cache
+def _mapper_of(table: str) -> Mapper[Any]:
+    return next(one for one in Base.registry.mappers if one.class_.__tablename__ == table)
+
+
+def _audit(ctx: Context, name: str, results: Sequence[tuple[Base, list[dict[str, Any]]]]) -> None:
     now = ctx.clock.now()
-    changes = {"rows": ctx.session.info.pop(_CHANGES)}
-    entry = {
-        "at": now,
-        "actor": ctx.actor.name,
-        "role": ctx.actor.role,
-        "command": name,
-        "entity": [type(result).__tablename__, _identity(result)],
-        **changes,
-    }
-    canonical = canonical_json(entry)
-    ctx.session.execute(
-        insert(AuditEntry).values(
-            seq=0,  # the database numbers it, and chains the hash
-            at=now,
-            actor=ctx.actor.name,
-            role=ctx.actor.role.value,
-            command=name,
-            entity_type=type(result).__tablename__,
-            entity_id=_identity(result),
-            changes=json.loads(canonical_json(changes)),
-            entry=canonical,
-            previous_hash=b"",
-            hash=b"",
+    rows = []
+    for result, changes in results:
+        entry = {
+            "at": now,
+            "actor": ctx.actor.name,
+            "role": ctx.actor.role,
+            "command": name,
+            "entity": [type(result).__tablename__, _identity(result)],
+            "rows": changes,
+        }
+        canonical = canonical_json(entry)
+        rows.append(
+            {
+                "seq": 0,  # the database numbers it, and chains the hash
+                "at": now,
+                "actor": ctx.actor.name,
+                "role": ctx.actor.role.value,
+                "command": name,
+                "entity_type": type(result).__tablename__,
+                "entity_id": _identity(result),
+                "changes": {"rows": json.loads(canonical)["rows"]},
+                "entry": canonical,
+                "previous_hash": b"",
+                "hash": b"",
+            }
         )
-    )
+    if rows:
+        ctx.session.connection().execute(insert(AuditEntry), rows)
 
 
 @event.listens_for(Session, "after_flush")
 def _collect_changes(session: Session, _: UOWTransaction) -> None:
     """Note what a flush wrote, while the state before it is still known."""
-    changed: list[dict[str, Any]] | None = session.info.get(_CHANGES)
+    changed: list[_Change] | None = session.info.get(_CHANGES)
     if changed is None:
         return
     for row in (*session.new, *session.dirty, *session.deleted):
@@ -246,7 +346,8 @@ def _collect_changes(session: Session, _: UOWTransaction) -> None:
             continue
         before, after = _before_and_after(state)
         if before != after:
-            changed.append({"table": table, "id": _identity(row), "before": before, "after": after})
+            change = {"table": table, "id": _identity(row), "before": before, "after": after}
+            changed.append((row, change))
 
 
 def _before_and_after(state: InstanceState[Any]) -> tuple[dict[str, Any], dict[str, Any]]:

@@ -14,6 +14,7 @@ from sqlalchemy.orm import Session
 from billing.clock import Clock
 from billing.commands import canonical_json
 from billing.db.locks import lock_for_transaction
+from billing.db.recall import recalling
 from billing.errors import BillingError, PreconditionError
 from billing.ids import new_id
 from billing.invoices.charges import charges_of
@@ -27,7 +28,7 @@ from billing.invoices.tables import (
     ReviewState,
     SupplierRegistration,
 )
-from billing.invoices.taxing import apply_tax, decide_tax_of
+from billing.invoices.taxing import apply_tax, decide_tax_of, read_tax_profiles
 from billing.invoices.turnovers import highest_turnover
 from billing.periods import DEFAULT_ZONE, local_day, month_of
 from billing.tax.model import DecisionStatus
@@ -108,8 +109,11 @@ def draft_invoices(
         report=DraftReport(),
     )
     seen: set[UUID] = set()
-    for drafted in by_draft(session, lines, settings):
-        seen.add(_draft_one(assembly, drafted))
+    with recalling(session):
+        customers = {line.customer_id for line in lines}
+        read_tax_profiles(session, customers, _tax_date(assembly))
+        for drafted in by_draft(session, lines, settings):
+            seen.add(_draft_one(assembly, drafted))
     _remove_unsupported(assembly, seen)
     alert_unrated(session, invoice_month, unrated, clock.now())
     session.flush()
@@ -165,7 +169,7 @@ def _draft_one(assembly: _Assembly, drafted: DraftedLines) -> UUID:
         invoice = _new_draft(assembly, drafted, revision)
         assembly.report.created.append(invoice.id)
     else:
-        invoice = _emptied(assembly.session, existing)
+        invoice = _emptied(assembly.session, existing.id)
         assembly.report.updated.append(invoice.id)
     _fill(assembly, invoice, drafted, lines_hash)
     return invoice.id
@@ -179,7 +183,7 @@ def _is_up_to_date(assembly: _Assembly, existing: Invoice, lines_hash: str) -> b
 
 def _new_draft(assembly: _Assembly, drafted: DraftedLines, revision: int) -> Invoice:
     now = assembly.clock.now()
-    invoice = Invoice(
+    return Invoice(
         id=new_id(),
         account_id=drafted.account_id,
         customer_id=drafted.first.customer_id,
@@ -200,13 +204,11 @@ def _new_draft(assembly: _Assembly, drafted: DraftedLines, revision: int) -> Inv
         updated_at=now,
         lines=[],
     )
-    assembly.session.add(invoice)
-    return invoice
 
 
-def _emptied(session: Session, draft: Invoice) -> Invoice:
+def _emptied(session: Session, draft_id: UUID) -> Invoice:
     """The draft without its lines; flushed, so that new ones may have the same references."""
-    draft = load_invoice(session, draft.id)
+    draft = load_invoice(session, draft_id)
     draft.lines.clear()
     draft.taxable_minor = draft.tax_minor = draft.total_minor = 0
     session.flush()
@@ -233,6 +235,7 @@ def _fill(assembly: _Assembly, invoice: Invoice, drafted: DraftedLines, lines_ha
         assembly.report.parked.append(invoice.id)
     else:
         invoice.review_state = ReviewState.PENDING
+    assembly.session.add(invoice)  # whole: what is added piece by piece is looked through each time
 
 
 def _tax(
@@ -240,14 +243,10 @@ def _tax(
 ) -> tuple[str | None, bool]:
     """Put tax on a draft; return what a person has to look at, and whether it must not go out."""
     try:
-        # The supply is made as the period ends; on the day of issue it is decided again.
-        tax_date = min(
-            local_day(assembly.clock.now(), DEFAULT_ZONE), month_of(invoice.invoice_month).end
-        )
         # All new drafts are written together at the end, not one by one as profiles are read.
         with assembly.session.no_autoflush:
             decision, _ = decide_tax_of(
-                assembly.session, invoice, assembly.supplier, tax_date, assembly.turnover
+                assembly.session, invoice, assembly.supplier, _tax_date(assembly), assembly.turnover
             )
     except BillingError as error:
         # Without a tax profile or a rate there is no tax yet, but the lines are worth showing.
@@ -256,6 +255,12 @@ def _tax(
         return error.message, True
     apply_tax(invoice, lines, decision)
     return decision.notes, decision.status is DecisionStatus.REJECT
+
+
+def _tax_date(assembly: _Assembly) -> date:
+    """The supply is made as the period ends; on the day of issue it is decided again."""
+    today = local_day(assembly.clock.now(), DEFAULT_ZONE)
+    return min(today, month_of(assembly.invoice_month).end)
 
 
 def _to_line(ordinal: int, line: RatedLine, account_id: UUID | None) -> InvoiceLine:
@@ -279,17 +284,18 @@ def _to_line(ordinal: int, line: RatedLine, account_id: UUID | None) -> InvoiceL
 
 def _remove_unsupported(assembly: _Assembly, seen: set[UUID]) -> None:
     """Delete drafts of the month that have no line left, as when all their usage was voided."""
-    drafts = assembly.session.scalars(
-        select(Invoice).filter_by(
+    session = assembly.session
+    drafts = session.scalars(
+        select(Invoice.id).filter_by(
             invoice_month=assembly.invoice_month,
             status=InvoiceStatus.DRAFT,
             origin=InvoiceOrigin.RATED,
         )
     ).all()
     for draft in drafts:
-        if draft.id not in seen:
-            assembly.session.delete(_emptied(assembly.session, draft))
-            assembly.report.removed.append(draft.id)
+        if draft not in seen:
+            session.delete(_emptied(session, draft))
+            assembly.report.removed.append(draft)
 
 
 def hash_of_lines(lines: Sequence[RatedLine]) -> str:

@@ -10,6 +10,7 @@ from babel import Locale
 from sqlalchemy.orm import Session
 
 from billing.customers.tables import Account, Customer, TaxProfile
+from billing.db.recall import recall
 from billing.documents.templates import TemplateContent, current_template
 from billing.invoices.repository import registration
 from billing.invoices.tables import (
@@ -196,7 +197,11 @@ def _usage(row: Mapping[str, Any]) -> doc.UsageRow:
 
 def template_of(session: Session, supplier: SupplierRegistration) -> TemplateContent:
     """How documents of a registration look now."""
-    row = current_template(session, supplier.gstin)
+    row = recall(
+        session,
+        ("template", supplier.gstin),
+        lambda: current_template(session, supplier.gstin),
+    )
     return TemplateContent.model_validate(row.content) if row else TemplateContent()
 
 

@@ -19,7 +19,14 @@ from billing.tax.numbering import format_document_number
 
 
 def next_number(session: Session, *, gstin: str, series: str, issue_date: date) -> str:
-    """Take the next number of a series; the counter stays locked until the transaction ends.
+    """Take the next number of a series; see `next_numbers`."""
+    return next_numbers(session, gstin=gstin, series=series, issue_date=issue_date, count=1)[0]
+
+
+def next_numbers(
+    session: Session, *, gstin: str, series: str, issue_date: date, count: int
+) -> list[str]:
+    """Take the next numbers of a series; the counter stays locked until the transaction ends.
 
     Raises:
         PreconditionError: if the series already holds a document of a later date, because dates
@@ -28,18 +35,14 @@ def next_number(session: Session, *, gstin: str, series: str, issue_date: date) 
     hold_open(session, gstin, issue_date)
     year = financial_year(issue_date)
     key = {"gstin": gstin, "series": series, "financial_year": year}
-    # A row must exist before it can be locked: `FOR UPDATE` on nothing locks nothing.
-    session.execute(
-        insert(DocumentCounter)
-        .values(**key, last_number=0, last_issue_date=issue_date)
-        .on_conflict_do_nothing()
-    )
-    counter = session.execute(
-        select(DocumentCounter)
-        .filter_by(**key)
-        .with_for_update()
-        .execution_options(populate_existing=True)
-    ).scalar_one()
+    first = insert(DocumentCounter).values(**key, last_number=0, last_issue_date=issue_date)
+    # A row must exist before it can be locked; an update that changes nothing locks it as well.
+    locked = first.on_conflict_do_update(
+        index_elements=list(key), set_={"last_number": DocumentCounter.last_number}
+    ).returning(DocumentCounter)
+    counter = session.scalars(
+        select(DocumentCounter).from_statement(locked).execution_options(populate_existing=True)
+    ).one()
     if issue_date < counter.last_issue_date:
         raise PreconditionError(
             f"The series {series} of {year} already holds a document dated "
@@ -47,6 +50,9 @@ def next_number(session: Session, *, gstin: str, series: str, issue_date: date) 
             f"Issue on {counter.last_issue_date} or later.",
             code="issue_date_before_series",
         )
-    counter.last_number += 1
+    before = counter.last_number
+    counter.last_number += count
     counter.last_issue_date = issue_date
-    return format_document_number(series, issue_date, counter.last_number)
+    return [
+        format_document_number(series, issue_date, before + place) for place in range(1, count + 1)
+    ]

@@ -1,6 +1,6 @@
 """Reading invoices, within what the actor may see."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from datetime import date
 from uuid import UUID
 
@@ -9,6 +9,7 @@ from sqlalchemy.orm import Session, selectinload
 
 from billing.access.actor import Actor
 from billing.access.roles import Permission
+from billing.db.recall import recall
 from billing.errors import not_found
 from billing.invoices.tables import (
     Invoice,
@@ -79,18 +80,30 @@ def load_invoice(session: Session, invoice_id: UUID, *, lock: bool = False) -> I
     Raises:
         NotFoundError: if there is none.
     """
+    invoice = load_invoices(session, [invoice_id], lock=lock).get(invoice_id)
+    if invoice is None:
+        raise not_found("invoice", invoice_id)
+    return invoice
+
+
+def load_invoices(
+    session: Session, invoice_ids: Collection[UUID], *, lock: bool = False
+) -> dict[UUID, Invoice]:
+    """Those of the invoices that there are, by id, each with its lines and their taxes.
+
+    Args:
+        lock: hold the rows until the transaction ends; always taken in the order of their ids.
+    """
     query = (
         select(Invoice)
-        .where(Invoice.id == invoice_id)
+        .where(Invoice.id.in_(invoice_ids))
+        .order_by(Invoice.id)
         .options(selectinload(Invoice.lines).selectinload(InvoiceLine.taxes))
         .execution_options(populate_existing=True)
     )
     if lock:
         query = query.with_for_update()
-    invoice = session.scalars(query).one_or_none()
-    if invoice is None:
-        raise not_found("invoice", invoice_id)
-    return invoice
+    return {invoice.id: invoice for invoice in session.scalars(query)}
 
 
 def default_registration(session: Session) -> SupplierRegistration | None:
@@ -104,7 +117,11 @@ def registration(session: Session, gstin: str) -> SupplierRegistration:
     Raises:
         NotFoundError: if we have none.
     """
-    found = session.scalars(select(SupplierRegistration).filter_by(gstin=gstin)).one_or_none()
+    found = recall(
+        session,
+        ("registration", gstin),
+        lambda: session.scalars(select(SupplierRegistration).filter_by(gstin=gstin)).one_or_none(),
+    )
     if found is None:
         raise not_found("supplier registration", gstin)
     return found

@@ -1,15 +1,17 @@
 """From stored records to tax on an invoice: asks the tax rules, writes their answer down."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import date
 from decimal import Decimal
 from uuid import UUID
 
-from sqlalchemy import select
+from sqlalchemy import func, select
+from sqlalchemy.dialects.postgresql import distinct_on
 from sqlalchemy.orm import Session
 
 from billing.customers.tables import TaxProfile
+from billing.db.recall import keep, recall
 from billing.errors import PreconditionError
 from billing.invoices.tables import Invoice, InvoiceLine, SupplierRegistration, TaxLine
 from billing.invoices.turnovers import highest_turnover
@@ -59,18 +61,36 @@ def tax_profile_on(session: Session, customer_id: UUID, day: date) -> TaxProfile
     Raises:
         PreconditionError: if none is on record; nothing may be invoiced then.
     """
-    profile = session.scalars(
-        select(TaxProfile)
-        .where(TaxProfile.customer_id == customer_id, TaxProfile.valid_from <= day)
-        .order_by(TaxProfile.valid_from.desc())
-        .limit(1)
-    ).one_or_none()
+    profile = recall(
+        session,
+        ("tax_profile", customer_id, day),
+        lambda: session.scalars(
+            select(TaxProfile)
+            .where(TaxProfile.customer_id == customer_id, TaxProfile.valid_from <= day)
+            .order_by(TaxProfile.valid_from.desc())
+            .limit(1)
+        ).one_or_none(),
+    )
     if profile is None:
         raise PreconditionError(
             f"The customer has no tax profile on {day}; add one that is valid from then.",
             code="no_tax_profile",
         )
     return profile
+
+
+def read_tax_profiles(session: Session, customer_ids: Iterable[UUID], day: date) -> None:
+    """Read what `tax_profile_on` will be asked for many customers, within `recalling`."""
+    wanted = set(customer_ids)
+    found = session.scalars(
+        select(TaxProfile)
+        .ext(distinct_on(TaxProfile.customer_id))
+        .where(TaxProfile.customer_id == func.any(list(wanted)), TaxProfile.valid_from <= day)
+        .order_by(TaxProfile.customer_id, TaxProfile.valid_from.desc())
+    )
+    by_customer = {profile.customer_id: profile for profile in found}
+    for customer_id in wanted:
+        keep(session, ("tax_profile", customer_id, day), by_customer.get(customer_id))
 
 
 def decide_invoice_tax(

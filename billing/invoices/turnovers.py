@@ -15,6 +15,7 @@ from sqlalchemy.orm import Session
 from billing.access.actor import Actor
 from billing.access.roles import Permission
 from billing.commands import Context, Request, command
+from billing.db.recall import recall
 from billing.fields import ExactDecimal
 from billing.invoices.beside import Turnover
 from billing.tax.fiscal import financial_year
@@ -45,10 +46,15 @@ def record_turnover(ctx: Context, request: RecordTurnover) -> Turnover:
 def highest_turnover(session: Session, gstin: str, day: date) -> Decimal:
     """The highest turnover of the GSTIN's PAN in a year before that of the day, in crore; 0 if
     none is on record."""
-    highest = session.scalar(
-        select(func.max(Turnover.crore)).where(
-            Turnover.pan == gstin[2:12], Turnover.financial_year < financial_year(day)
-        )
+    pan, year = gstin[2:12], financial_year(day)
+    highest = recall(
+        session,
+        ("turnover", pan, year),
+        lambda: session.scalar(
+            select(func.max(Turnover.crore)).where(
+                Turnover.pan == pan, Turnover.financial_year < year
+            )
+        ),
     )
     return Decimal(highest or 0)
 

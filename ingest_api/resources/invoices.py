@@ -10,9 +10,7 @@ from pydantic import Field
 
 from billing.access.actor import Actor
 from billing.access.roles import Permission
-from billing.commands import Context, Request
-from billing.db.unit_of_work import unit_of_work
-from billing.errors import BillingError
+from billing.commands import Request
 from billing.invoices.repository import get_invoice, list_invoices
 from billing.invoices.service import (
     RejectInvoice,
@@ -42,6 +40,7 @@ from ingest_api.dependencies import (
 )
 from ingest_api.envelope import Amount, Answer, Attributes, ListAnswer, Resource, refer
 from invoicing.issue import ApproveInvoice, approve_invoice
+from invoicing.issue_many import Outcome, approve_each
 from invoicing.storage import invoice_pdf
 
 router = APIRouter(prefix="/invoices", tags=["invoices"])
@@ -219,26 +218,28 @@ def approve_several(
     body: Annotated[BulkApproval, Body(examples=[_APPROVALS])],
     idempotency_key: IdempotencyKey = None,
 ) -> ListAnswer[ApprovalOutcome]:
-    """Approve drafts one after the other, each in a transaction of its own, in the order given."""
-    outcomes: list[Resource[ApprovalOutcome]] = []
-    for invoice_id in dict.fromkeys(body.invoice_ids):
-        key = f"{idempotency_key}:{invoice_id}" if idempotency_key else None
-        try:
-            with unit_of_work(services.engine) as session:
-                context = Context(session, actor, services.clock, key)
-                request = ApproveInvoice(invoice_id=invoice_id, issue_date=body.issue_date)
-                invoice = approve_invoice(context, request)
-                issued = invoice.number is not None
-                outcome = ApprovalOutcome(
-                    issued=issued,
-                    number=invoice.number,
-                    code=None if issued else "second_person",
-                    message=None if issued else invoice.review_note,
-                )
-        except BillingError as error:
-            outcome = ApprovalOutcome(issued=False, code=error.code, message=error.message)
-        outcomes.append(Resource(id=str(invoice_id), type="approval", attributes=outcome))
+    """Approve drafts in the order given; one that cannot be approved does not hold up the others.
+
+    Drafts of postpaid accounts are issued together, up to fifty in a transaction.
+    """
+    asked = [
+        ApproveInvoice(invoice_id=invoice_id, issue_date=body.issue_date)
+        for invoice_id in body.invoice_ids
+    ]
+    approvals = approve_each(services.engine, actor, services.clock, asked, idempotency_key)
+    outcomes: list[Resource[ApprovalOutcome]] = [
+        Resource(id=str(one.invoice_id), type="approval", attributes=_outcome(one))
+        for one in approvals
+    ]
     return reply.all(outcomes, lambda outcome: outcome)
+
+
+def _outcome(one: Outcome) -> ApprovalOutcome:
+    if one.refusal is not None:
+        return ApprovalOutcome(issued=False, code=one.refusal.code, message=one.refusal.message)
+    if one.number is None:
+        return ApprovalOutcome(issued=False, code="second_person", message=one.review_note)
+    return ApprovalOutcome(issued=True, number=one.number)
 
 
 @router.get("/{invoice_id}", summary="Get an invoice")

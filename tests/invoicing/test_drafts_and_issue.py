@@ -4,9 +4,10 @@ from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
+from uuid import UUID
 
 import pytest
-from sqlalchemy import Engine, select, text
+from sqlalchemy import Engine, select, text, update
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 
@@ -21,11 +22,18 @@ from billing.errors import BillingError, ForbiddenError, InvalidError, Precondit
 from billing.fx.tables import FxRate
 from billing.invoices.repository import get_invoice, load_invoice
 from billing.invoices.service import RejectInvoice, SubmitInvoice, reject_invoice, submit_invoice
-from billing.invoices.tables import DocumentCounter, Invoice, InvoiceStatus, ReviewState
+from billing.invoices.tables import (
+    DocumentCounter,
+    Invoice,
+    InvoiceStatus,
+    ReviewState,
+    SupplierRegistration,
+)
 from billing.outbox.tables import OutboxEntry
 from billing.tax.model import TaxHead, TaxKind
 from invoicing.assemble import DraftReport, draft_invoices
 from invoicing.issue import ApproveInvoice, approve_invoice
+from invoicing.issue_many import Outcome, approve_each
 from invoicing.storage import invoice_pdf
 from tests.support.factories.parties import make_account, make_supplier
 from tests.support.marts import create_marts, make_rated_line, make_rating_run
@@ -284,6 +292,61 @@ class TestApproval:
             assert verify_audit_chain(session) == 1
             command = session.scalar(text("SELECT command FROM billing.audit_log"))
         assert command == "invoice.approve"
+
+
+def approve_together(
+    engine: Engine, clock: ManualClock, drafts: list[UUID], key: str | None = None
+) -> list[Outcome]:
+    requests = [ApproveInvoice(invoice_id=draft) for draft in drafts]
+    return list(approve_each(engine, SYSTEM, clock, requests, key))
+
+
+class TestSeveral:
+    def test_each_has_its_number_in_the_order_given_and_an_audit_row_of_its_own(
+        self, engine: Engine, clock: ManualClock
+    ) -> None:
+        drafts = drafted(
+            engine, clock, [(an_account(engine, state_code="27"), [100 + n]) for n in range(3)]
+        ).created[::-1]
+        with unit_of_work(engine) as session:  # as if their tax had been another when drafted
+            session.execute(update(Invoice).values(tax_decision={}))
+
+        first = approve_together(engine, clock, drafts, "all")
+        again = approve_together(engine, clock, drafts, "all")
+
+        assert [one.number for one in first] == [f"INV-2627-00000{n}" for n in (1, 2, 3)]
+        assert again == first
+        with Session(engine) as session:
+            assert verify_audit_chain(session) == 3
+            rows = session.execute(
+                text("SELECT entity_id, changes FROM billing.audit_log ORDER BY seq")
+            ).all()
+        assert [row.entity_id for row in rows] == drafts
+        for draft, outcome, row in zip(drafts, first, rows, strict=True):
+            invoices = [one for one in row.changes["rows"] if one["table"] == "invoices"]
+            assert {one["id"] for one in invoices} == {str(draft)}
+            assert invoices[-1]["after"]["number"] == outcome.number
+            assert [one["table"] for one in row.changes["rows"]].count("tax_lines") == 1
+
+    def test_one_that_fails_after_others_had_numbers_leaves_no_gap(
+        self, engine: Engine, clock: ManualClock
+    ) -> None:
+        with unit_of_work(engine) as session:
+            session.execute(update(SupplierRegistration).values(second_approval_above_minor=200))
+        accounts = [(an_account(engine), [amount]) for amount in (100, 1_000, 110)]
+        small, large, other = drafted(engine, clock, accounts).created
+        (waits,) = approve_together(engine, clock, [large])
+
+        outcomes = approve_together(engine, clock, [small, large, other, small])
+
+        assert waits.number is None
+        assert "a second person" in (waits.review_note or "")
+        assert [one.number for one in outcomes] == ["INV-2627-000001", None, "INV-2627-000002"]
+        assert [one.refusal and one.refusal.code for one in outcomes] == [
+            None,
+            "second_person",
+            None,
+        ]
 
 
 class TestIssuedInvoice:
