@@ -126,7 +126,7 @@ def rate_frames(
     mine = parts.join(cases, on=_CASE).select("part", "period", "case")
     rates = _number(prices)
     fixed = _fixed(cases, prices)
-    counted = _counted(mine.join(usage, on="part"), cases, kinds, rates)
+    counted, places = _counted(mine, usage, cases, kinds, rates)
     rated = counted.filter(pl.col("rate") >= 0)
     lines = price(_measured(rated, cases, rates), rates)
     named, names = _named(lines, cases, rates)
@@ -134,7 +134,9 @@ def rate_frames(
             named.join(names, on="name").select(LINES.keys())]  # fmt: skip
     return RatedFrames(
         lines=pl.concat(both),
-        shares=pl.concat([_without_place(mine, cases, fixed), _by_place(rated, lines, rates)]),
+        shares=pl.concat(
+            [_without_place(mine, cases, fixed), _by_place(rated, places, lines, rates)]
+        ),
         unrated=int(counted.filter(pl.col("rate") < 0)["event_count"].sum()),
     )
 
@@ -189,10 +191,21 @@ def _rest(reference: str) -> str:
     return reference.partition(":")[2]
 
 
+def _key(first: str, second: str, *, of: int) -> pl.Expr:
+    """Two numbers as one, `of` more than any second one: joins and groups by one are half as
+    dear as by two."""
+    return pl.col(first).cast(pl.Int64) * of + pl.col(second)
+
+
 def _counted(
-    usage: pl.DataFrame, cases: pl.DataFrame, kinds: pl.DataFrame, rates: list[_Numbered]
-) -> pl.DataFrame:
-    """The usage that charges count: its units, its rate (-1 if none fits), its place."""
+    mine: pl.DataFrame,
+    usage: pl.DataFrame,
+    cases: pl.DataFrame,
+    kinds: pl.DataFrame,
+    rates: list[_Numbered],
+) -> tuple[pl.DataFrame, pl.DataFrame]:
+    """The usage that charges count, and the places: its units, its rate (-1 if none fits), the
+    number of its place and of the line it falls to."""
     charges: dict[str, dict[int, list[tuple[int, _Numbered]]]] = {}
     for number, one in enumerate(rates):
         by_charge = charges.setdefault(one.version_id, {})
@@ -213,15 +226,19 @@ def _counted(
     places = found.select("country", "channel").unique().with_row_index("place")
     found = found.join(places, on=["country", "channel"], nulls_equal=True)
     books = cases.join(prices, on=["version_id", "currency"]).select("case", "book")
-    return (
-        usage.join(books, on="case")
-        .join(found.drop("country", "channel"), on=["book", "kind"])
+    most = int(str(kinds["kind"].max() or 0)) + 1
+    sorts = found.select("rate", "sums", "place", sort=_key("book", "kind", of=most))
+    counted = (
+        usage.join(mine.join(books, on="case"), on="part")
+        .with_columns(sort=_key("book", "kind", of=most))
+        .join(sorts, on="sort")
         .select(
             "part", "period", "case", "rate", "place", "event_count",
             units=pl.when("sums").then("micros").otherwise(pl.col("event_count") * MICROS),
+            line=_key("part", "rate", of=len(rates)),
         )
-        .join(places, on="place")
     )  # fmt: skip
+    return counted, places
 
 
 def _counts(
@@ -241,8 +258,8 @@ def _place(dimensions: str) -> tuple[str | None, str | None]:
 
 def _measured(rated: pl.DataFrame, cases: pl.DataFrame, rates: list[_Numbered]) -> pl.DataFrame:
     """Units to pay by part and rate; the earliest segment takes the free ones first."""
-    found = rated.group_by("part", "rate").agg(
-        pl.col("units").sum(), pl.col("period").first(), pl.col("case").first()
+    found = rated.group_by("line").agg(
+        pl.col("units").sum(), pl.col("part", "rate", "period", "case").first()
     )
     free = [(number, int(one.charge.free_units * MICROS)) for number, one in enumerate(rates)]
     if not any(units for _, units in free):
@@ -263,7 +280,8 @@ def _named(
 ) -> tuple[pl.DataFrame, pl.DataFrame]:
     """The lines with the number of their name, and the names."""
     days = cases.select("case", "period_start", "covered_start")
-    distinct = lines.select("case", "rate").unique().join(days, on="case").with_row_index("name")
+    lines = lines.with_columns(kind=_key("case", "rate", of=len(rates)))
+    distinct = lines.unique("kind").join(days, on="case").with_row_index("name")
     rows = []
     for name, _, number, start, covered in distinct.select(
         "name", "case", "rate", "period_start", "covered_start"
@@ -272,7 +290,7 @@ def _named(
         reference = line_ref(_NOBODY, start, covered, charge.code, rate.key)
         rows.append((name, _rest(reference), charge.code))
     schema = {"name": pl.UInt32, "rest": pl.String, "charge_code": pl.String}
-    named = lines.join(distinct.select("case", "rate", "name"), on=["case", "rate"])
+    named = lines.join(distinct.select("kind", "name"), on="kind")
     return named.select(_LINE), pl.DataFrame(rows, schema, orient="row")
 
 
@@ -291,9 +309,11 @@ def _without_place(mine: pl.DataFrame, cases: pl.DataFrame, fixed: pl.DataFrame)
     )
 
 
-def _by_place(rated: pl.DataFrame, lines: pl.DataFrame, rates: list[_Numbered]) -> pl.DataFrame:
+def _by_place(
+    rated: pl.DataFrame, places: pl.DataFrame, lines: pl.DataFrame, rates: list[_Numbered]
+) -> pl.DataFrame:
     """Each line shared out in proportion to the units of each place."""
-    whole = lines.select("part", "rate", "amount_minor", whole=pl.col("units").clip(1))
+    whole = lines.select("line", "amount_minor", whole=pl.col("units").clip(1))
     # nothing was used where there are no units; such a line has no place either
     share = pl.col("amount_minor").cast(pl.Int128) * MICROS * pl.col("units") // pl.col("whole")
     charges = pl.DataFrame(
@@ -302,9 +322,12 @@ def _by_place(rated: pl.DataFrame, lines: pl.DataFrame, rates: list[_Numbered]) 
         orient="row",
     )
     return (
-        rated.join(whole, on=["part", "rate"])
-        .group_by("rate", "place", "country", "channel")
-        .agg(share=share.sum())
+        rated.select("line", "rate", "place", "units")
+        .join(whole, on="line")
+        .with_columns(share=share, both=_key("rate", "place", of=places.height))
+        .group_by("both")
+        .agg(pl.col("share").sum(), pl.col("rate", "place").first())
+        .join(places, on="place")
         .join(charges, on="rate")
         .group_by("currency", "charge_code", "country", "channel")
         .agg(pl.col("share").sum())

@@ -154,11 +154,12 @@ def simulate(world: World, actual: Prices, changed: Prices) -> Simulation:
     changed_alone = [_rate_alone(one, one.changed) for one in world.alone]
     before = _together([kept, _rate(world, mine, actual), *actual_alone])
     after = _together([kept, _rate(world, mine, {**actual, **changed}), *changed_alone])
+    sums = _sums(world, before, after)
     return Simulation(
         periods=world.periods.height,
         replay=_replayed(world, before.lines),
-        totals=_by_period(world, before, after, []),
-        customers=_by_period(world, before, after, ["customer_id", "customer"]),
+        totals=_by_period(sums, []),
+        customers=_by_period(sums, ["customer_id", "customer"]),
         channels=_by_share(before, after, "channel"),
         countries=_by_share(before, after, "country"),
         charges=_by_share(before, after, "charge_code"),
@@ -173,8 +174,7 @@ def frames_can_rate(version: UUID, actual: Prices, changed: Prices) -> bool:
 
 
 def _rate(world: World, parts: pl.DataFrame, prices: Prices) -> RatedFrames:
-    usage = world.usage.join(parts.select("part"), on="part", how="semi")
-    return rate_frames(parts, usage, world.kinds, prices)
+    return rate_frames(parts, world.usage, world.kinds, prices)
 
 
 def _together(found: Sequence[RatedFrames]) -> RatedFrames:
@@ -235,22 +235,27 @@ def _places(
 
 def _replayed(world: World, lines: pl.DataFrame) -> dict[str, Replay]:
     """What comes out again against what was billed, by currency."""
-    names = (
-        pl.concat([world.billed.select("rest").unique(), lines.select("rest").unique()])
-        .unique()
-        .with_row_index("name")
+    names = pl.concat([world.billed["rest"].unique(), lines["rest"].unique()]).unique(
+        maintain_order=True
     )
+    named = pl.Enum(names)
     billed, again = (
-        rows.join(names, on="rest").select("period", "name", **{column: "amount_minor"})
+        rows.select(
+            line=pl.col("period").cast(pl.Int64) * len(names)
+            + pl.col("rest").cast(named).to_physical(),
+            **{column: "amount_minor"},
+        )
         for rows, column in ((world.billed, "billed"), (lines, "replayed"))
     )
-    both = billed.join(again, on=["period", "name"], how="full", coalesce=True).join(
-        world.periods.select("period", "currency"), on="period"
+    both = (
+        billed.join(again, on="line", how="full", coalesce=True)
+        .with_columns(period=(pl.col("line") // len(names)).cast(pl.Int32))
+        .join(world.periods.select("period", "currency"), on="period")
     )
-    wrong = both.filter(pl.col("billed").ne_missing(pl.col("replayed")))
-    wrong = wrong.join(names, on="name").join(
-        world.periods.select("period", "subscription_id"), on="period"
+    wrong = both.filter(pl.col("billed").ne_missing(pl.col("replayed"))).with_columns(
+        rest=(pl.col("line") % len(names)).cast(pl.UInt32).cast(named).cast(pl.String)
     )
+    wrong = wrong.join(world.periods.select("period", "subscription_id"), on="period")
     sums = both.group_by("currency").agg(
         lines=pl.col("billed").count(),
         billed=pl.col("billed").sum(),
@@ -273,20 +278,18 @@ def _replayed(world: World, lines: pl.DataFrame) -> dict[str, Replay]:
     return found
 
 
-def _by_period(
-    world: World, before: RatedFrames, after: RatedFrames, keys: list[str]
-) -> list[Difference]:
-    """Sums by columns of the periods, the largest difference first."""
+def _sums(world: World, before: RatedFrames, after: RatedFrames) -> pl.DataFrame:
+    """The periods, with what each bills before and after."""
     first, second = (
-        found.lines.group_by("period").agg(pl.col("amount_minor").sum())
-        for found in (before, after)
+        found.lines.group_by("period").agg(pl.col("amount_minor").sum().alias(name))
+        for found, name in ((before, "before"), (after, "after"))
     )
-    rows = (
-        world.periods.join(first.rename({"amount_minor": "before"}), on="period", how="left")
-        .join(second.rename({"amount_minor": "after"}), on="period", how="left")
-        .group_by(*keys, "currency")
-        .agg(pl.col("before").sum(), pl.col("after").sum())
-    )
+    return world.periods.join(first, on="period", how="left").join(second, on="period", how="left")
+
+
+def _by_period(sums: pl.DataFrame, keys: list[str]) -> list[Difference]:
+    """Sums by columns of the periods, the largest difference first."""
+    rows = sums.group_by(*keys, "currency").agg(pl.col("before").sum(), pl.col("after").sum())
     return _largest_first(
         Difference(row[keys[0]] if keys else None, row[keys[-1]] if keys else None, *_money(row))
         for row in rows.iter_rows(named=True)
