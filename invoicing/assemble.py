@@ -31,7 +31,9 @@ from billing.invoices.tables import (
 from billing.invoices.taxing import apply_tax, decide_tax_of, read_tax_profiles
 from billing.invoices.turnovers import highest_turnover
 from billing.periods import DEFAULT_ZONE, local_day, month_of
+from billing.tax.einvoice import DocumentType
 from billing.tax.model import DecisionStatus
+from billing.wallets.tables import AdvancePolicy, Wallet
 from invoicing.consolidate import DraftedLines, by_draft, earlier, on_own_invoices, usage_of
 from invoicing.rated_lines import RatedLine, rated_lines, unrated_usage, used, with_charges
 from invoicing.unrated import alert_unrated
@@ -66,6 +68,8 @@ class _Assembly:
     used: dict[tuple[UUID, date], list[dict[str, Any]]]
     existing: dict[UUID, list[Invoice]]
     turnover: Decimal
+    taxed_before: frozenset[UUID]
+    """Accounts whose wallets have a tax invoice for each top-up."""
     report: DraftReport
 
 
@@ -106,6 +110,7 @@ def draft_invoices(
         used=used(session, invoice_month, rating_run_id),
         existing=_existing(session, lines, invoice_month),
         turnover=highest_turnover(session, supplier.gstin, invoice_month),
+        taxed_before=_taxed_before(session),
         report=DraftReport(),
     )
     seen: set[UUID] = set()
@@ -118,6 +123,16 @@ def draft_invoices(
     alert_unrated(session, invoice_month, unrated, clock.now())
     session.flush()
     return assembly.report
+
+
+def _taxed_before(session: Session) -> frozenset[UUID]:
+    query = select(Wallet.account_id).filter_by(advance_policy=AdvancePolicy.TAX_INVOICE)
+    return frozenset(session.scalars(query))
+
+
+def _type_of(assembly: _Assembly, account_id: UUID) -> DocumentType:
+    is_taxed = account_id in assembly.taxed_before
+    return DocumentType.STATEMENT if is_taxed else DocumentType.INVOICE
 
 
 def _existing(
@@ -178,7 +193,9 @@ def _draft_one(assembly: _Assembly, drafted: DraftedLines) -> UUID:
 def _is_up_to_date(assembly: _Assembly, existing: Invoice, lines_hash: str) -> bool:
     should_be_parked = existing.account_id in assembly.unrated
     is_parked = existing.review_state is ReviewState.PARKED
-    return existing.lines_hash == lines_hash and not should_be_parked and not is_parked
+    is_of_type = existing.document_type is _type_of(assembly, existing.account_id)
+    is_equal = existing.lines_hash == lines_hash and is_of_type
+    return is_equal and not should_be_parked and not is_parked
 
 
 def _new_draft(assembly: _Assembly, drafted: DraftedLines, revision: int) -> Invoice:
@@ -218,6 +235,7 @@ def _emptied(session: Session, draft_id: UUID) -> Invoice:
 def _fill(assembly: _Assembly, invoice: Invoice, drafted: DraftedLines, lines_hash: str) -> None:
     """Give a draft its lines and taxes, or park it with what stands in the way."""
     invoice.lines_hash = lines_hash
+    invoice.document_type = _type_of(assembly, invoice.account_id)
     invoice.period_start, invoice.period_end = drafted.period_start, drafted.period_end
     invoice.usage_breakdown = usage_of(assembly.session, drafted, assembly.used)
     invoice.rating_run_id = assembly.rating_run_id

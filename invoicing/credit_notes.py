@@ -23,7 +23,7 @@ from billing.errors import FieldError, InvalidError, PreconditionError, not_foun
 from billing.invoices.numbering import next_number
 from billing.invoices.repository import load_invoice
 from billing.invoices.settlement import SettlementSource, outstanding_minor, settle
-from billing.invoices.tables import Invoice, InvoiceLine, InvoiceStatus
+from billing.invoices.tables import Invoice, InvoiceOrigin, InvoiceStatus
 from billing.money import minor_to_units, split
 from billing.periods import DEFAULT_ZONE, local_day
 from billing.tax.einvoice import DocumentType
@@ -79,15 +79,15 @@ def issue_credit_note(ctx: Context, request: IssueCreditNote) -> Document:
             "A draft is corrected by changing what it is made from.",
             code="not_issued",
         )
+    _require_correctable(invoice)
     today = local_day(ctx.clock.now(), DEFAULT_ZONE)
     in_time = today <= credit_note_safe_issue_day(invoice.issue_date)
     kind = DocumentKind.CREDIT_NOTE if in_time else DocumentKind.FINANCIAL_CREDIT_NOTE
-    rows = {line.line_ref: line for line in invoice.lines}
     credited = [
         credit(left, amount_minor, with_tax=in_time)
-        for left, amount_minor in _wanted(_left(ctx.session, invoice), request)
+        for left, amount_minor in _wanted(left_on(ctx.session, invoice), request)
     ]
-    note = _issue(ctx, invoice, rows, credited, kind, today, request.reason)
+    note = issue_note(ctx, invoice, credited, kind, today, request.reason)
     _give_back(ctx, invoice, note)
     return note
 
@@ -121,7 +121,20 @@ def apply_credit_note(ctx: Context, request: ApplyCreditNote) -> Document:
     return note
 
 
-def _left(session: Session, invoice: Invoice) -> list[LineLeft]:
+def _require_correctable(invoice: Invoice) -> None:
+    """What follows from a wallet is corrected there, and its paper follows."""
+    if invoice.document_type is DocumentType.STATEMENT:
+        raise PreconditionError(
+            "A statement of usage bears no tax; correct the wallet instead.", code="statement"
+        )
+    if invoice.origin is InvoiceOrigin.TOP_UP:
+        raise PreconditionError(
+            "Refund the top-up; its credit note follows by itself.", code="refund_instead"
+        )
+
+
+def left_on(session: Session, invoice: Invoice) -> list[LineLeft]:
+    """What earlier notes have left of the lines of an invoice."""
     taken: dict[UUID, list[tuple[int, list[TaxPart]]]] = {}
     for note in notes_of(session, invoice.id):
         for line in note.lines:
@@ -159,15 +172,22 @@ def _wanted(left: list[LineLeft], request: IssueCreditNote) -> list[tuple[LineLe
     return [(by_ref[line_ref], amount) for line_ref, amount in amounts.items()]
 
 
-def _issue(
+def issue_note(
     ctx: Context,
     invoice: Invoice,
-    rows: Mapping[str, InvoiceLine],
     credited: list[CreditedLine],
     kind: DocumentKind,
     today: date,
     reason: str,
+    *,
+    posting_id: UUID | None = None,
 ) -> Document:
+    """Number and freeze a note that takes these lines back; it settles nothing by itself.
+
+    Args:
+        posting_id: of credits that went back, the posting that took them from their wallet.
+    """
+    rows = {line.line_ref: line for line in invoice.lines}
     number = next_number(
         ctx.session, gstin=invoice.supplier_gstin, series=SERIES[kind], issue_date=today
     )
@@ -185,6 +205,7 @@ def _issue(
         total_minor=paper.total_minor,
         reason=reason,
         invoice_id=invoice.id,
+        ledger_transaction_id=posting_id,
         applied_minor=0,
         snapshot=paper.to_dict(),
         snapshot_hash=paper.snapshot_hash,
@@ -252,6 +273,7 @@ def _paper(
         # At the invoice's own rate, so that what was declared is what is taken back.
         "fx": original.fx and fx_at(original.fx, original.currency, amounts),
         "settlements": (),
+        "advances": (),
         "sections": (),
         "usage": (),
         "bank": None,

@@ -13,11 +13,45 @@ from decimal import Decimal
 from enum import StrEnum
 from typing import Annotated, Any, Self
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import Field, model_validator
 
 from billing.money import CURRENCIES
 from billing.tax.einvoice import DocumentType
 from billing.tax.model import SupplyKind, TaxHead
+from invoicing.document_parts import (
+    Advance,
+    BankDetails,
+    DocumentReference,
+    Fx,
+    Part,
+    Section,
+    Settlement,
+    TierRow,
+    UsageRow,
+)
+
+__all__ = [
+    "SCHEMA_VERSION",
+    "Address",
+    "Advance",
+    "BankDetails",
+    "Brand",
+    "Colour",
+    "DocumentLine",
+    "DocumentReference",
+    "DocumentStatus",
+    "Fx",
+    "HeadTotal",
+    "InvoiceDocument",
+    "Recipient",
+    "RecipientKind",
+    "Section",
+    "Settlement",
+    "Supplier",
+    "TaxOnLine",
+    "TierRow",
+    "UsageRow",
+]
 
 SCHEMA_VERSION = 1
 
@@ -40,11 +74,7 @@ class RecipientKind(StrEnum):
     OVERSEAS = "overseas"
 
 
-class _Part(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-
-class Brand(_Part):
+class Brand(Part):
     """How the sender presents itself."""
 
     name: str
@@ -57,7 +87,7 @@ class Brand(_Part):
     footer: str = ""
 
 
-class Address(_Part):
+class Address(Part):
     """A postal address; State only within India."""
 
     lines: tuple[str, ...]
@@ -70,7 +100,7 @@ class Address(_Part):
     country_name: str = "India"
 
 
-class Supplier(_Part):
+class Supplier(Part):
     """Who supplies (r.46(a))."""
 
     legal_name: str
@@ -86,7 +116,7 @@ class Supplier(_Part):
     phone: str = ""
 
 
-class Recipient(_Part):
+class Recipient(Part):
     """Who is supplied (r.46(d) to (f))."""
 
     kind: RecipientKind
@@ -101,7 +131,7 @@ class Recipient(_Part):
     email: str = ""
 
 
-class TaxOnLine(_Part):
+class TaxOnLine(Part):
     """One head of tax on one line."""
 
     head: TaxHead
@@ -110,35 +140,7 @@ class TaxOnLine(_Part):
     tax_minor: int
 
 
-class TierRow(_Part):
-    """One tier of a tiered price, as it was rated."""
-
-    from_quantity: Decimal
-    up_to: Decimal | None
-    """The tier's last unit; None for the open one."""
-    quantity: Decimal
-    unit_price: Decimal | None
-    flat: Decimal | None = None
-    amount: Decimal
-    """In the currency, before the line is rounded."""
-
-
-class UsageRow(_Part):
-    """What was used over one channel to one country."""
-
-    account: str = ""
-    """Whose usage it is, where a document is for several accounts."""
-    service: str = ""
-    """What kind of event, where a document shows several."""
-    channel: str
-    country: str
-    events: int
-    quantity: Decimal
-    amount: Decimal | None = None
-    """In the currency, before the line is rounded."""
-
-
-class DocumentLine(_Part):
+class DocumentLine(Part):
     """One line with its taxes."""
 
     ordinal: int
@@ -175,18 +177,7 @@ class DocumentLine(_Part):
         return self
 
 
-class Section(_Part):
-    """The lines of one account, on a document for several; amounts are sums of its lines."""
-
-    account_code: str
-    account_name: str
-    ordinals: tuple[int, ...]
-    taxable_minor: int
-    tax_minor: int
-    total_minor: int
-
-
-class HeadTotal(_Part):
+class HeadTotal(Part):
     """One head and rate, summed over the lines."""
 
     head: TaxHead
@@ -195,47 +186,7 @@ class HeadTotal(_Part):
     tax_minor: int
 
 
-class Fx(_Part):
-    """The rupee values of a document in another currency (r.34(2)); paise are sums of lines."""
-
-    inr_per_unit: Decimal
-    source: str
-    rate_date: date
-    taxable_inr_minor: int
-    tax_inr_minor: int
-    total_inr_minor: int
-
-
-class BankDetails(_Part):
-    """Where a transfer goes."""
-
-    account_name: str
-    account_number: str
-    bank_name: str
-    branch: str = ""
-    ifsc: str = ""
-    swift: str = ""
-    upi_id: str = ""
-
-
-class Settlement(_Part):
-    """Money already set against the document."""
-
-    label: str
-    """Such as `Settled from wallet`."""
-    reference: str = ""
-    settled_on: date | None = None
-    amount_minor: int
-
-
-class DocumentReference(_Part):
-    """An earlier document this one speaks of, as a credit note does."""
-
-    number: str
-    issue_date: date
-
-
-class InvoiceDocument(_Part):
+class InvoiceDocument(Part):
     """A whole invoice, or another document of the same build.
 
     Raises:
@@ -280,6 +231,8 @@ class InvoiceDocument(_Part):
     fx: Fx | None = None
 
     settlements: tuple[Settlement, ...] = ()
+    advances: tuple[Advance, ...] = ()
+    """What the settlements from the wallet consist of."""
     bank: BankDetails | None = None
     payment_instructions: str = ""
     wording: tuple[str, ...] = ()
@@ -340,6 +293,8 @@ class InvoiceDocument(_Part):
             raise ValueError("the total is not taxable value plus tax plus round-off")
         if self.settled_minor > self.total_minor:
             raise ValueError("more is settled than was invoiced")
+        if sum(advance.amount_minor for advance in self.advances) > self.settled_minor:
+            raise ValueError("more advances are adjusted than settle the document")
         return self
 
     @model_validator(mode="after")

@@ -38,7 +38,11 @@ from invoicing.einvoice.prepare import prepare
 from invoicing.settle import settle_from_wallet
 from invoicing.view import Decided, document_on
 
-_SERIES = {DocumentType.DEBIT_NOTE: "DN", DocumentType.BILL_OF_SUPPLY: "BOS"}
+_SERIES = {
+    DocumentType.DEBIT_NOTE: "DN",
+    DocumentType.BILL_OF_SUPPLY: "BOS",
+    DocumentType.STATEMENT: "ST",
+}
 _MAY_BE_APPROVED = frozenset({ReviewState.PENDING, ReviewState.IN_REVIEW})
 
 

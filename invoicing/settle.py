@@ -16,6 +16,8 @@ from billing.invoices.settlement import SettlementSource
 from billing.invoices.tables import Invoice, InvoiceAllocation
 from billing.money import currency, minor_to_units
 from billing.periods import Period
+from billing.tax.einvoice import DocumentType
+from billing.wallets.allocations import allocate
 from billing.wallets.ledger import Posting, post_adjustment, post_transaction, tax_held
 from billing.wallets.tables import AdvancePolicy, LedgerAccount, LedgerKind, Wallet
 
@@ -47,6 +49,7 @@ def settle_from_wallet(ctx: Context, invoice: Invoice, account: Account) -> list
     if account.billing_mode is not BillingMode.PREPAID:
         return []
     wallet = _lock_wallet(ctx.session, invoice, account)
+    _require_agreeing(invoice, wallet)
     rated_units = minor_to_units(invoice.taxable_minor, invoice.currency)
     _true_up(ctx, invoice, account, wallet, rated_units)
     tax_units = min(
@@ -67,7 +70,18 @@ def settle_from_wallet(ctx: Context, invoice: Invoice, account: Account) -> list
     )
     found = [allocation, *_tax_from_deposit(ctx, invoice, wallet, tax_minor)]
     ctx.session.add_all(found)
+    allocate(ctx.session, wallet, ctx.clock.now())
     return found
+
+
+def _require_agreeing(invoice: Invoice, wallet: Wallet) -> None:
+    """A draft from before its wallet's policy changed would tax usage twice, or never."""
+    is_statement = invoice.document_type is DocumentType.STATEMENT
+    if is_statement is not (wallet.advance_policy is AdvancePolicy.TAX_INVOICE):
+        raise PreconditionError(
+            "The wallet's policy has changed since this was drafted; draft the month again.",
+            code="policy_changed",
+        )
 
 
 def _tax_from_deposit(

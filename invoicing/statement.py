@@ -26,6 +26,7 @@ _NAMES = {
     DocumentType.INVOICE: "Invoice",
     DocumentType.DEBIT_NOTE: "Debit note",
     DocumentType.BILL_OF_SUPPLY: "Bill of supply",
+    DocumentType.STATEMENT: "Statement of usage",
 }
 
 

@@ -26,6 +26,7 @@ from billing.tax.einvoice import DocumentType
 from billing.tax.model import TaxDecision, TaxKind
 from billing.tax.rules import place_name
 from invoicing import document as doc
+from invoicing.advances import advances_on
 from invoicing.parts import TaxedAmount, fx_at, fx_on, head_totals, taxes_on_line
 from invoicing.words import amount_in_words
 
@@ -38,7 +39,13 @@ _TITLES = {
     DocumentType.INVOICE: "Tax Invoice",
     DocumentType.DEBIT_NOTE: "Debit Note",
     DocumentType.BILL_OF_SUPPLY: "Bill of Supply",
+    DocumentType.STATEMENT: "Statement of Usage",
 }
+_SOURCES = {"top_up": "Paid with the top-up"}
+_NO_TAX_INVOICE = (
+    "This is no tax invoice. Tax was charged on the tax invoices by which the credits were sold; "
+    "they are listed above."
+)
 _CHANNELS = {"sms": "SMS", "rcs": "RCS", "whatsapp": "WhatsApp", "email": "E-mail"}
 _ENGLISH = Locale("en")
 Decided = tuple[InvoiceTax, TaxProfile]
@@ -97,6 +104,7 @@ def _debit_note(session: Session, invoice: Invoice) -> doc.InvoiceDocument:
         # At the invoice's own rate, so that the correction is of what was declared.
         "fx": original.fx and fx_at(original.fx, original.currency, amounts),
         "settlements": (),
+        "advances": (),
         "notes": (f"Reason: {invoice.remark}",),
         "signature_note": "This is a computer-generated debit note; no signature is required.",
     }
@@ -120,6 +128,7 @@ def _document(
     customer = session.get_one(Customer, invoice.customer_id)
     rate_day = invoice.issue_date or invoice.period_end
     look = template_of(session, supplier)
+    is_statement = invoice.document_type is DocumentType.STATEMENT
     return doc.InvoiceDocument(
         document_type=invoice.document_type,
         status=_status(invoice),
@@ -146,17 +155,28 @@ def _document(
         amount_in_words=amount_in_words(invoice.total_minor, invoice.currency),
         fx=fx_on(session, invoice.currency, rate_day, _amounts(invoice)),
         settlements=tuple(
-            doc.Settlement(label=f"Settled from {row.source}", amount_minor=row.amount_minor)
+            doc.Settlement(
+                label=_SOURCES.get(row.source, f"Settled from {row.source}"),
+                amount_minor=row.amount_minor,
+            )
             for row in allocations
         ),
+        advances=advances_on(session, invoice, account) if allocations else (),
         bank=doc.BankDetails(**supplier.bank_details) if supplier.bank_details else None,
         payment_instructions=look.payment_instructions,
-        wording=decision.wording,
-        notes=(invoice.remark,) if invoice.remark else (),
+        wording=() if is_statement else decision.wording,
+        notes=_notes(invoice),
         terms=look.terms,
         hidden_columns=look.hidden_columns,
         usage=tuple(_usage(row) for row in invoice.usage_breakdown),
     )
+
+
+def _notes(invoice: Invoice) -> tuple[str, ...]:
+    told = (invoice.remark,) if invoice.remark else ()
+    if invoice.document_type is DocumentType.STATEMENT:
+        return (_NO_TAX_INVOICE, *told)
+    return told
 
 
 def _sections(session: Session, invoice: Invoice) -> tuple[doc.Section, ...]:

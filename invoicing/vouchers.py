@@ -6,7 +6,7 @@ missed is issued by asking again. A promotion is no consideration and has none.
 """
 
 from dataclasses import dataclass
-from datetime import date, timedelta
+from datetime import date, datetime, timedelta
 from decimal import Decimal
 from uuid import UUID
 
@@ -25,14 +25,17 @@ from billing.documents.tables import SERIES, Document, DocumentKind, DocumentLin
 from billing.errors import BillingError, PreconditionError, not_found
 from billing.invoices.numbering import next_number
 from billing.invoices.repository import default_registration
-from billing.invoices.tables import SupplierRegistration
+from billing.invoices.tables import Invoice, SupplierRegistration
 from billing.invoices.taxing import decide_invoice_tax, tax_profile_on
 from billing.money import currency
 from billing.payments.advances import ADVANCE_SAC
 from billing.periods import DEFAULT_ZONE, local_day
 from billing.tax.einvoice import DocumentType
 from billing.tax.model import DecisionStatus, TaxDecision, TaxHead
+from billing.wallets.allocations import allocate, allocations_of
+from billing.wallets.ledger import lock_wallet
 from billing.wallets.tables import (
+    AdvancePolicy,
     LedgerAccount,
     LedgerEntry,
     LedgerKind,
@@ -41,6 +44,12 @@ from billing.wallets.tables import (
 )
 from invoicing import document as doc
 from invoicing.parts import fx_on, head_totals
+from invoicing.top_up_invoices import (
+    Moved,
+    credit_top_up,
+    invoice_of_top_up,
+    issue_top_up_invoice,
+)
 from invoicing.view import recipient_part, supplier_part
 from invoicing.words import amount_in_words
 
@@ -67,18 +76,21 @@ class IssueVoucher(Request):
 
 
 @command("voucher.issue", Permission.INVOICES_WRITE)
-def issue_voucher(ctx: Context, request: IssueVoucher) -> Document:
+def issue_voucher(ctx: Context, request: IssueVoucher) -> Document | Invoice:
     """Issue the voucher of a posting; a posting that has one gives that one.
+
+    Under the policy of a tax invoice at the top-up it is that invoice, and of a refund the credit
+    note against it.
 
     Raises:
         PreconditionError: if the posting is no advance, or its tax cannot be decided.
     """
     session = ctx.session
-    earlier = session.scalars(
-        select(Document).filter_by(ledger_transaction_id=request.ledger_transaction_id)
-    ).one_or_none()
-    if earlier is not None:
-        return earlier
+    for papers in (select(Document), select(Invoice)):
+        of_posting = papers.filter_by(ledger_transaction_id=request.ledger_transaction_id)
+        earlier: Document | Invoice | None = session.scalars(of_posting).one_or_none()
+        if earlier is not None:
+            return earlier
     posting = session.get(LedgerTransaction, request.ledger_transaction_id)
     if posting is None:
         raise not_found("ledger transaction", request.ledger_transaction_id)
@@ -86,7 +98,7 @@ def issue_voucher(ctx: Context, request: IssueVoucher) -> Document:
         raise PreconditionError(
             f"A {posting.kind.value} posting is no advance and has no voucher.", code="no_advance"
         )
-    return _issue(ctx, posting, _KINDS[posting.kind])
+    return _with_invoice(ctx, posting) or _issue(ctx, posting, _KINDS[posting.kind])
 
 
 def postings_without_voucher(
@@ -100,8 +112,9 @@ def postings_without_voucher(
     papered = select(Document.ledger_transaction_id).where(
         Document.ledger_transaction_id == LedgerTransaction.id
     )
+    invoiced = select(Invoice.id).where(Invoice.ledger_transaction_id == LedgerTransaction.id)
     query = select(LedgerTransaction.id).where(
-        LedgerTransaction.kind.in_(_KINDS), ~papered.exists()
+        LedgerTransaction.kind.in_(_KINDS), ~papered.exists(), ~invoiced.exists()
     )
     if payment_id is not None:
         query = query.where(LedgerTransaction.reference.startswith(f"payment:{payment_id}:"))
@@ -138,12 +151,14 @@ class _Advance:
 
     kind: DocumentKind
     posting: LedgerTransaction
+    wallet: Wallet
     account: Account
     customer: Customer
     supplier: SupplierRegistration
     profile: TaxProfile
     decision: TaxDecision
     day: date
+    now: datetime
     taxable_minor: int
     tax_minor: int
 
@@ -155,6 +170,29 @@ class _Advance:
     def description(self) -> str:
         what = "Advance" if self.kind is DocumentKind.RECEIPT_VOUCHER else "Refund of an advance"
         return f"{what} for authentication services (wallet credits)"
+
+
+def _with_invoice(ctx: Context, posting: LedgerTransaction) -> Document | Invoice | None:
+    """The paper of a posting where top-ups are invoiced; None where they have vouchers."""
+    wallet, taxable_minor, tax_minor = _amounts(ctx.session, posting)
+    wallet = lock_wallet(ctx.session, wallet)
+    day = local_day(ctx.clock.now(), DEFAULT_ZONE)
+    moved = Moved(posting, wallet, taxable_minor, tax_minor, day)
+    if posting.kind is LedgerKind.REFUND:
+        sold = invoice_of_top_up(ctx.session, posting)
+        return None if sold is None else credit_top_up(ctx, moved, sold.id)
+    if wallet.advance_policy is not AdvancePolicy.TAX_INVOICE:
+        return None
+    return issue_top_up_invoice(ctx, moved, _supplier(ctx.session))
+
+
+def _supplier(session: Session) -> SupplierRegistration:
+    supplier = default_registration(session)
+    if supplier is None:
+        raise PreconditionError(
+            "None of our registrations is the default; register one first.", code="no_supplier"
+        )
+    return supplier
 
 
 def _issue(ctx: Context, posting: LedgerTransaction, kind: DocumentKind) -> Document:
@@ -204,11 +242,7 @@ def _advance(ctx: Context, posting: LedgerTransaction, kind: DocumentKind) -> _A
     wallet, taxable_minor, tax_minor = _amounts(session, posting)
     account = session.get_one(Account, wallet.account_id)
     today = local_day(ctx.clock.now(), DEFAULT_ZONE)
-    supplier = default_registration(session)
-    if supplier is None:
-        raise PreconditionError(
-            "None of our registrations is the default; register one first.", code="no_supplier"
-        )
+    supplier = _supplier(session)
     profile = tax_profile_on(session, account.customer_id, today)
     decision = decide_invoice_tax(
         supplier, profile, sacs={ADVANCE_SAC}, currency=posting.currency, tax_date=today
@@ -218,12 +252,14 @@ def _advance(ctx: Context, posting: LedgerTransaction, kind: DocumentKind) -> _A
     return _Advance(
         kind=kind,
         posting=posting,
+        wallet=wallet,
         account=account,
         customer=session.get_one(Customer, account.customer_id),
         supplier=supplier,
         profile=profile,
         decision=decision.leading,
         day=today,
+        now=ctx.clock.now(),
         taxable_minor=taxable_minor,
         tax_minor=tax_minor,
     )
@@ -246,7 +282,7 @@ def _paper(session: Session, advance: _Advance, number: str) -> doc.InvoiceDocum
         period_start=advance.day,
         period_end=advance.day + timedelta(days=1),
         account_name=advance.account.name,
-        references=_references(session, advance.posting, advance.kind),
+        references=_references(session, advance.posting, advance.wallet, advance.now),
         place_of_supply_code=advance.decision.pos_code or "",
         place_of_supply_name=advance.decision.pos_name or "",
         currency=currency_code,
@@ -305,21 +341,17 @@ def _taxes(decision: TaxDecision, tax_minor: int) -> tuple[doc.TaxOnLine, ...]:
 
 
 def _references(
-    session: Session, posting: LedgerTransaction, kind: DocumentKind
+    session: Session, posting: LedgerTransaction, wallet: Wallet, now: datetime
 ) -> tuple[doc.DocumentReference, ...]:
-    """A refund names the voucher of the payment it takes back, where it is known."""
-    if kind is DocumentKind.RECEIPT_VOUCHER:
+    """A refund names the vouchers of the advances that it gives back (r.51), as allocated."""
+    if posting.kind is not LedgerKind.REFUND:
         return ()
-    payment = posting.reference.rpartition(":")[0]
-    rows = session.scalars(
-        select(Document)
-        .join(LedgerTransaction, LedgerTransaction.id == Document.ledger_transaction_id)
-        .where(
-            LedgerTransaction.reference.startswith(f"{payment}:"),
-            Document.kind == DocumentKind.RECEIPT_VOUCHER,
-        )
-        .order_by(Document.id)
-    )
+    allocate(session, wallet, now)
+    named = {
+        one.voucher: one.voucher_date
+        for one in allocations_of(session, wallet.id, [posting.reference])
+        if one.voucher is not None and one.voucher_date is not None
+    }
     return tuple(
-        doc.DocumentReference(number=row.number, issue_date=row.issue_date) for row in rows
+        doc.DocumentReference(number=number, issue_date=day) for number, day in named.items()
     )

@@ -53,7 +53,9 @@ class Document(Base):
             name="a_note_has_an_invoice",
         ),
         CheckConstraint(
-            "(kind IN ('receipt_voucher', 'refund_voucher')) = (ledger_transaction_id IS NOT NULL)",
+            "CASE WHEN kind IN ('receipt_voucher', 'refund_voucher') "
+            "THEN ledger_transaction_id IS NOT NULL "
+            "ELSE ledger_transaction_id IS NULL OR kind = 'credit_note' END",
             name="a_voucher_has_a_posting",
         ),
         CheckConstraint(
@@ -79,7 +81,7 @@ class Document(Base):
     ledger_transaction_id: Mapped[UUID | None] = mapped_column(
         ForeignKey("billing.ledger_transactions.id")
     )
-    """Of a voucher: the posting that moved the advance."""
+    """Of a voucher, or a note for credits that went back: the posting that moved them."""
     applied_minor: Mapped[int] = mapped_column(default=0)
     """Of a note: set against invoices or given back to a wallet so far."""
     snapshot: Mapped[dict[str, Any]]

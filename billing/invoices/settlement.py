@@ -22,6 +22,8 @@ class SettlementSource(StrEnum):
 
     WALLET = "wallet"
     DEPOSIT = "deposit"
+    TOP_UP = "top_up"
+    """The money that came for credits, on the invoice that sold them."""
     """Of a wallet that holds a deposit: what it paid of the invoice's tax."""
     PAYMENT = "payment"
     REFUND = "refund"

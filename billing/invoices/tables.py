@@ -52,6 +52,8 @@ class InvoiceOrigin(StrEnum):
     """Lines that a person wrote."""
     CORRECTION = "correction"
     """What an issued invoice said too little."""
+    TOP_UP = "top_up"
+    """Credits sold to a wallet, paid as they were bought."""
 
 
 class SupplierRegistration(Base):
@@ -136,9 +138,14 @@ class Invoice(Base):
         ),
         CheckConstraint("status <> 'void' OR settled_minor = 0", name="void_means_nothing_settled"),
         CheckConstraint(
-            "document_type IN ('invoice', 'debit_note', 'bill_of_supply')",
+            "document_type IN ('invoice', 'debit_note', 'bill_of_supply', 'statement')",
             name="document_type_of_invoices",
         ),
+        CheckConstraint(
+            "(origin = 'top_up') = (ledger_transaction_id IS NOT NULL)", name="a_top_up_was_posted"
+        ),
+        CheckConstraint("document_type <> 'statement' OR tax_minor = 0", name="no_tax_twice"),
+        UniqueConstraint("ledger_transaction_id"),
         CheckConstraint(
             "(document_type = 'debit_note') = (corrects_id IS NOT NULL)",
             name="a_debit_note_corrects",
@@ -170,6 +177,10 @@ class Invoice(Base):
     )
     corrects_id: Mapped[UUID | None] = mapped_column(ForeignKey("billing.invoices.id"), index=True)
     """Of a debit note: the invoice that said too little."""
+    ledger_transaction_id: Mapped[UUID | None] = mapped_column(
+        ForeignKey("billing.ledger_transactions.id")
+    )
+    """Of a top-up: the posting that brought the credits."""
     remark: Mapped[str] = mapped_column(default="")
     """Printed below the lines: why a debit note was made, what was agreed."""
     usage_breakdown: Mapped[list[dict[str, Any]]] = mapped_column(default=list)

@@ -153,7 +153,7 @@ def decide_tax_of(
         PreconditionError: if the customer has no tax profile on that day.
     """
     profile = tax_profile_on(session, invoice.customer_id, day)
-    is_bill = invoice.document_type is DocumentType.BILL_OF_SUPPLY
+    untaxed = invoice.document_type in {DocumentType.BILL_OF_SUPPLY, DocumentType.STATEMENT}
     decision = decide_invoice_tax(
         supplier,
         profile,
@@ -165,7 +165,7 @@ def decide_tax_of(
             if turnover_crore is None
             else turnover_crore
         ),
-        treatment=tax.TaxTreatment.EXEMPT if is_bill else tax.TaxTreatment.TAXABLE,
+        treatment=tax.TaxTreatment.EXEMPT if untaxed else tax.TaxTreatment.TAXABLE,
     )
     return decision, profile
 

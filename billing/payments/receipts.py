@@ -27,7 +27,11 @@ from billing.periods import DEFAULT_ZONE, local_day
 
 MANUAL: Final = "manual"
 
-_FROM_WALLET: Final = {SettlementSource.WALLET.value, SettlementSource.DEPOSIT.value}
+_FROM_WALLET: Final = {
+    SettlementSource.WALLET.value,
+    SettlementSource.DEPOSIT.value,
+    SettlementSource.TOP_UP.value,
+}
 
 _REFERENCE = Field(min_length=1, max_length=128, pattern=r"^[A-Za-z0-9_.:/-]+$")
 

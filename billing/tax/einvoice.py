@@ -22,7 +22,7 @@ class Requirement(StrEnum):
 
 
 class DocumentType(StrEnum):
-    """The documents of GST law, and the proforma, which is none of them."""
+    """The documents of GST law; proforma and statement are none of them."""
 
     INVOICE = "invoice"
     CREDIT_NOTE = "credit_note"
@@ -31,6 +31,8 @@ class DocumentType(StrEnum):
     RECEIPT_VOUCHER = "receipt_voucher"
     REFUND_VOUCHER = "refund_voucher"
     PROFORMA = "proforma"
+    STATEMENT = "statement"
+    """Of usage whose tax was charged when its credits were sold."""
 
 
 _REPORTED = frozenset({DocumentType.INVOICE, DocumentType.CREDIT_NOTE, DocumentType.DEBIT_NOTE})

@@ -23,10 +23,12 @@ _MOVED: Final = text(
     SELECT t.id, t.kind, t.reference, t.recorded_at,
         sum(e.amount_units) FILTER (WHERE e.account = 'wallet') AS units,
         coalesce(sum(e.amount_units) FILTER (WHERE e.account = 'tax_on_advances'), 0) AS tax,
-        max(d.number) AS voucher, max(d.issue_date) AS voucher_date
+        coalesce(max(d.number), max(i.number)) AS voucher,
+        coalesce(max(d.issue_date), max(i.issue_date)) AS voucher_date
     FROM billing.ledger_entries e
     JOIN billing.ledger_transactions t ON t.id = e.transaction_id
     LEFT JOIN billing.documents d ON d.ledger_transaction_id = t.id
+    LEFT JOIN billing.invoices i ON i.ledger_transaction_id = t.id
     WHERE e.wallet_id = :wallet AND t.kind IN ('top_up', 'refund', 'deposit',
         'deposit_refund', 'promotion', 'credit_note')
     GROUP BY t.id
@@ -34,6 +36,11 @@ _MOVED: Final = text(
     ORDER BY min(e.wallet_seq)
     """
 )
+
+
+def origin_of(reference: str) -> str:
+    """What postings of one payment have in common."""
+    return reference.rpartition(":")[0] or reference
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,7 +59,7 @@ class Inflow:
     @property
     def origin(self) -> str:
         """What a refund has in common with the top-up it takes back: the payment."""
-        return self.reference.rpartition(":")[0] or self.reference
+        return origin_of(self.reference)
 
 
 @dataclass(frozen=True, slots=True)

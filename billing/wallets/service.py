@@ -112,6 +112,8 @@ def create_wallet(ctx: Context, request: CreateWallet) -> Wallet:
 def set_wallet_limits(ctx: Context, request: SetWalletLimits) -> Wallet:
     """Change the credit line and the low-balance mark."""
     wallet = lock_wallet(ctx.session, get_wallet(ctx.session, ctx.actor, request.wallet_id))
+    if wallet.advance_policy is AdvancePolicy.TAX_INVOICE and request.credit_line_minor:
+        raise _no_credit()
     wallet.credit_line_units = _units(
         request.credit_line_minor, wallet.currency, "credit_line_minor"
     )
@@ -140,6 +142,8 @@ def set_advance_policy(ctx: Context, request: SetAdvancePolicy) -> Wallet:
             "refund it first.",
             code="wallet_not_empty",
         )
+    if request.policy is AdvancePolicy.TAX_INVOICE and wallet.credit_line_units:
+        raise _no_credit()
     wallet.advance_policy, wallet.updated_at = request.policy, ctx.clock.now()
     return wallet
 
@@ -215,6 +219,14 @@ def get_wallet(session: Session, actor: Actor, wallet_id: UUID) -> Wallet:
         raise not_found("wallet", wallet_id)
     actor.require_customer(session.get_one(Account, wallet.account_id).customer_id)
     return wallet
+
+
+def _no_credit() -> PreconditionError:
+    return PreconditionError(
+        "Where tax is charged with the top-up, usage on credit would go untaxed: the credit line "
+        "of such a wallet is 0.",
+        code="no_credit_line",
+    )
 
 
 def _adjust(

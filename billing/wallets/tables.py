@@ -38,6 +38,9 @@ class AdvancePolicy(StrEnum):
 
     RECEIPT_VOUCHER = "receipt_voucher"
     """An advance: taxed when it comes, papered by a receipt voucher (CGST Act s.13(2), s.31(3))."""
+    TAX_INVOICE = "tax_invoice_at_top_up"
+    """Credits are sold by a tax invoice as the money comes; the month's document is a statement
+    without tax, and unused credits go back by a credit note (s.31(2), s.34)."""
     DEPOSIT = "deposit"
     """A refundable deposit: no tax until an invoice is paid from it. Not certain (s.2(31)): only
     where finance has signed for it."""
@@ -159,6 +162,27 @@ class WalletAdjustment(Base):
         ForeignKey("billing.ledger_transactions.id")
     )
     actor: Mapped[str]
+    recorded_at: Mapped[datetime]
+
+
+class LotAllocation(Base):
+    """What of a lot an invoice or a refund used. Never updated, never deleted."""
+
+    __tablename__ = "lot_allocations"
+    __table_args__ = (
+        CheckConstraint("credit_units >= 0 AND tax_units >= 0", name="not_negative"),
+        CheckConstraint("credit_units + tax_units > 0", name="something"),
+        Index("ix_lot_allocations_wallet_id", "wallet_id", "id"),
+    )
+
+    id: Mapped[UUID] = mapped_column(primary_key=True, default=new_id)
+    wallet_id: Mapped[UUID] = mapped_column(ForeignKey("billing.wallets.id"))
+    lot_id: Mapped[UUID] = mapped_column(ForeignKey("billing.ledger_transactions.id"))
+    """The posting that brought the credits."""
+    used_by_id: Mapped[UUID] = mapped_column(ForeignKey("billing.ledger_transactions.id"))
+    """The posting of the invoice, refund or correction that took them."""
+    credit_units: Mapped[int]
+    tax_units: Mapped[int]
     recorded_at: Mapped[datetime]
 
 

@@ -11,6 +11,7 @@ from billing.access.actor import Actor
 from billing.access.roles import Permission
 from billing.commands import Request
 from billing.money import from_units
+from billing.wallets.allocations import Allocated, list_allocations
 from billing.wallets.ledger import status_of
 from billing.wallets.lots import Lot, lots_of
 from billing.wallets.repository import Movement, find_wallet, list_movements, list_wallets
@@ -94,6 +95,22 @@ class LotAttributes(Attributes):
     left_units: int
 
 
+class AllocationAttributes(Attributes):
+    """What of a lot an invoice or a refund used, in wallet units; never changed."""
+
+    lot_kind: LedgerKind
+    lot_reference: str
+    received_at: datetime
+    voucher: str | None
+    voucher_date: date | None
+    used_by_kind: LedgerKind
+    used_by: str
+    """`invoice:` and its id, or the name of the refund's posting."""
+    credit_units: int
+    tax_units: int
+    allocated_at: datetime
+
+
 class Limits(Request):
     """Amounts in minor units."""
 
@@ -157,6 +174,16 @@ def movement_resource(row: Movement) -> Resource[MovementAttributes]:
         type="wallet_movement",
         attributes=MovementAttributes.model_validate(row),
         relationships=refer(wallet=("wallet", row.wallet_id)),
+    )
+
+
+def allocation_resource(row: Allocated) -> Resource[AllocationAttributes]:
+    """An allocation as the API shows it."""
+    return Resource(
+        id=str(row.id),
+        type="lot_allocation",
+        attributes=AllocationAttributes.model_validate(row),
+        relationships={},
     )
 
 
@@ -277,6 +304,14 @@ def lots(
 ) -> ListAnswer[LotAttributes]:
     """Every top-up and grant with its voucher, and what is left of it; oldest first."""
     return reply.all(lots_of(session, actor, wallet_id), lot_resource)
+
+
+@router.get("/{wallet_id}/lot-allocations", summary="List what used a wallet's lots")
+def lot_allocations(
+    session: ReadSession, actor: Reader, reply: Envelope, wallet_id: UUID
+) -> ListAnswer[AllocationAttributes]:
+    """Which top-ups each invoice adjusted and each refund gave back, in the order of writing."""
+    return reply.all(list_allocations(session, actor, wallet_id), allocation_resource)
 
 
 @router.post("/{wallet_id}/top-ups", status_code=201, summary="Top up a wallet")

@@ -154,6 +154,11 @@ def _references(paper: doc.InvoiceDocument) -> Json:
         found["PrecDocDtls"] = [
             {"InvNo": one.number, "InvDt": _day(one.issue_date)} for one in paper.references
         ]
+    vouchers = [one for one in paper.advances if one.number]
+    if vouchers:
+        found["ContrDtls"] = [
+            {"RecAdvRefr": one.number, "RecAdvDt": _day(one.day)} for one in vouchers
+        ]
     return found
 
 

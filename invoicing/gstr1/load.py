@@ -14,6 +14,7 @@ from billing.invoices.settlement import SettlementSource
 from billing.invoices.tables import Invoice, InvoiceAllocation, InvoiceStatus
 from billing.money import currency
 from billing.tax.compute import inr_minor
+from billing.tax.einvoice import DocumentType
 from billing.tax.model import SupplyKind, TaxHead
 from billing.wallets.tables import LedgerAccount, LedgerEntry, LedgerTransaction
 from invoicing import document as doc
@@ -83,6 +84,7 @@ def invoices_of(session: Session, gstin: str, month: date) -> list[Invoice]:
             .where(
                 Invoice.supplier_gstin == gstin,
                 Invoice.status != InvoiceStatus.DRAFT,
+                Invoice.document_type != DocumentType.STATEMENT,
                 Invoice.issue_date >= month,
                 Invoice.issue_date < next_month(month),
             )
@@ -244,7 +246,7 @@ def _returned_by_notes(session: Session, gstin: str, end: date) -> Iterator[Lot]
         .join(LedgerEntry, LedgerEntry.transaction_id == LedgerTransaction.id)
         .where(LedgerTransaction.reference.startswith("credit_note:"))
         .group_by(LedgerTransaction.id)
-        .having(tax > 0)
+        .having(tax > 0, credit > 0)
     )
     for reference, at, credit_units, tax_units in session.execute(moved):
         row = session.get(Document, UUID(reference.partition(":")[2]))

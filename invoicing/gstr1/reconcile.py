@@ -39,6 +39,7 @@ _BOOKS = text(
                 WHERE l.invoice_id = i.id GROUP BY t.head) heads) AS heads
         FROM billing.invoices i
         WHERE i.supplier_gstin = :gstin AND i.status IN ('due', 'paid')
+            AND i.document_type <> 'statement'
             AND i.issue_date >= :start AND i.issue_date < :end
         UNION ALL
         SELECT -1, d.currency, d.snapshot,
@@ -70,6 +71,7 @@ _BOOKS = text(
 _COUNT = text(
     """
     SELECT (SELECT count(*) FROM billing.invoices WHERE supplier_gstin = :gstin
+                AND document_type <> 'statement'
                 AND status IN ('due', 'paid') AND issue_date >= :start AND issue_date < :end)
         + (SELECT count(*) FROM billing.documents WHERE supplier_gstin = :gstin
                 AND kind NOT IN ('financial_credit_note', 'proforma')
@@ -89,7 +91,7 @@ _OUTPUT_TAX = text(
          WHERE t.reference = 'invoice:' || i.id AND e.account = 'output_tax') AS posted
     FROM billing.invoices i
     JOIN billing.currencies c ON c.code = i.currency
-    JOIN billing.invoice_allocations a ON a.invoice_id = i.id AND a.source = 'wallet'
+    JOIN billing.invoice_allocations a ON a.invoice_id = i.id AND a.source IN ('wallet', 'top_up')
     WHERE i.supplier_gstin = :gstin AND i.status IN ('due', 'paid')
         AND i.issue_date >= :start AND i.issue_date < :end
     GROUP BY i.id, c.wallet_exponent, c.minor_exponent
@@ -141,6 +143,7 @@ _UNPAPERED = text(
     WHERE t.kind IN ('top_up', 'refund')
         AND t.recorded_at < (CAST(:end AS timestamp) AT TIME ZONE 'Asia/Kolkata')
         AND NOT EXISTS (SELECT 1 FROM billing.documents d WHERE d.ledger_transaction_id = t.id)
+        AND NOT EXISTS (SELECT 1 FROM billing.invoices i WHERE i.ledger_transaction_id = t.id)
     GROUP BY t.id, c.wallet_exponent, c.minor_exponent
     ORDER BY t.reference
     """
