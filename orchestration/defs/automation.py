@@ -113,6 +113,8 @@ _TOUCHED = text(
 _SHARDS = text("SELECT shard, accept_seq FROM usage.shard_state ORDER BY shard")
 
 
+_ANY_EVENT = text("SELECT EXISTS (SELECT FROM usage.shard_state WHERE accept_seq > 0)")
+
 VIEWS_EXIST = text("SELECT to_regclass('staging.stg_usage__raw_events') IS NOT NULL")
 
 
@@ -126,13 +128,18 @@ def touched_usage_days(
 ) -> dg.SensorResult | dg.SkipReason:
     """Ask for exactly the days that events accepted, amended or voided since last time lie on.
 
-    The cursor holds, per shard, the last `accept_seq` that was looked at.
+    The cursor holds, per shard, the last `accept_seq` that was looked at. While a run it asked for
+    is under way it asks for nothing: what comes meanwhile is one run then, and not a queue of them.
     """
+    if _is_under_way(context.instance):
+        return dg.SkipReason("The days asked for last time are being counted.")
     seen: dict[str, int] = json.loads(context.cursor) if context.cursor else {}
     now_at: dict[str, int] = {}
     days: set[date] = set()
     with database.reading() as session:
         if not session.execute(VIEWS_EXIST).scalar_one():
+            if not session.execute(_ANY_EVENT).scalar_one():
+                return dg.SkipReason("No event was ever accepted.")
             request = dg.RunRequest(run_key="first views", job_name=make_views.name)
             return dg.SensorResult(run_requests=[request], cursor=context.cursor)
         for row in session.execute(_SHARDS):
@@ -152,6 +159,19 @@ def touched_usage_days(
         for first, last in runs_of_days(days)
     ]
     return dg.SensorResult(run_requests=requests, cursor=key)
+
+
+def _is_under_way(instance: dg.DagsterInstance) -> bool:
+    unfinished = dg.RunsFilter(
+        job_name=refresh_usage.name,
+        statuses=[
+            dg.DagsterRunStatus.QUEUED,
+            dg.DagsterRunStatus.NOT_STARTED,
+            dg.DagsterRunStatus.STARTING,
+            dg.DagsterRunStatus.STARTED,
+        ],
+    )
+    return bool(instance.get_runs_count(unfinished))
 
 
 def runs_of_days(days: set[date]) -> Iterator[tuple[date, date]]:

@@ -101,7 +101,7 @@ def rating_models(context: dg.AssetExecutionContext, database: Database) -> Iter
     with database.reading() as session:
         run_id = rating_run_of(session, month, trigger_of(context))
     variables = {"invoice_month": month.isoformat(), "rating_run_id": str(run_id)}
-    yield from build(context, variables)
+    yield from build(context, database, variables)
 
 
 @dg.asset(
@@ -140,9 +140,9 @@ def invoice_drafts(
 
 
 @dbt_assets(manifest=ensure_manifest(), project=project, select=HISTORY, name="history_models")
-def history_models(context: dg.AssetExecutionContext) -> Iterator[Any]:
+def history_models(context: dg.AssetExecutionContext, database: Database) -> Iterator[Any]:
     """Facts over the whole history: MRR and its movements, movements of wallets."""
-    yield from build(context, {})
+    yield from build(context, database, {})
 
 
 ASSETS = [

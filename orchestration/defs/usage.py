@@ -17,9 +17,9 @@ USAGE = "int_usage__daily fct_usage_daily"
 
 
 @dbt_assets(manifest=ensure_manifest(), project=project, select=STAGING, name="staging_views")
-def staging_views(context: dg.AssetExecutionContext) -> Iterator[Any]:
+def staging_views(context: dg.AssetExecutionContext, database: Database) -> Iterator[Any]:
     """Views that rename and cast, one per source table."""
-    yield from build(context, {})
+    yield from build(context, database, {})
 
 
 @dbt_assets(
@@ -36,4 +36,4 @@ def usage_models(context: dg.AssetExecutionContext, database: Database) -> Itera
     first, end = days.start.date(), days.end.date()
     restore_usage_days(context, database, first, end)
     variables = {"usage_day_from": first.isoformat(), "usage_day_to": end.isoformat()}
-    yield from build(context, variables)
+    yield from build(context, database, variables)

@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 import dagster as dg
-from sqlalchemy import Engine
+from sqlalchemy import Engine, text
 from sqlalchemy.orm import Session
 
 from billing.db.engine import open_engine
@@ -36,3 +36,18 @@ class Database(dg.ConfigurableResource):  # type: ignore[type-arg]
             yield engine
         finally:
             engine.dispose()
+
+    @contextmanager
+    def alone(self, name: str) -> Iterator[None]:
+        """Wait until nobody else is at what `name` stands for, and keep others waiting.
+
+        A process that is killed lets go by itself.
+        """
+        key = {"name": f"pipeline.{name}"}
+        with (
+            self.engine() as engine,
+            engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection,
+        ):
+            connection.execute(text("SET statement_timeout = 0; SET lock_timeout = 0"))
+            connection.execute(text("SELECT pg_advisory_lock(hashtextextended(:name, 0))"), key)
+            yield

@@ -12,14 +12,19 @@ from dbt_common.events.base_types import EventMsg
 from dbt_common.events.functions import msg_to_dict
 
 from billing.settings import Settings
+from orchestration.lib.database import Database
 from orchestration.lib.dbt_env import PROJECT_DIR
 from orchestration.lib.dbt_run import DbtError, run_dbt
 
 project = DbtProject(project_dir=PROJECT_DIR, profiles_dir=PROJECT_DIR)
 
 
-def build(context: dg.AssetExecutionContext, variables: dict[str, str]) -> Iterator[Any]:
+def build(
+    context: dg.AssetExecutionContext, database: Database, variables: dict[str, str]
+) -> Iterator[Any]:
     """Build the models of the running asset, with their data tests as asset checks.
+
+    One build at a time: two that replace the same days would both add their rows.
 
     Raises:
         DbtError: if a model or a test that must pass fails; what was built is told before.
@@ -37,7 +42,8 @@ def build(context: dg.AssetExecutionContext, variables: dict[str, str]) -> Itera
 
     failure: DbtError | None = None
     try:
-        run_dbt(Settings.load().require_database_url(), arguments, listener=listen)
+        with database.alone("build"):
+            run_dbt(Settings.load().require_database_url(), arguments, listener=listen)
     except DbtError as error:
         failure = error
     for event in told:

@@ -1,5 +1,7 @@
 """Closing a month with Dagster and dbt: the same again, and what changed when it changes."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import UTC, date, datetime
 from decimal import Decimal
 from typing import Any
@@ -168,6 +170,7 @@ def test_broken_books_stop_the_close(engine: Engine, instance: dg.DagsterInstanc
 def test_the_sensor_asks_for_the_touched_days_only(
     engine: Engine, instance: dg.DagsterInstance
 ) -> None:
+    assert _tick(instance, None) == (None, [])  # nothing was ever sent
     account, messages = seeded(engine)
     close_month(instance, JUNE)
     cursor, days = _tick(instance, None)
@@ -179,9 +182,27 @@ def test_the_sensor_asks_for_the_touched_days_only(
         revise_event(session, messages[2], voided=True)
         for day in (2, 3):
             store_event(session, account, datetime(2026, 6, day, 20, tzinfo=UTC))
+    with _running(instance, "refresh_usage"):
+        assert _tick(instance, cursor)[1] == []  # the next look asks for them
     _, days = _tick(instance, cursor)
     # 20:00 UTC is half past one of the next day in India.
     assert days == [("2026-06-03", "2026-06-04"), ("2026-06-10", "2026-06-10")]
+
+
+def test_one_build_at_a_time_touches_a_database(engine: Engine) -> None:
+    is_free = text("SELECT pg_try_advisory_xact_lock(hashtextextended('pipeline.build', 0))")
+    with Database().alone("build"), engine.connect() as other:
+        assert not other.scalar(is_free)
+    with engine.connect() as other:
+        assert other.scalar(is_free)
+
+
+@contextmanager
+def _running(instance: dg.DagsterInstance, job: str) -> Iterator[None]:
+    run = dg.DagsterRun(job_name=job, status=dg.DagsterRunStatus.STARTED)
+    instance.add_run(run)
+    yield
+    instance.delete_run(run.run_id)
 
 
 def _tick(
@@ -208,6 +229,7 @@ def test_the_graph_is_the_one_we_know() -> None:
         "collect_charges",
         "issue_vouchers",
         "reconcile_payments",
+        "register_einvoices",
         "remind_debtors",
         "make_views",
         "refresh_history",
