@@ -134,8 +134,10 @@ SELECT epoch, cursor_ms, cursor_seq, accept_seq, session FROM usage.shard_state
 WHERE shard = %s FOR UPDATE
 """
 
+# the announcement goes out when, and only if, this commits
 _ADVANCE = """
 UPDATE usage.shard_state SET cursor_ms = %s, cursor_seq = %s, accept_seq = %s WHERE shard = %s
+RETURNING pg_notify(%s, %s)
 """
 
 _POISON = (
@@ -238,8 +240,8 @@ class _Work:
         if readable:
             self.post_readable(readable)
         cursor = batch.entries[-1].position if batch.entries else batch.after
-        self.connection.execute(_ADVANCE, [*cursor, self.accept_seq, batch.shard])
-        self.announce(cursor)
+        said = [WATERMARK_CHANNEL, self.announcement(cursor)]
+        self.connection.execute(_ADVANCE, [*cursor, self.accept_seq, batch.shard, *said])
         return Applied(
             cursor,
             self.accept_seq,
@@ -350,17 +352,14 @@ class _Work:
             self.compensations.append(given_back)
         self.exceptional.add(entry.position)
 
-    def announce(self, cursor: Position) -> None:
-        """Tell the intake; PostgreSQL delivers it when, and only if, this commits."""
+    def announcement(self, cursor: Position) -> str:
+        """What the intake is told: from where to where, and which entries need a look."""
         batch = self.batch
         exceptional = ",".join(str(position) for position in sorted(self.exceptional))
         if len(exceptional) > 7000:  # a notification holds 8,000 bytes
             exceptional = "*"
         place = f"{batch.shard} {batch.epoch} {self.session}"
-        self.connection.execute(
-            "SELECT pg_notify(%s, %s)",
-            [WATERMARK_CHANNEL, f"{place} {batch.after} {cursor} {exceptional}"],
-        )
+        return f"{place} {batch.after} {cursor} {exceptional}"
 
 
 def _identity(batch: Batch) -> dict[str, int]:

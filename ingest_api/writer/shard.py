@@ -30,16 +30,16 @@ from ingest_api.writer.relay import Relay
 
 logger = structlog.get_logger(__name__)
 
-MOST_EVENTS: Final = 5_000
+MOST_EVENTS: Final = 10_000
 """Events in one transaction, or one read more."""
 
 _FIRST_PAUSE: Final = 0.05
 _LONGEST_PAUSE: Final = 1.0
 _STANDBY_SECONDS: Final = 0.5
 _SMALL_BATCH: Final = 250
-_GATHERING: Final = 0.007
+_GATHERING: Final = 0.005
 """From the beginning of a small batch to that of the next one at least, so that many small ones do
-not take half the machine; and where a batch takes long, as long again, up to so many seconds."""
+not take half the machine; and where a batch takes long, half as long again, up to that."""
 _WAIT_SECONDS: Final = 0.1
 
 _LOCK = "SELECT pg_try_advisory_lock(hashtext('billing.writer'), %s)"
@@ -146,7 +146,7 @@ class ShardWriter:
                     self._redis_seen = monotonic()  # the reader may have waited for us
                     if sum(entry.count for entry in entries) < _SMALL_BATCH:
                         took = monotonic() - began
-                        self._stop.wait(max(_GATHERING - took, min(took, _GATHERING)))
+                        self._stop.wait(max(_GATHERING - took, min(took / 2, _GATHERING)))
 
 
 def _first_line(error: Exception) -> str:
