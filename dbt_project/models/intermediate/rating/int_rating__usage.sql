@@ -1,4 +1,8 @@
-{{ config(pre_hook="{{ require_invoice_month_restored() }}") }}
+-- Nothing tells the planner how many events lie before a cut-off and between two periods; it takes
+-- them for one, and would look through all periods again for each of a million.
+{{ config(
+    pre_hook=["{{ require_invoice_month_restored() }}", "set local enable_nestloop = off"]
+) }}
 
 -- Usage of the invoice month's periods by local day, as of the rating run's cut-offs. It is counted
 -- from the events again, and not read from int_usage__daily, because that one moves on with every
