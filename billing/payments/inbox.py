@@ -66,9 +66,9 @@ def apply_event(ctx: Context, request: ApplyEvent) -> GatewayEvent:
         raise not_found("gateway event", request.event_id)
     if event.outcome in {EventOutcome.APPLIED, EventOutcome.IGNORED}:
         return event
-    event.processed_at = ctx.clock.now()
     if not event.facts:
         event.outcome, event.reason = EventOutcome.IGNORED, "It says nothing about money."
+        event.processed_at = ctx.clock.now()
         return event
     found = find_payment(
         session,
@@ -80,6 +80,7 @@ def apply_event(ctx: Context, request: ApplyEvent) -> GatewayEvent:
     if found is None:
         event.outcome = EventOutcome.UNMATCHED
         event.reason = "No payment of ours has one of its names."
+        event.processed_at = ctx.clock.now()
         return event
     apply_to(ctx, lock_payment(session, found), [event])
     return event
