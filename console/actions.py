@@ -54,6 +54,7 @@ from billing.usage.tables import QuarantinedEntry
 from billing.wallets.service import TopUp, top_up
 from billing.wallets.tables import Wallet
 from console.database import clock, engine
+from invoicing import issue_many
 from invoicing.issue import ApproveInvoice, approve_invoice
 from invoicing.storage import invoice_pdf
 
@@ -101,18 +102,14 @@ def void(actor: Actor, key: str, invoice_id: UUID, reason: str) -> Invoice:
 
 
 def approve_each(actor: Actor, key: str, invoice_ids: Sequence[UUID]) -> Iterator[Outcome]:
-    """Approve several drafts one after the other; one that is refused does not stop the rest.
+    """Approve several drafts, in the order given; one that is refused does not stop the rest.
 
-    Each has its own transaction and its own key, so doing it all again issues nothing twice.
+    Each has its own key, so doing it all again issues nothing twice.
     """
-    for invoice_id in invoice_ids:
-        try:
-            invoice = approve(actor, f"{key}:{invoice_id}", invoice_id)
-        except BillingError as error:
-            yield Outcome(invoice_id, None, error)
-        else:
-            waits = None if invoice.number else PreconditionError(invoice.review_note or "")
-            yield Outcome(invoice_id, invoice.number, waits)
+    requests = [ApproveInvoice(invoice_id=invoice_id) for invoice_id in invoice_ids]
+    for one in issue_many.approve_each(engine(), actor, clock(), requests, key):
+        waits = None if one.number else PreconditionError(one.review_note or "")
+        yield Outcome(one.invoice_id, one.number, one.refusal or waits)
 
 
 def document(actor: Actor, invoice_id: UUID) -> bytes:
