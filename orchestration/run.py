@@ -1,6 +1,7 @@
 """Run a job from the command line, in this process; the run shows up in Dagster all the same.
 
 python -m orchestration.run close-month 2026-10
+python -m orchestration.run close-month -    # the months that come as lines, and says when
 python -m orchestration.run refresh-usage 2026-10-01 2026-10-31
 """
 
@@ -41,6 +42,10 @@ def views_exist() -> bool:
         return bool(session.execute(VIEWS_EXIST).scalar_one())
 
 
+def _first_day(month: str) -> date:
+    return date.fromisoformat(f"{month}-01")
+
+
 def _run(
     instance: dg.DagsterInstance,
     job: str,
@@ -59,8 +64,13 @@ def main(arguments: list[str]) -> None:
     """The command line."""
     with dg.DagsterInstance.get() as instance:
         match arguments:
+            case ["close-month", "-"]:
+                for line in sys.stdin:
+                    close_month(instance, _first_day(line.strip()))
+                    sys.stdout.write(f"closed {line.strip()}\n")
+                    sys.stdout.flush()
             case ["close-month", month]:
-                close_month(instance, date.fromisoformat(f"{month}-01"))
+                close_month(instance, _first_day(month))
             case ["refresh-usage", first, last]:
                 refresh_usage(instance, date.fromisoformat(first), date.fromisoformat(last))
             case _:

@@ -12,6 +12,7 @@ from billing.db.engine import open_engine
 from billing.db.unit_of_work import read_only
 from billing.demo.check import Finding, check_demo
 from billing.demo.client import BillingApi
+from billing.demo.closing import Closer
 from billing.demo.identity import DemoIdentity, demo_key
 from billing.demo.report import print_summary
 from billing.demo.stack import RunningStack, running_stack
@@ -70,15 +71,8 @@ def _send(stack: RunningStack, key: str, identity: DemoIdentity, console: Consol
     """Do what is missing, and return how many different events the demo has."""
     if identity.is_begun:
         console.print("  An earlier demo was cut off; going on with it.")
-    with BillingApi(stack.api_url, key) as api:
-        demo = Demo(
-            api,
-            identity.calendar,
-            identity.namespace,
-            console,
-            project=PROJECT,
-            environment=stack.environment,
-        )
+    with BillingApi(stack.api_url, key) as api, Closer(PROJECT, stack.environment) as closer:
+        demo = Demo(api, identity.calendar, identity.namespace, console, closer)
         started = time.perf_counter()
         demo.run()
         seconds = time.perf_counter() - started

@@ -1,14 +1,11 @@
 """The demo's work in order: set up, replay the days, close each month when its grace has passed."""
 
-import subprocess
-import sys
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import date
-from pathlib import Path
 from typing import Any, Final
 
 from rich.console import Console
@@ -23,6 +20,7 @@ from rich.progress import (
 
 from billing.demo.calendar import DemoCalendar
 from billing.demo.client import BillingApi, DemoError
+from billing.demo.closing import Closer
 from billing.demo.merchants import MERCHANTS
 from billing.demo.send import IN_FLIGHT, Tally, send_corrections, send_events, send_top_up
 from billing.demo.setup import Setup
@@ -55,8 +53,7 @@ class Demo:
 
     Args:
         namespace: begins every idempotency key.
-        project: the folder that holds `orchestration`.
-        environment: of the processes it starts there.
+        closer: closes its months.
     """
 
     def __init__(
@@ -65,16 +62,13 @@ class Demo:
         calendar: DemoCalendar,
         namespace: str,
         console: Console,
-        *,
-        project: Path,
-        environment: Mapping[str, str],
+        closer: Closer,
     ) -> None:
         self._api = api
         self._calendar = calendar
         self._namespace = namespace
         self._console = console
-        self._project = project
-        self._environment = environment
+        self._closer = closer
         self._wallets: dict[str, str] = {}
         self.durations = Durations(console)
         self.tally = Tally()
@@ -159,7 +153,7 @@ class Demo:
 
     def _close(self, month: date) -> None:
         with self.durations.measure(f"Dagster closes {month:%B}"):
-            close_month(month, self._project, self._environment)
+            self._closer.close(month)
         if month == self._calendar.complete_months[-1]:
             return
         drafts = self._drafts(month)
@@ -196,22 +190,3 @@ class Demo:
         for number, row in enumerate(drafts[:SUBMITTED_DRAFTS], 1):
             key = f"{self._namespace}:submitted:{number}"
             self._api.post(f"/api/v1/invoices/{row['id']}/submit", {}, key)
-
-
-def close_month(month: date, project: Path, environment: Mapping[str, str]) -> None:
-    """Run the month's closing job, as the schedule does, so that Dagster shows the run.
-
-    Raises:
-        DemoError: with the end of its output, if it fails.
-    """
-    done = subprocess.run(
-        [sys.executable, "-m", "orchestration.run", "close-month", f"{month:%Y-%m}"],
-        cwd=project,
-        env=dict(environment),
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    if done.returncode != 0:
-        output = (done.stdout + done.stderr)[-3000:]
-        raise DemoError(f"Closing {month:%Y-%m} failed:\n{output}")

@@ -16,10 +16,10 @@ from sqlalchemy import text
 from billing.clock import SystemClock
 from billing.demo import catalogue
 from billing.demo.calendar import COMPLETE_MONTHS, DemoCalendar
+from billing.demo.closing import Closer
 from billing.demo.merchants import DayOf, Merchant, WalletPolicy, merchant
 from billing.demo.send import send_corrections, send_events, send_top_up
 from billing.demo.setup import Setup
-from billing.demo.steps import close_month
 from billing.demo.timeline import Correction, Day, Delivery, timeline
 from billing.demo.traffic import UsageEvent
 from billing.periods import add_months
@@ -84,7 +84,8 @@ def outcome(installation: Installation) -> Outcome:
             messages: list[Delivery | Correction] = [*day.deliveries, *day.corrections]
             for message in messages:
                 sent[by_alias[message.event.account]].append(message)
-    close_month(month, PROJECT, installation.environment)
+    with Closer(PROJECT, installation.environment) as closer:
+        closer.close(month)
     invoices = _approve(installation, month, until)
     return Outcome(month, sent, topped_up, wallets[PREPAID.code], invoices)
 
