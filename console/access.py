@@ -25,11 +25,17 @@ class PageName(StrEnum):
     OVERVIEW = "overview"
     USAGE = "usage"
     EVENTS = "events"
-    INVOICES = "invoices"
-    WALLETS = "wallets"
-    PAYMENTS = "payments"
-    REVENUE = "revenue"
     CUSTOMERS = "customers"
+    SUBSCRIPTIONS = "subscriptions"
+    INVOICES = "invoices"
+    DOCUMENTS = "documents"
+    EINVOICES = "einvoices"
+    TEMPLATES = "templates"
+    PAYMENTS = "payments"
+    DUNNING = "dunning"
+    WALLETS = "wallets"
+    PAYMENT_METHODS = "payment_methods"
+    REVENUE = "revenue"
     SIMULATION = "simulation"
     RATE_DECKS = "rate_decks"
 
@@ -38,9 +44,12 @@ _STAFF = tuple(PageName)
 _OWN_DATA = (
     PageName.OVERVIEW,
     PageName.USAGE,
+    PageName.SUBSCRIPTIONS,
     PageName.INVOICES,
-    PageName.WALLETS,
+    PageName.DOCUMENTS,
     PageName.PAYMENTS,
+    PageName.WALLETS,
+    PageName.PAYMENT_METHODS,
 )
 
 PAGES: dict[Role, tuple[PageName, ...]] = {

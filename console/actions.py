@@ -15,11 +15,12 @@ from pydantic import ValidationError
 from sqlalchemy.exc import OperationalError
 
 from billing.access.actor import Actor
+from billing.access.roles import Permission
 from billing.commands import Context, Request
 from billing.customers.bulk import RowOutcome, import_customers
 from billing.customers.directory import AddContact, add_contact
 from billing.customers.tables import CustomerContact
-from billing.db.unit_of_work import unit_of_work
+from billing.db.unit_of_work import read_only, unit_of_work
 from billing.decks.service import (
     CreateDeck,
     DraftDeckVersion,
@@ -29,6 +30,9 @@ from billing.decks.service import (
     publish_deck_version,
 )
 from billing.decks.tables import RateDeck, RateDeckVersion
+from billing.documents.repository import get_document
+from billing.documents.templates import SaveTemplate
+from billing.einvoices.tables import EInvoiceState
 from billing.errors import (
     BillingError,
     FieldError,
@@ -40,6 +44,7 @@ from billing.invoices.repository import get_invoice
 from billing.invoices.service import RejectInvoice, SubmitInvoice, reject_invoice, submit_invoice
 from billing.invoices.tables import Invoice
 from billing.invoices.voiding import VoidInvoice, void_invoice
+from billing.payments.methods import BeginMethod
 from billing.payments.receipts import RecordReceipt, record_receipt
 from billing.payments.tables import Payment as PaymentRow
 from billing.usage.quarantine import (
@@ -55,8 +60,14 @@ from billing.wallets.service import TopUp, top_up
 from billing.wallets.tables import Wallet
 from console.database import clock, engine
 from invoicing import issue_many
+from invoicing.charges import look_up_method, save_method
+from invoicing.collect import Collector
+from invoicing.einvoice.register import CancelEInvoice, open_registrar
+from invoicing.gateways.protocol import Gateway
+from invoicing.gateways.registry import gateways
+from invoicing.gateways.settings import GatewaySettings
 from invoicing.issue import ApproveInvoice, approve_invoice
-from invoicing.storage import invoice_pdf
+from invoicing.storage import document_pdf, invoice_pdf, preview_pdf
 
 _PLAIN: Final = {
     "string_too_short": "needs at least {min_length} characters",
@@ -66,6 +77,7 @@ _PLAIN: Final = {
 
 Result = TypeVar("Result")
 Input = TypeVar("Input", bound=Request)
+Seen = TypeVar("Seen")
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,26 +91,26 @@ class Outcome:
 
 def submit(actor: Actor, key: str, invoice_id: UUID) -> Invoice:
     """Hand a draft to review."""
-    return _run(actor, key, submit_invoice, SubmitInvoice, invoice_id=invoice_id)
+    return run(actor, key, submit_invoice, SubmitInvoice, invoice_id=invoice_id)
 
 
 def reject(actor: Actor, key: str, invoice_id: UUID, reason: str) -> Invoice:
     """Send a draft back with a reason."""
-    return _run(
+    return run(
         actor, key, reject_invoice, RejectInvoice, invoice_id=invoice_id, reason=reason.strip()
     )
 
 
 def approve(actor: Actor, key: str, invoice_id: UUID, issue_date: date | None = None) -> Invoice:
     """Approve and issue a draft."""
-    return _run(
+    return run(
         actor, key, approve_invoice, ApproveInvoice, invoice_id=invoice_id, issue_date=issue_date
     )
 
 
 def void(actor: Actor, key: str, invoice_id: UUID, reason: str) -> Invoice:
     """Make an issued invoice void, where the law still allows it."""
-    return _run(actor, key, void_invoice, VoidInvoice, invoice_id=invoice_id, reason=reason.strip())
+    return run(actor, key, void_invoice, VoidInvoice, invoice_id=invoice_id, reason=reason.strip())
 
 
 def approve_each(actor: Actor, key: str, invoice_ids: Sequence[UUID]) -> Iterator[Outcome]:
@@ -122,6 +134,25 @@ def document(actor: Actor, invoice_id: UUID) -> bytes:
     return _in_transaction(actor, None, read)
 
 
+def paper(actor: Actor, document_id: UUID) -> bytes:
+    """The PDF of a note, voucher or proforma; stored the first time it is asked for."""
+    return _in_transaction(
+        actor,
+        None,
+        lambda context: document_pdf(
+            context.session, get_document(context.session, actor, document_id), context.clock
+        ),
+    )
+
+
+def template_preview(actor: Actor, invoice_id: UUID, look: dict[str, Any]) -> bytes:
+    """An invoice as a draft with a look that is not kept."""
+    actor.require(Permission.INVOICES_WRITE)
+    asked = _asked(SaveTemplate, look)
+    with read_only(engine()) as session:
+        return preview_pdf(session, invoice_id, asked)
+
+
 @dataclass(frozen=True, slots=True)
 class Payment:
     """Money that came in for a wallet, in minor units of its currency."""
@@ -135,12 +166,12 @@ class Payment:
 
 def credit(actor: Actor, key: str, wallet_id: UUID, payment: Payment) -> Wallet:
     """Credit a wallet with money that came in."""
-    return _run(actor, key, top_up, TopUp, wallet_id=wallet_id, **asdict(payment))
+    return run(actor, key, top_up, TopUp, wallet_id=wallet_id, **asdict(payment))
 
 
 def record_money(actor: Actor, key: str, **fields: Any) -> PaymentRow:
     """Record a transfer or cheque for an invoice; its reference is recorded once."""
-    return _run(actor, key, record_receipt, RecordReceipt, **fields)
+    return run(actor, key, record_receipt, RecordReceipt, **fields)
 
 
 def replay_mended(actor: Actor, key: str, entry_id: UUID, event: str) -> QuarantinedEntry:
@@ -165,7 +196,7 @@ def replay_mended(actor: Actor, key: str, entry_id: UUID, event: str) -> Quarant
 
 def discard(actor: Actor, key: str, entry_id: UUID, reason: str) -> QuarantinedEntry:
     """Settle what was set aside without taking it in."""
-    return _run(
+    return run(
         actor,
         key,
         discard_quarantined,
@@ -177,7 +208,7 @@ def discard(actor: Actor, key: str, entry_id: UUID, reason: str) -> QuarantinedE
 
 def record_contact(actor: Actor, key: str, **fields: Any) -> CustomerContact:
     """Name somebody at a customer who can be asked."""
-    return _run(actor, key, add_contact, AddContact, **fields)
+    return run(actor, key, add_contact, AddContact, **fields)
 
 
 def import_file(actor: Actor, content: bytes, *, dry_run: bool) -> list[RowOutcome]:
@@ -193,14 +224,14 @@ def import_file(actor: Actor, content: bytes, *, dry_run: bool) -> list[RowOutco
 
 def new_deck(actor: Actor, key: str, *, code: str, name: str) -> RateDeck:
     """Name a rate deck."""
-    return _run(actor, key, create_deck, CreateDeck, code=code, name=name)
+    return run(actor, key, create_deck, CreateDeck, code=code, name=name)
 
 
 def upload_deck(
     actor: Actor, key: str, *, deck_id: UUID, effective_from: date, csv: str
 ) -> RateDeckVersion:
     """Keep a file of prices as a draft."""
-    return _run(
+    return run(
         actor,
         key,
         draft_deck_version,
@@ -213,21 +244,87 @@ def upload_deck(
 
 def publish_deck(actor: Actor, key: str, version_id: UUID) -> RateDeckVersion:
     """Let a draft price usage."""
-    return _run(actor, key, publish_deck_version, PublishDeckVersion, version_id=version_id)
+    return run(actor, key, publish_deck_version, PublishDeckVersion, version_id=version_id)
 
 
-def _run(
+def gateways_for(currency: str) -> list[Gateway]:
+    """The payment gateways of this installation that take a currency."""
+    return gateways().for_currency(currency)
+
+
+def begin_saving(actor: Actor, key: str, account_id: UUID, gateway: str) -> UUID:
+    """Make a page of a gateway on which a customer saves a method of payment."""
+    return save_method(
+        _collector(), actor, BeginMethod(account_id=account_id, gateway=gateway), key
+    )
+
+
+def look_up_saved(actor: Actor, method_id: UUID) -> None:
+    """Ask the gateway whether a method was saved."""
+    look_up_method(_collector(), method_id, actor)
+
+
+def _collector() -> Collector:
+    return Collector(engine(), clock(), gateways(), GatewaySettings.load())
+
+
+def register_einvoice(actor: Actor, einvoice_id: UUID) -> EInvoiceState:
+    """Ask the portal for a document's IRN; done once in any case."""
+    return open_registrar(engine(), clock()).register(einvoice_id, actor)
+
+
+def cancel_einvoice(actor: Actor, **fields: Any) -> None:
+    """Cancel a registration, while the portal still allows it."""
+    open_registrar(engine(), clock()).cancel(actor, _asked(CancelEInvoice, fields))
+
+
+def run(
     actor: Actor,
     key: str,
     command: Callable[[Context, Input], Result],
     request: type[Input],
     **fields: Any,
 ) -> Result:
+    """Give a command; pages name those that need nothing more than their request.
+
+    Raises:
+        BillingError: what the command refuses, or what is wrong with the fields.
+    """
+    asked = _asked(request, fields)
+    return _in_transaction(actor, key, lambda context: command(context, asked))
+
+
+def rehearse(
+    actor: Actor,
+    command: Callable[[Context, Input], Result],
+    request: type[Input],
+    read: Callable[[Context, Result], Seen],
+    **fields: Any,
+) -> Seen:
+    """What a command would make: it is given, looked at, and rolled back.
+
+    Args:
+        read: takes from the result what is to be shown; nothing of the transaction is left after.
+
+    Raises:
+        BillingError: as the command itself would.
+    """
+    asked = _asked(request, fields)
+    found: list[Seen] = []
+
+    def work(context: Context) -> None:
+        found.append(read(context, command(context, asked)))
+        context.session.rollback()
+
+    _in_transaction(actor, None, work)
+    return found[0]
+
+
+def _asked(request: type[Input], fields: dict[str, Any]) -> Input:
     try:
-        asked = request(**fields)
+        return request(**fields)
     except ValidationError as error:
         raise _invalid(error) from error
-    return _in_transaction(actor, key, lambda context: command(context, asked))
 
 
 def _in_transaction(actor: Actor, key: str | None, work: Callable[[Context], Result]) -> Result:

@@ -28,7 +28,7 @@ def main() -> None:
     if actor is None:
         st.navigation([st.Page(sign_in_page, title="Sign in")], position="hidden").run()
         return
-    page = st.navigation(pages_of(actor))
+    page = st.navigation(pages_of(actor), expanded=True)
     frame(actor)
     page.run()
 

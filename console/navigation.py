@@ -1,6 +1,7 @@
 """The list of pages, and the frame around them."""
 
 from html import escape
+from typing import Final
 
 import streamlit as st
 from streamlit.navigation.page import Page as StreamlitPage
@@ -11,32 +12,56 @@ from console.access import PAGES, PageName, sign_in, sign_out
 from console.components.boundary import say
 from console.components.theme import ASSETS
 
-_TITLES = {
+TITLES: Final = {
     PageName.OVERVIEW: ("Overview", ":material/dashboard:"),
     PageName.USAGE: ("Usage", ":material/monitoring:"),
     PageName.EVENTS: ("Events", ":material/search:"),
-    PageName.INVOICES: ("Invoices", ":material/receipt_long:"),
-    PageName.WALLETS: ("Wallets", ":material/account_balance_wallet:"),
-    PageName.PAYMENTS: ("Payments", ":material/payments:"),
-    PageName.REVENUE: ("Revenue", ":material/trending_up:"),
     PageName.CUSTOMERS: ("Customers", ":material/groups:"),
+    PageName.SUBSCRIPTIONS: ("Subscriptions", ":material/autorenew:"),
+    PageName.INVOICES: ("Invoices", ":material/receipt_long:"),
+    PageName.DOCUMENTS: ("Documents", ":material/edit_document:"),
+    PageName.EINVOICES: ("E-invoices", ":material/qr_code_2:"),
+    PageName.TEMPLATES: ("Templates", ":material/palette:"),
+    PageName.PAYMENTS: ("Payments", ":material/payments:"),
+    PageName.DUNNING: ("Dunning", ":material/notification_important:"),
+    PageName.WALLETS: ("Wallets", ":material/account_balance_wallet:"),
+    PageName.PAYMENT_METHODS: ("Payment methods", ":material/credit_card:"),
+    PageName.REVENUE: ("Revenue", ":material/trending_up:"),
     PageName.SIMULATION: ("Simulation", ":material/science:"),
     PageName.RATE_DECKS: ("Rate decks", ":material/price_change:"),
 }
+"""What a page is called, at its top and in the navigation, and its icon."""
+
+_GROUPS: Final = {
+    "": (PageName.OVERVIEW,),
+    "Usage": (PageName.USAGE, PageName.EVENTS),
+    "Customers": (PageName.CUSTOMERS, PageName.SUBSCRIPTIONS),
+    "Billing": (
+        PageName.INVOICES,
+        PageName.DOCUMENTS,
+        PageName.EINVOICES,
+        PageName.TEMPLATES,
+    ),
+    "Money": (PageName.PAYMENTS, PageName.DUNNING, PageName.WALLETS, PageName.PAYMENT_METHODS),
+    "Revenue and prices": (PageName.REVENUE, PageName.SIMULATION, PageName.RATE_DECKS),
+}
 
 
-def pages_of(actor: Actor) -> list[StreamlitPage]:
-    """The pages the actor's role has, the first of them the default."""
-    return [
-        st.Page(
-            f"app_pages/{name.value}.py",
-            title=_TITLES[name][0],
-            icon=_TITLES[name][1],
-            url_path=name.value,
-            default=name is PageName.OVERVIEW,
-        )
-        for name in PAGES[actor.role]
-    ]
+def pages_of(actor: Actor) -> dict[str, list[StreamlitPage]]:
+    """The pages the actor's role has, by the group they are looked for in."""
+    grouped = {
+        group: [_page(name) for name in names if name in PAGES[actor.role]]
+        for group, names in _GROUPS.items()
+    }
+    return {group: pages for group, pages in grouped.items() if pages}
+
+
+def _page(name: PageName) -> StreamlitPage:
+    title, icon = TITLES[name]
+    return st.Page(
+        f"app_pages/{name.value}.py", title=title, icon=icon, url_path=name.value,
+        default=name is PageName.OVERVIEW,
+    )  # fmt: skip
 
 
 def frame(actor: Actor) -> None:

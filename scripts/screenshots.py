@@ -13,11 +13,11 @@ from typing import Final, Literal, get_args
 
 from playwright.sync_api import Browser, Page, sync_playwright
 
+from console.navigation import TITLES
+
 Theme = Literal["light", "dark"]
 
-PAGES: Final = (
-    "overview", "usage", "invoices", "wallets", "payments", "revenue", "customers", "simulation",
-)  # fmt: skip
+PAGES: Final = {name.value: title for name, (title, _) in TITLES.items()}
 WIDTHS: Final = (1440, 390)
 CHROMIUM_FLAGS: Final = (
     "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run",
@@ -34,7 +34,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("url", help="where the console runs")
     parser.add_argument("folder", type=Path, help="where the pictures go")
-    parser.add_argument("--pages", nargs="+", default=PAGES, choices=PAGES)
+    parser.add_argument("--pages", nargs="+", default=list(PAGES), choices=list(PAGES))
     parser.add_argument("--themes", nargs="+", default=get_args(Theme), choices=get_args(Theme))
     parser.add_argument("--widths", nargs="+", type=int, default=WIDTHS)
     parser.add_argument("--chromium", default="/usr/bin/chromium")
@@ -84,8 +84,9 @@ def open_page(page: Page, name: str, width: int) -> None:
     expand = page.get_by_test_id("stExpandSidebarButton")
     if expand.is_visible():
         expand.click()
-    page.get_by_test_id("stSidebarNavLink").filter(has_text=name.capitalize()).click()
-    page.get_by_role("heading", name=name.capitalize(), exact=True).wait_for()
+    title = PAGES[name]
+    page.get_by_test_id("stSidebarNavLink").get_by_text(title, exact=True).click()
+    page.get_by_role("heading", name=title, exact=True, level=1).wait_for()
     settle(page)
     if width < _FOLDS_BELOW and not expand.is_visible():
         page.get_by_test_id("stSidebarCollapseButton").get_by_role("button").click()

@@ -202,14 +202,22 @@ def steps_of(session: Session, invoice_id: UUID) -> Sequence[DunningStep]:
     ).all()
 
 
-def _schedule_of(session: Session, account: Account, today: date) -> DunningSchedule | None:
-    """What holds for an account; None if nothing does, or it rests."""
-    setting = session.get(AccountDunning, account.id)
-    if setting is not None and setting.paused_until is not None and today < setting.paused_until:
-        return None
+def is_resting(setting: AccountDunning | None, today: date) -> bool:
+    """Whether an account's dunning is paused on a day."""
+    return setting is not None and setting.paused_until is not None and today < setting.paused_until
+
+
+def schedule_for(session: Session, setting: AccountDunning | None) -> DunningSchedule | None:
+    """What holds for an account with that setting, whether it rests or not."""
     if setting is not None and setting.schedule_id is not None:
         return session.get_one(DunningSchedule, setting.schedule_id)
     return session.scalars(select(DunningSchedule).filter_by(is_default=True)).one_or_none()
+
+
+def _schedule_of(session: Session, account: Account, today: date) -> DunningSchedule | None:
+    """What holds for an account; None if nothing does, or it rests."""
+    setting = session.get(AccountDunning, account.id)
+    return None if is_resting(setting, today) else schedule_for(session, setting)
 
 
 def _take(ctx: Context, invoice: Invoice, account: Account, step: Step) -> bool:

@@ -22,6 +22,7 @@ from billing.tax.model import TaxKind
 from console import actions
 from console.access import PageName
 from console.components.boundary import say
+from console.components.filters import open_one
 from console.components.forms import form_key, renew, say_later
 from console.components.money import count
 from console.components.page import show_page
@@ -89,11 +90,8 @@ def _list(found: list[CustomerRow]) -> None:
 
 def _one(actor: Actor, found: list[CustomerRow]) -> None:
     by_id = {row.id: row for row in found}
-    chosen = st.selectbox(
-        "Open customer", list(by_id), format_func=lambda one: by_id[one].name, key="customer_open"
-    )
-    if chosen is None:
-        return
+    titles = {row.id: row.name for row in found}
+    chosen = open_one("Open customer", titles, key="customer_open")
     heading(by_id[chosen].name)
     left, right = st.columns([3, 2], gap="large")
     with left:

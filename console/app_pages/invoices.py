@@ -12,7 +12,7 @@ from billing.access.roles import Permission
 from console.access import PageName
 from console.components.explanation import show_origin
 from console.components.exports import export_buttons
-from console.components.filters import customer_filter
+from console.components.filters import customer_filter, open_one
 from console.components.invoice import explain_line, show_facts, show_lines, show_taxes
 from console.components.money import compact_money, count, money
 from console.components.page import show_page
@@ -132,17 +132,8 @@ def _open_newest(key: str, ids: Sequence[UUID]) -> None:
 
 
 def _detail(actor: Actor, rows: list[InvoiceRow]) -> None:
-    by_id = {row.id: row for row in rows}
-    if st.session_state.get(_OPEN) in by_id:
-        # Said again, so that the browser takes the new title of an invoice that was just issued.
-        st.session_state[_OPEN] = st.session_state[_OPEN]
-    else:
-        st.session_state.pop(_OPEN, None)
-    chosen = st.selectbox(
-        "Open invoice", list(by_id), key=_OPEN,
-        format_func=lambda found: f"{by_id[found].title} · "
-        f"{money(by_id[found].total_minor, by_id[found].currency)}",
-    )  # fmt: skip
+    titles = {row.id: f"{row.title} · {money(row.total_minor, row.currency)}" for row in rows}
+    chosen = open_one("Open invoice", titles, key=_OPEN)
     facts = invoices.facts(actor, chosen)
     lines = invoices.lines(actor, chosen)
     left, right = st.columns([11, 9], gap="large")

@@ -200,7 +200,8 @@ def _activity(actor: Actor) -> None:
         "Recent activity",
         [Column("When (IST)"), Column("What"), Column("Who", nowrap=False)],
         [
-            (f"{entry.at.astimezone(zone):%d %b, %H:%M}", _what(entry.command), entry.actor)
+            (f"{entry.at.astimezone(zone):%d %b, %H:%M}", _what(entry.command),
+             entry.actor.removeprefix("key:"))
             for entry in entries
         ],
     )  # fmt: skip

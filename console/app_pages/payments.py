@@ -1,7 +1,6 @@
 """Payments: what came in and went back, what needs a look, and whether the books clear."""
 
 from datetime import datetime
-from decimal import Decimal, InvalidOperation
 from zoneinfo import ZoneInfo
 
 import streamlit as st
@@ -9,14 +8,13 @@ import streamlit as st
 from billing.access.actor import Actor
 from billing.access.roles import Permission
 from billing.errors import BillingError
-from billing.money import WALLET_UNITS_LIMIT, from_minor, to_minor
 from billing.periods import DEFAULT_ZONE, local_day
 from console import actions
 from console.access import PageName
 from console.components.boundary import say
 from console.components.exports import export_buttons
 from console.components.forms import form_key, renew, say_later
-from console.components.money import count, money
+from console.components.money import count, money, typed_minor
 from console.components.page import show_page
 from console.components.status import payment_status, words
 from console.components.tables import Column, empty, table
@@ -107,13 +105,18 @@ def _receipt(actor: Actor) -> None:
             f"{money(by_id[one].outstanding_minor, by_id[one].currency)} open",
         )  # fmt: skip
         left, middle, right = st.columns(3)
-        amount = left.text_input("Amount received", key=f"receipt_amount_{key}")
+        amount = left.text_input(
+            "Amount received", key=f"receipt_amount_{key}", placeholder="50000.00"
+        )
         reference = middle.text_input(
             "Bank reference", key=f"receipt_reference_{key}", placeholder="UTR",
             help="Letters, digits and . _ : / - only. The same one is never recorded twice.",
         )  # fmt: skip
         received_on = right.date_input(
-            "Received on", local_day(clock().now(), DEFAULT_ZONE), key=f"receipt_day_{key}"
+            "Received on",
+            local_day(clock().now(), DEFAULT_ZONE),
+            format="DD/MM/YYYY",
+            key=f"receipt_day_{key}",
         )
         asked = st.form_submit_button("Record it", type="primary", key=f"receipt_submit_{key}")
     if asked:
@@ -123,7 +126,7 @@ def _receipt(actor: Actor) -> None:
 def _record(
     actor: Actor, key: str, invoice: DueInvoice, amount: str, reference: str, received_on: object
 ) -> None:
-    amount_minor = _typed(amount, invoice.currency)
+    amount_minor = typed_minor(amount, invoice.currency)
     if not amount_minor:
         st.error(
             "Enter the amount in digits, such as 50000.00, above zero and with no more decimals "
@@ -143,18 +146,6 @@ def _record(
     said = money(amount_minor, invoice.currency)
     say_later("success", plain(f"{said} under {reference} is recorded for {invoice.title}."))
     st.rerun()
-
-
-def _typed(text: str, code: str) -> int | None:
-    """Minor units of what was typed, with or without grouping; None if it is no exact amount."""
-    try:
-        amount = Decimal(text.replace(",", "").strip())
-    except InvalidOperation:
-        return None
-    if not amount.is_finite() or not 0 < amount <= WALLET_UNITS_LIMIT:
-        return None
-    minor = to_minor(amount, code)
-    return minor if from_minor(minor, code) == amount else None
 
 
 def _refunds(actor: Actor) -> None:

@@ -86,7 +86,8 @@ def _upload(actor: Actor, deck_id: UUID) -> None:
     tomorrow = local_day(clock().now(), DEFAULT_ZONE) + timedelta(days=1)
     with st.form(f"upload_{key}", border=False):
         file = st.file_uploader("File", type="csv", key=f"upload_file_{key}")
-        day = st.date_input("Prices from this day on", tomorrow, key=f"upload_day_{key}")
+        day = st.date_input("Prices from this day on", tomorrow, format="DD/MM/YYYY",
+                            key=f"upload_day_{key}")  # fmt: skip
         asked = st.form_submit_button("Check and keep as draft", key=f"upload_submit_{key}")
     if not asked:
         return

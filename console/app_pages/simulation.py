@@ -1,5 +1,6 @@
 """Simulation: what other prices would have billed for the usage of past months."""
 
+from collections.abc import Callable
 from datetime import date
 from decimal import Decimal, InvalidOperation
 from uuid import UUID
@@ -17,7 +18,8 @@ from billing.simulations.service import (
     simulate_prices,
 )
 from console.access import PageName
-from console.components.charts import money_bars, show
+from console.components.charts import difference_bars, show
+from console.components.countries import country_name
 from console.components.filters import customer_filter
 from console.components.money import change_text, count, money, signed
 from console.components.page import show_page
@@ -118,41 +120,46 @@ def _show(found: Simulation) -> None:
             )  # fmt: skip
     for total in found.totals:
         _chart([one for one in found.customers if one.currency == total.currency], total.currency)
-    for title, rows in (
-        ("By customer", found.customers), ("By channel", found.channels),
-        ("By country", found.countries), ("By charge", found.charges),
-    ):  # fmt: skip
+    for title, rows, name in (
+        ("By customer", found.customers, str),
+        ("By channel", found.channels, words),
+        ("By country", found.countries, country_name),
+        ("By charge", found.charges, words),
+    ):
         heading(title)
-        _table(title, [one for one in rows if one.before_minor or one.after_minor][:50])
+        _table(title, [one for one in rows if one.before_minor or one.after_minor][:50], name)
 
 
 def _chart(customers: list[Difference], code: str) -> None:
     changed = [one for one in customers if one.difference_minor][:_BARS]
-    if not changed:
+    if len(changed) < 2:
         return
-    figure = money_bars(
-        [one.name or "–" for one in changed],
-        [("Difference", [one.difference_minor for one in changed])],
-        code,
+    figure = difference_bars(
+        [one.name or "–" for one in changed], [one.difference_minor for one in changed], code
     )
-    figure.update_layout(showlegend=False)
     caption = f"What customers would have been billed more or less in {code}, largest first."
-    show(figure, caption=caption, key=f"simulation_chart_{code}")
+    show(figure, caption=caption, key=f"simulation_chart_{code}", height=40 + 28 * len(changed))
 
 
-def _table(title: str, rows: list[Difference]) -> None:
+def _table(title: str, rows: list[Difference], name: Callable[[str], str]) -> None:
     table(
         title,
         [Column("Name", nowrap=False), Column("Billed", "right"), Column("Simulated", "right"),
          Column("Difference", "right", strong=True), Column("Change", "right")],
         [
-            (words(one.name) if one.name else "No usage", money(one.before_minor, one.currency),
+            (_name(one, name), money(one.before_minor, one.currency),
              money(one.after_minor, one.currency),
              signed(money(one.difference_minor, one.currency)),
              change_text(one.after_minor, one.before_minor))
             for one in rows
         ],
     )  # fmt: skip
+
+
+def _name(one: Difference, name: Callable[[str], str]) -> str:
+    """What a row is about; a fee has no channel and no country."""
+    said = name(one.name) if one.name else "Without usage"
+    return said if one.currency == "INR" else f"{said}, {one.currency}"
 
 
 show_page(

@@ -1,7 +1,6 @@
 """Wallets: balances, what moved them, their ledger, and top-ups."""
 
 from datetime import timedelta
-from decimal import Decimal, InvalidOperation
 from zoneinfo import ZoneInfo
 
 import streamlit as st
@@ -9,19 +8,26 @@ import streamlit as st
 from billing.access.actor import Actor
 from billing.access.roles import Permission
 from billing.errors import BillingError
-from billing.money import WALLET_UNITS_LIMIT, from_minor, from_units, to_minor
+from billing.money import from_units, to_minor
 from billing.periods import DEFAULT_ZONE, Period, each_day, local_day
 from console import actions
 from console.access import PageName
 from console.components import charts
 from console.components.boundary import say
 from console.components.csv_export import to_csv
+from console.components.filters import open_one
 from console.components.forms import form_key, renew, say_later
-from console.components.money import count, exact_wallet_money, signed, wallet_money
+from console.components.money import (
+    count,
+    exact_wallet_money,
+    signed,
+    typed_minor,
+    wallet_money,
+)
 from console.components.page import show_page
 from console.components.status import wallet_status, words
 from console.components.tables import Column, empty, fact_list, table
-from console.components.text import heading, note, plain
+from console.components.text import heading, note, plain, readable_reference
 from console.database import clock
 from console.queries import wallets
 from console.queries.reading import built
@@ -40,11 +46,8 @@ def _render(actor: Actor) -> None:
     _numbers(found)
     _list(found)
     by_id = {wallet.id: wallet for wallet in found}
-    chosen = st.selectbox(
-        "Show wallet", list(by_id), format_func=lambda wallet: by_id[wallet].title,
-        key="wallet_open",
-    )  # fmt: skip
-    _wallet(actor, by_id[chosen])
+    titles = {wallet.id: wallet.title for wallet in found}
+    _wallet(actor, by_id[open_one("Show wallet", titles, key="wallet_open")])
 
 
 def _numbers(found: list[WalletRow]) -> None:
@@ -74,11 +77,11 @@ def _list(found: list[WalletRow]) -> None:
     shown = [wallet for wallet in found if chosen in {"All", words(wallet.status)}]
     table(
         "Wallets",
-        [Column("Customer", strong=True, nowrap=False), Column("Account", nowrap=False),
-         Column("Status"), Column("Balance", "right", strong=True),
+        [Column("Customer", strong=True, nowrap=False), Column("Status"),
+         Column("Balance", "right", strong=True),
          Column("Low below", "right"), Column("Credit line", "right")],
         [
-            (wallet.customer, wallet.account, wallet_status(wallet.status),
+            (wallet.owner, wallet_status(wallet.status),
              wallet_money(wallet.balance_units, wallet.currency),
              wallet_money(wallet.low_balance_units, wallet.currency),
              wallet_money(wallet.credit_line_units, wallet.currency))
@@ -191,22 +194,10 @@ def _credit(actor: Actor, wallet: WalletRow, key: str, payment: actions.Payment 
 
 def _payment(code: str, amount: str, tax: str, reference: str) -> actions.Payment | None:
     """What was typed as a payment, or None if the amounts make no sense."""
-    amount_minor, tax_minor = _typed(amount, code), _typed(tax or "0", code)
-    if not amount_minor or amount_minor < 0 or tax_minor is None or tax_minor < 0:
+    amount_minor, tax_minor = typed_minor(amount, code), typed_minor(tax or "0", code)
+    if not amount_minor or tax_minor is None:
         return None
     return actions.Payment(amount_minor, tax_minor, reference.strip())
-
-
-def _typed(text: str, code: str) -> int | None:
-    """Minor units of what was typed, with or without grouping; None if it is no exact amount."""
-    try:
-        amount = Decimal(text.replace(",", "").strip())
-    except InvalidOperation:
-        return None
-    if not amount.is_finite() or abs(amount) > WALLET_UNITS_LIMIT:
-        return None
-    minor = to_minor(amount, code)
-    return minor if from_minor(minor, code) == amount else None
 
 
 def _ledger(actor: Actor, wallet: WalletRow) -> None:
@@ -239,7 +230,7 @@ def _ledger(actor: Actor, wallet: WalletRow) -> None:
          Column("Balance after", "right", strong=True)],
         [
             (f"{row.recorded_at.astimezone(zone):%d %b %Y, %H:%M}", count(row.wallet_seq),
-             words(row.kind), row.reference,
+             words(row.kind), readable_reference(row.kind, row.reference),
              signed(exact_wallet_money(row.amount_units, wallet.currency)),
              exact_wallet_money(row.balance_after_units, wallet.currency))
             for row in rows

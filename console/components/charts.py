@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from decimal import Decimal
 from typing import Final
 
+import pandas as pd  # noqa: F401 - plotly takes what another session has only half imported
 import plotly.graph_objects as go
 import streamlit as st
 
@@ -18,6 +19,7 @@ from console.components.theme import palette
 
 _TICKS: Final = 5
 _MOST_LABELS: Final = 8
+_LONGEST_NAME: Final = 24
 _FONT: Final = "Source Sans, Source Sans Pro, sans-serif"
 _CONFIG: Final = {"displayModeBar": False, "scrollZoom": False, "showAxisDragHandles": False}
 CHANNEL_ORDER: Final = ("sms", "whatsapp", "email", "voice")
@@ -171,6 +173,35 @@ def money_lines(
         )  # fmt: skip
     _two_line_labels(figure, labels)
     money_axis(figure, [amount for _, amounts in series for amount in amounts], currency_code)
+    return figure
+
+
+def difference_bars(
+    names: Sequence[str], amounts_minor: Sequence[int], currency_code: str
+) -> go.Figure:
+    """Horizontal bars of money, the first on top, to the left where it is less."""
+    colours = palette()
+    figure = go.Figure(
+        go.Bar(
+            x=[drawn(amount, currency_code) for amount in amounts_minor],
+            y=[name if len(name) <= _LONGEST_NAME else f"{name[:_LONGEST_NAME - 1]}…"
+               for name in names],
+            orientation="h", hoverinfo="skip",
+            text=[compact_money(amount, currency_code) for amount in amounts_minor],
+            textposition="outside", cliponaxis=False,
+            marker={"color": [colours.success if amount > 0 else colours.alert
+                              for amount in amounts_minor]},
+        )
+    )  # fmt: skip
+    least, most = min([0, *amounts_minor]), max([0, *amounts_minor])
+    room = max(most - least, 1) // 6 + 1
+    figure.update_layout(hovermode="closest")
+    figure.update_yaxes(autorange="reversed", showgrid=False)
+    figure.update_xaxes(
+        visible=False,
+        range=[drawn(least - room if least else 0, currency_code),
+               drawn(most + room if most else 0, currency_code)],
+    )  # fmt: skip
     return figure
 
 

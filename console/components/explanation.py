@@ -60,7 +60,7 @@ def _show(found: Explanation, code: str) -> None:
             ("Price", f"{price.plan_name}, version {price.version}"),
             ("In force", format_period(price.covered_from, price.covered_to)),
             ("Events before", f"{run.event_time_to:%d %b %Y %H:%M} UTC"),
-            ("Accepted up to", _cutoffs(run.accept_seqs)),
+            ("Read up to, by shard", _cutoffs(run.accept_seqs)),
         ]
     )
     started = f"{run.started_at:%d %b %Y %H:%M} UTC"

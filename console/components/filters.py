@@ -1,6 +1,6 @@
 """Filters that pages share."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import date, timedelta
 from typing import Final
 from uuid import UUID
@@ -58,6 +58,20 @@ def customer_filter(actor: Actor, *, key: str) -> UUID | None:
         format_func=lambda chosen: names[chosen] if chosen else "All customers",
         key=f"{key}_customer",
     )
+
+
+def open_one(label: str, titles: Mapping[UUID, str], *, key: str) -> UUID:
+    """Choose which row of a list is opened; the first one if the last choice is no longer in it.
+
+    The choice is said at every run: a browser that keeps its own would show the title of a row that
+    was filtered away, or the one that it had before it was changed.
+    """
+    if st.session_state.get(key) in titles:
+        st.session_state[key] = st.session_state[key]
+    else:
+        st.session_state[key] = next(iter(titles))
+    chosen: UUID = st.selectbox(label, list(titles), format_func=titles.__getitem__, key=key)
+    return chosen
 
 
 def many(

@@ -1,14 +1,18 @@
 """What forms share: a key per form that is made once, and a message that survives the rerun."""
 
-from typing import Literal
+from collections.abc import Callable
+from typing import Literal, TypeVar
 
 import streamlit as st
 
 from billing.errors import BillingError
 from billing.ids import new_id
 from console.components.boundary import say
+from console.components.text import plain
 
 _MESSAGES = "messages"
+
+Result = TypeVar("Result")
 
 
 def form_key(name: str) -> str:
@@ -32,6 +36,24 @@ def renew(name: str) -> None:
 def say_later(kind: Literal["success", "info", "warning"], message: str) -> None:
     """A message for after the coming rerun."""
     st.session_state.setdefault(_MESSAGES, []).append((kind, message))
+
+
+def attempt(name: str, act: Callable[[str], Result], done: Callable[[Result], str] | str) -> None:
+    """Do what a form asks for, under its key; the page is run again with what came of it.
+
+    Args:
+        name: of the form, as `form_key` knows it.
+        act: takes the key; a refusal is shown where the form stands, and the form stays.
+        done: the sentence for afterwards.
+    """
+    try:
+        result = act(form_key(name))
+    except BillingError as error:
+        say(error)
+        return
+    renew(name)
+    say_later("success", plain(done if isinstance(done, str) else done(result)))
+    st.rerun()
 
 
 def refuse_later(error: BillingError) -> None:

@@ -42,7 +42,7 @@ def show_facts(facts: InvoiceFacts, lines: list[LineRow]) -> None:
             ("Settled", money(facts.settled_minor, facts.currency)),
         ]
     if facts.reviewed_by:
-        items.append(("Reviewed by", facts.reviewed_by))
+        items.append(("Reviewed by", facts.reviewed_by.removeprefix("key:")))
     fact_list(items)
     if facts.review_note and draft:
         st.warning(plain(facts.review_note), icon=":material/sticky_note_2:")
@@ -84,7 +84,10 @@ def show_lines(facts: InvoiceFacts, lines: list[LineRow]) -> None:
 
 
 def _price(unit_price: Decimal | None, code: str) -> str:
-    return "by tier" if unit_price is None else f"{SYMBOLS[code]} {format_rated(unit_price, code)}"
+    if unit_price is None:
+        return "by tier"
+    space = "\u00a0" if SYMBOLS[code].isalpha() else ""
+    return f"{SYMBOLS[code]}{space}{format_rated(unit_price, code)}"
 
 
 def explain_line(facts: InvoiceFacts, lines: list[LineRow]) -> LineRow:

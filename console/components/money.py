@@ -1,8 +1,9 @@
 """Money as people read it; the grouping itself is `invoicing.formatting`'s."""
 
-from decimal import Decimal
+from decimal import Decimal, InvalidOperation
 
-from billing.money import currency, from_minor, round_half_up, to_minor
+from billing.errors import FieldError, InvalidError
+from billing.money import WALLET_UNITS_LIMIT, currency, from_minor, round_half_up, to_minor
 from invoicing.formatting import SYMBOLS, format_money, group_western
 
 _LAKH, _CRORE = Decimal(10) ** 5, Decimal(10) ** 7
@@ -13,6 +14,34 @@ _COMPACT_WESTERN = ((Decimal(10) ** 9, "B"), (Decimal(10) ** 6, "M"), (Decimal(1
 def money(amount_minor: int, currency_code: str) -> str:
     """Minor units with symbol and grouping: `₹1,23,456.78`."""
     return format_money(amount_minor, currency_code).replace("-", "−")
+
+
+def typed_minor(text: str, code: str) -> int | None:
+    """Minor units of what was typed, with or without grouping; None if it is no exact amount."""
+    try:
+        amount = Decimal(text.replace(",", "").strip().removeprefix(SYMBOLS[code]).strip())
+    except InvalidOperation:
+        return None
+    if not amount.is_finite() or not 0 <= amount <= WALLET_UNITS_LIMIT:
+        return None
+    minor = to_minor(amount, code)
+    return minor if from_minor(minor, code) == amount else None
+
+
+def asked_minor(label: str, text: str, code: str, *, least: int = 1) -> int:
+    """The same of a field that must have it.
+
+    Raises:
+        InvalidError: naming the field, if it is no exact amount or too little.
+    """
+    found = typed_minor(text, code)
+    if found is None or found < least:
+        raise InvalidError(
+            "Enter amounts in digits, such as 50000.00, with no more decimals than the currency "
+            "has.",
+            fields=[FieldError(label, f"must be an amount of at least {money(least, code)}")],
+        )
+    return found
 
 
 def wallet_money(amount_units: int, currency_code: str) -> str:

@@ -46,12 +46,38 @@ _REVIEW = {
     "rejected": Status("Rejected", "✕", "bad"),
     "parked": Status("Parked", "!", "warn"),
 }
+_PHASE = {
+    "trial": Status("Trial", "◔", "info"),
+    "active": Status("Active", "●", "good"),
+    "paused": Status("Paused", "‖", "warn"),
+    "coming": Status("Coming", "○", "info"),
+    "ended": Status("Ended", "⊘", "quiet"),
+}
+_METHOD = {
+    "pending": Status("Not saved yet", "◷", "info"),
+    "active": Status("Active", "●", "good"),
+    "removed": Status("Removed", "⊘", "quiet"),
+}
+_EINVOICE = {
+    "waiting": Status("Waiting", "◷", "info"),
+    "unknown": Status("No answer yet", "?", "warn"),
+    "registered": Status("Registered", "✓", "good"),
+    "refused": Status("Refused", "✕", "bad"),
+    "cancelled": Status("Cancelled", "⊘", "quiet"),
+}
+_WRITE_OFF = {
+    "proposed": Status("Proposed", "◐", "info"),
+    "approved": Status("Given up", "✓", "warn"),
+    "rejected": Status("Rejected", "✕", "quiet"),
+}
 
 
 _SPELLED = {
     "sms": "SMS",
     "whatsapp": "WhatsApp",
     "email": "E-mail",
+    "sez_unit": "SEZ unit",
+    "sez_developer": "SEZ developer",
     "api_key": "API key",
     "api_keys": "API keys",
 }
@@ -79,6 +105,26 @@ def payment_status(value: str) -> Status:
 def review_status(value: str) -> Status:
     """Of a draft's review."""
     return _REVIEW.get(value) or _unknown(value)
+
+
+def phase_status(value: str) -> Status:
+    """Of a subscription on a day, or of one part of its life."""
+    return _PHASE.get(value) or _unknown(value)
+
+
+def method_status(value: str) -> Status:
+    """Of a saved method of payment."""
+    return _METHOD.get(value) or _unknown(value)
+
+
+def einvoice_status(value: str) -> Status:
+    """Of a document with the invoice registration portal."""
+    return _EINVOICE.get(value) or _unknown(value)
+
+
+def write_off_status(value: str) -> Status:
+    """Of a proposal to give up a debt."""
+    return _WRITE_OFF.get(value) or _unknown(value)
 
 
 def stage(status: str, review_state: str) -> Status:

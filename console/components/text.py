@@ -1,10 +1,15 @@
 """Texts that are data, shown as they are: Streamlit would read names and amounts as Markdown."""
 
 import re
+from datetime import date
 from typing import Final, Literal
 
 import streamlit as st
 
+from invoicing.formatting import format_period
+
+_ID: Final = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
+_DAY: Final = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}")
 _MARKS: Final = re.compile(r"([\\`*_{}\[\]()#+\-.!|<>~$:^=])")
 
 
@@ -14,6 +19,20 @@ def plain(text: str) -> str:
     Two dollar amounts in one sentence would become a formula, and a customer's name a link.
     """
     return _MARKS.sub(r"\\\1", text)
+
+
+def readable_reference(kind: str, reference: str) -> str:
+    """What a posting refers to, without our ids and without repeating its kind.
+
+    `usage:0:2243:<id>` is entry 2243 of shard 0; what finance typed stays as it is.
+    """
+    parts = [part for part in reference.split(":") if not _ID.fullmatch(part)]
+    rest = parts[1:] if parts[:1] == [kind] else parts
+    if kind == "usage" and len(rest) == 2:
+        return f"Shard {rest[0]}, entry {rest[1]}"
+    if len(rest) == 2 and all(_DAY.fullmatch(part) for part in rest):
+        return format_period(*(date.fromisoformat(part) for part in rest))
+    return ":".join(rest) or "–"
 
 
 def note(text: str) -> None:

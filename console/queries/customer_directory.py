@@ -74,8 +74,9 @@ def accounts(confined: UUID | None, customer_id: UUID) -> list[AccountRow]:
         """
         select a.id, a.code, a.name, p.code, a.billing_mode, a.currency, a.status, a.zone,
                a.payment_terms_days,
-               (select string_agg(n.alias || ' from ' || n.valid_from ||
-                                  coalesce(' until ' || n.valid_to, ''), ', ' order by n.valid_from)
+               (select string_agg(n.alias || ' from ' || to_char(n.valid_from, 'FMDD Mon YYYY') ||
+                                  coalesce(' until ' || to_char(n.valid_to, 'FMDD Mon YYYY'), ''),
+                                  ', ' order by n.valid_from)
                 from billing.account_aliases n where n.account_id = a.id)
         from billing.accounts a left join billing.accounts p on p.id = a.parent_account_id
         where a.customer_id = :customer_id

@@ -230,3 +230,31 @@ def lines(confined: UUID | None, invoice_id: UUID) -> list[LineRow]:
         parameters,
     )
     return [LineRow(*row)._replace(taxes=tuple(by_line.get(row[0], ()))) for row in rows]
+
+
+class InvoiceTitle(NamedTuple):
+    """What a list says of an invoice that it names."""
+
+    number: str
+    customer_id: UUID
+    customer: str
+    currency: str
+
+    @property
+    def title(self) -> str:
+        """Number and customer."""
+        return f"{self.number} · {self.customer}"
+
+
+@live(Permission.INVOICES_READ)
+def titles(confined: UUID | None, invoice_ids: list[UUID]) -> dict[UUID, InvoiceTitle]:
+    """What these invoices are called."""
+    rows = fetch(
+        f"""
+        select i.id, coalesce(i.number, 'Draft'), i.customer_id, c.name, i.currency
+        from billing.invoices i join billing.customers c on c.id = i.customer_id
+        where i.id = any(:ids) and {_VISIBLE}
+        """,
+        {"ids": invoice_ids, "confined": confined},
+    )
+    return {row[0]: InvoiceTitle(*row[1:]) for row in rows}

@@ -34,3 +34,25 @@ def charge_codes(actor: Actor) -> list[str]:
     """The codes that charges have, in any plan."""
     actor.require(Permission.CATALOG_READ)
     return [row[0] for row in fetch("select distinct code from billing.charges order by 1", {})]
+
+
+class PlanChoice(NamedTuple):
+    """A plan that is on sale."""
+
+    code: str
+    name: str
+
+
+def on_sale(actor: Actor) -> list[PlanChoice]:
+    """Plans with an active version, by name."""
+    actor.require(Permission.CATALOG_READ)
+    rows = fetch(
+        """
+        select p.code, p.name from billing.price_plans p
+        where exists (select 1 from billing.price_plan_versions v
+                      where v.plan_id = p.id and v.status = 'active')
+        order by lower(p.name), p.code
+        """,
+        {},
+    )
+    return [PlanChoice(*row) for row in rows]

@@ -24,10 +24,16 @@ class WalletRow(NamedTuple):
     updated_at: datetime
 
     @property
+    def owner(self) -> str:
+        """The customer, and the account where that says more."""
+        return (
+            self.customer if self.account == self.customer else f"{self.customer} · {self.account}"
+        )
+
+    @property
     def title(self) -> str:
         """How a list names it."""
-        account = "" if self.account == self.customer else f" · {self.account}"
-        return f"{self.customer}{account} ({self.currency})"
+        return f"{self.owner} ({self.currency})"
 
 
 class Movement(NamedTuple):

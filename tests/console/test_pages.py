@@ -10,6 +10,7 @@ from billing.access.actor import Actor
 from billing.access.roles import Role
 from billing.errors import ForbiddenError, NotFoundError
 from console.access import PAGES, PageName, require_page
+from console.navigation import TITLES
 from console.queries import invoices, overview, usage, wallets
 from tests.console.conftest import words_on
 from tests.console.world import MERCHANTS, World
@@ -30,7 +31,7 @@ def test_each_role_sees_its_pages_and_none_fails(sign_in: SignIn, role: Role) ->
         visit(app, page)
         assert not app.exception, page
         assert not app.error, (page, [error.value for error in app.error])
-        assert app.title[0].value == page.value.replace("_", " ").capitalize()
+        assert app.title[0].value == TITLES[page][0]
 
 
 def test_every_role_is_either_listed_with_pages_or_kept_out() -> None:

@@ -1,0 +1,56 @@
+"""What a change of a subscription would bill, shown before it is made."""
+
+import streamlit as st
+
+from billing.rating.line import RatedLine
+from billing.subscriptions.preview import ChangePreview, NextInvoice
+from console.components.money import count, money, signed
+from console.components.tables import Column, table
+from console.components.text import note
+from invoicing.formatting import format_date, format_period, format_quantity
+
+
+def show_preview(preview: ChangePreview) -> None:
+    """The invoice of the period in which a change begins, without it and with it, line by line."""
+    code = preview.currency
+    before, after = _lines(preview.before), _lines(preview.after)
+    shown = preview.after or preview.before
+    period = f" for {format_period(shown.period.start, shown.period.end)}" if shown else ""
+    st.markdown(f"**The next invoice{period}**, before tax, with the usage known so far:")
+    names = [ref for ref in after if ref not in before]
+    rows = []
+    for ref in [*before, *names]:
+        old, new = before.get(ref), after.get(ref)
+        line = new or old
+        if line is None or not (line.amount_minor or (old and old.amount_minor)):
+            continue
+        now, then = (0 if one is None else one.amount_minor for one in (old, new))
+        rows.append(
+            (line.description, f"{format_quantity(line.quantity, code)} {line.unit}",
+             money(now, code), money(then, code), _difference(then - now, code))
+        )  # fmt: skip
+    totals = [0 if one is None else one.amount_minor for one in (preview.before, preview.after)]
+    table(
+        "The next invoice without the change and with it",
+        [Column("Line", nowrap=False), Column("Quantity", "right"), Column("As it is", "right"),
+         Column("With the change", "right", strong=True), Column("Difference", "right")],
+        rows,
+        totals=[("In all", "", money(totals[0], code), money(totals[1], code),
+                 _difference(preview.difference_minor, code))],
+    )  # fmt: skip
+    note(f"It begins on {format_date(preview.effective_on)}, at midnight of the account's zone.")
+    unpriced = sum(one.event_count for one in preview.after.rating.unrated) if preview.after else 0
+    if unpriced:
+        st.warning(
+            f"No rate of this plan matches {count(unpriced)} events of the period: the invoice "
+            "would be parked.",
+            icon=":material/warning:",
+        )
+
+
+def _lines(invoice: NextInvoice | None) -> dict[str, RatedLine]:
+    return {} if invoice is None else {line.line_ref: line for line in invoice.rating.lines}
+
+
+def _difference(amount_minor: int, code: str) -> str | None:
+    return signed(money(amount_minor, code)) if amount_minor else None
