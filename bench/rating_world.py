@@ -93,9 +93,9 @@ def add_events(database_url: str, accounts: int, first: date, days: int, events:
         _insert(database_url, accounts, midnight, each, f"{86_400 / (each + 1):.6f} seconds")
 
 
-def add_hour(database_url: str, accounts: int, day: date, events: int) -> None:
-    """One more hour, the last of a day in India."""
-    _insert(
+def add_hour(database_url: str, accounts: int, day: date, events: int) -> tuple[int, int]:
+    """One more hour, the last of a day in India; the `accept_seq` before it and of its last."""
+    return _insert(
         database_url,
         accounts,
         f"{day} 22:59:59+05:30",
@@ -104,7 +104,9 @@ def add_hour(database_url: str, accounts: int, day: date, events: int) -> None:
     )
 
 
-def _insert(database_url: str, accounts: int, start: str, events: int, step: str) -> None:
+def _insert(
+    database_url: str, accounts: int, start: str, events: int, step: str
+) -> tuple[int, int]:
     with psycopg.connect(database_url) as connection:
         row = connection.execute("SELECT accept_seq FROM usage.shard_state").fetchone()
         after = 0 if row is None else row[0]
@@ -121,6 +123,7 @@ def _insert(database_url: str, accounts: int, start: str, events: int, step: str
             },
         )
         connection.execute("UPDATE usage.shard_state SET accept_seq = %s", [after + events])
+    return after, after + events
 
 
 def _plan(session: Session) -> UUID:

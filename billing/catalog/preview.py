@@ -138,7 +138,9 @@ def _rate(request: PricePreview, charge: plan.Charge, currency: str) -> Rating:
         found = rate(charge, [], others=[_everything_else(charge, quantity, currency)])
         lines = (line for line in found.lines if line.charge_code == charge.code)
         return replace(found, lines=tuple(lines))
-    counted = replace(charge, aggregation=plan.SUM, event_filter={})
+    counted = replace(
+        charge, aggregation=plan.SUM, event_filter={}, property_name=None, conversion=None
+    )
     return rate(counted, [plan.UsageRow(_DAY, charge.event_type or "", {}, 0, quantity)])
 
 
@@ -169,7 +171,8 @@ def _rows(events: tuple[PreviewEvent, ...], charge: plan.Charge) -> list[plan.Us
     for number, event in enumerate(events):
         key = tuple(sorted(event.dimensions.items()))
         order = (_MIDNIGHT, "", f"{number:05}")
-        groups[key].append(plan.SingleEvent(order, event.quantity))
+        single = plan.SingleEvent(order, event.quantity, (0, number), event.dimensions)
+        groups[key].append(single)
     return [
         plan.UsageRow(
             _DAY,

@@ -8,6 +8,7 @@ from billing.catalog.requests import ChargeInput, RateInput, TierInput
 from billing.catalog.tables import Aggregation, BillableItem, ItemKind, PriceModel
 from billing.errors import FieldError
 from billing.money import CURRENCIES
+from billing.rating.measures import ADDITIVE, reads_events
 from billing.rating.plan import PERIOD_MODELS, TIERED
 
 _MODELS_OF: Final[Mapping[ItemKind, frozenset[PriceModel]]] = {
@@ -31,6 +32,10 @@ def option_errors(
         yield FieldError(f"{path}.price_model", f"{model.value} does not price {item.kind.value}")
     if model in _ON_AMOUNTS and item is not None and item.aggregation is not Aggregation.SUM:
         yield FieldError(f"{path}.price_model", "its item must sum up amounts")
+    if model is PriceModel.PERCENTAGE and item is not None and reads_events(item):
+        yield FieldError(f"{path}.price_model", "a percentage is of the quantity of each event")
+    if charge.rate_deck is not None and item is not None and item.aggregation not in ADDITIVE:
+        yield FieldError(f"{path}.rate_deck", "a deck prices what is counted or summed up")
     if model in WITHOUT_USAGE:
         yield from _needs_usage(path, charge)
         if charge.prorated and model is PriceModel.ONE_TIME:

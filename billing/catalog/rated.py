@@ -51,6 +51,8 @@ def as_rated(charge: ChargeInput | Charge, item: BillableItem) -> plan.Charge:
         event_type=item.event_type,
         event_filter=item.event_filter,
         aggregation=item.aggregation.value,
+        property_name=item.property_name,
+        conversion=None if item.conversion is None else item.conversion.value,
         prorated=charge.prorated,
         free_units=charge.free_units,
         free_pool=charge.free_pool,

@@ -6,7 +6,14 @@ from uuid import UUID
 
 from pydantic import Field
 
-from billing.catalog.tables import Aggregation, Anchor, ItemKind, PriceModel, UnitRounding
+from billing.catalog.tables import (
+    Aggregation,
+    Anchor,
+    Conversion,
+    ItemKind,
+    PriceModel,
+    UnitRounding,
+)
 from billing.commands import Request
 from billing.fields import ExactDecimal
 from billing.periods import Interval
@@ -94,6 +101,10 @@ class CreateItem(Request):
     event_type: str | None = Field(default=None, pattern=r"^[a-z0-9_.]{1,64}$")
     event_filter: dict[str, tuple[str, ...]] = Field(default_factory=dict)
     aggregation: Aggregation = Aggregation.SUM
+    property_name: str | None = Field(default=None, min_length=1, max_length=64, pattern=_TEXT)
+    """The dimension that is read off each event, rather than its quantity."""
+    conversion: Conversion | None = None
+    """`sms_segments` reads `message_length` (or `property_name`) and `encoding` (gsm7, ucs2)."""
     unit: str = Field(min_length=1, max_length=40, pattern=_TEXT)
     sac: str = Field(pattern=r"^[0-9]{6}$")
 

@@ -5,6 +5,7 @@ Everything wrong is reported at once, each with the path of its field.
 
 from collections.abc import Iterator, Mapping, Sequence
 from itertools import combinations
+from typing import Final
 
 from billing.catalog.ambiguity import equal_matches
 from billing.catalog.price_rules import (
@@ -14,12 +15,36 @@ from billing.catalog.price_rules import (
     tier_errors,
 )
 from billing.catalog.rated import as_rated_tier
-from billing.catalog.requests import ChargeInput, RateInput
-from billing.catalog.tables import BillableItem, Charge, ItemKind, PriceModel, Rate
+from billing.catalog.requests import ChargeInput, CreateItem, RateInput
+from billing.catalog.tables import (
+    Aggregation,
+    BillableItem,
+    Charge,
+    ItemKind,
+    PriceModel,
+    Rate,
+)
 from billing.errors import FieldError
 from billing.money import CURRENCIES
 from billing.rating.cumulative import cumulative_price
 from billing.rating.match import DIMENSIONS
+from billing.rating.measures import ADDITIVE
+
+
+def measure_errors(item: CreateItem) -> Iterator[FieldError]:
+    """What an item reads off its events that does not go together."""
+    measures = (item.property_name, item.conversion)
+    if item.kind is not ItemKind.USAGE:
+        if measures != (None, None) or item.aggregation not in ADDITIVE:
+            yield FieldError("aggregation", f"{item.kind.value} items have no events to aggregate")
+    elif item.aggregation is Aggregation.COUNT:
+        if measures != (None, None):
+            yield FieldError("property_name", "what is counted is events, whatever they say")
+    elif item.aggregation is Aggregation.UNIQUE:
+        if item.property_name is None:
+            yield FieldError("property_name", "name the property whose different values count")
+        if item.conversion is not None:
+            yield FieldError("conversion", "different values are counted as they are")
 
 
 def errors_in(
@@ -53,12 +78,24 @@ def refused_prepaid(charges: Sequence[Charge]) -> list[FieldError]:
     for charge in charges:
         if charge.price_model in WITHOUT_USAGE:
             continue
+        if charge.item.aggregation not in ADDITIVE:
+            measured = _NOT_ADDED_UP[charge.item.aggregation]
+            reason = f"{measured}, which no event can be debited for by itself, is not sold"
+            refused.append(FieldError(f"charges.{charge.code}", f"for a prepaid account, {reason}"))
+            continue
         reasons = {reason for rate in charge.rates if (reason := _not_exact(charge, rate))}
         refused += [
             FieldError(f"charges.{charge.code}", f"for a prepaid account, {reason}")
             for reason in sorted(reasons)
         ]
     return refused
+
+
+_NOT_ADDED_UP: Final = {
+    Aggregation.MAX: "the most that an event of the period says",
+    Aggregation.UNIQUE: "the number of different values of the period",
+    Aggregation.LATEST: "what the last event of the period says",
+}
 
 
 def _not_exact(charge: Charge, rate: Rate) -> str | None:
@@ -126,10 +163,15 @@ def _ambiguities(path: str, rates: Sequence[RateInput]) -> Iterator[FieldError]:
 def _overlaps(
     charges: Sequence[ChargeInput], items: Mapping[str, BillableItem]
 ) -> Iterator[FieldError]:
-    """Usage charges that would count one event twice; a wallet is debited once for an event."""
+    """Usage charges that would bill one event twice; a wallet is debited once for an event.
+
+    The most, the last or the different values of events are another thing than the events.
+    """
     for (first, one), (second, other) in combinations(enumerate(charges), 2):
         item, other_item = items.get(one.item_code), items.get(other.item_code)
         if item is None or other_item is None or item.kind is not ItemKind.USAGE:
+            continue
+        if {item.aggregation, other_item.aggregation} - ADDITIVE:
             continue
         if item.event_type == other_item.event_type and _could_share(
             item.event_filter, other_item.event_filter

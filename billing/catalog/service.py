@@ -17,7 +17,7 @@ from billing.catalog.requests import (
     ReplaceCharges,
     Terms,
 )
-from billing.catalog.rules import errors_in
+from billing.catalog.rules import errors_in, measure_errors
 from billing.catalog.tables import (
     BillableItem,
     Charge,
@@ -48,6 +48,7 @@ def create_item(ctx: Context, request: CreateItem) -> BillableItem:
         wrong.append(FieldError("event_type", "usage items, and only they, count an event type"))
     if unknown := sorted(set(request.event_filter) - set(DIMENSIONS)):
         wrong.append(FieldError(f"event_filter.{unknown[0]}", f"use {', '.join(DIMENSIONS)}"))
+    wrong += measure_errors(request)
     if wrong:
         raise InvalidError("The billable item is not consistent.", fields=wrong)
     _refuse_taken(ctx.session, BillableItem, request.code)

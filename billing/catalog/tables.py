@@ -29,6 +29,18 @@ class Aggregation(StrEnum):
 
     COUNT = "count"
     SUM = "sum"
+    MAX = "max"
+    UNIQUE = "unique"
+    """How many different values a property has."""
+    LATEST = "latest"
+    """What the last event says."""
+
+
+class Conversion(StrEnum):
+    """What an event comes to, worked out from what it says."""
+
+    SMS_SEGMENTS = "sms_segments"
+    """The SMS that a message of some length and encoding is sent as."""
 
 
 class VersionStatus(StrEnum):
@@ -79,6 +91,11 @@ class BillableItem(Base):
     __table_args__ = (
         CheckConstraint("(kind = 'usage') = (event_type IS NOT NULL)", name="usage_has_event_type"),
         CheckConstraint("sac ~ '^[0-9]{6}$'", name="sac_six_digits"),
+        CheckConstraint(
+            "CASE aggregation WHEN 'count' THEN num_nonnulls(property_name, conversion) = 0 "
+            "WHEN 'unique' THEN property_name IS NOT NULL AND conversion IS NULL ELSE true END",
+            name="aggregation_has_what_it_reads",
+        ),
     )
 
     id: Mapped[UUID] = mapped_column(primary_key=True, default=new_id)
@@ -89,6 +106,9 @@ class BillableItem(Base):
     event_filter: Mapped[dict[str, Any]]
     """Dimension name to the list of values that count; empty counts every event."""
     aggregation: Mapped[Aggregation] = mapped_column(choices(Aggregation))
+    property_name: Mapped[str | None]
+    """The dimension that is read off each event; None for its quantity."""
+    conversion: Mapped[Conversion | None] = mapped_column(choices(Conversion))
     unit: Mapped[str]
     sac: Mapped[str]
     """Services Accounting Code for GST, six digits."""

@@ -20,6 +20,7 @@ from billing.access.roles import Permission
 from billing.decks.rates import DeckVersion, load_deck_rates
 from billing.decks.repository import version_before
 from billing.decks.tables import RateDeckVersion
+from billing.errors import PreconditionError
 from billing.overrides.rates import agreements_of
 from billing.rating.book import in_force
 from billing.rating.match import DIMENSIONS, RateIndex, counts
@@ -46,6 +47,15 @@ JOIN {_MART} usage ON usage.account_id = account.id AND usage.event_type = item.
 WHERE charge.rate_deck_id = :deck_id AND usage.usage_day >= :first AND usage.usage_day < :end
 GROUP BY charge.code, version.plan_id, account.id, account.code, account.currency,
     item.event_filter, item.aggregation, {", ".join(f"usage.{name}" for name in DIMENSIONS)}
+"""
+
+
+_READING: Final = """
+SELECT DISTINCT item.code FROM billing.charges charge
+JOIN billing.billable_items item ON item.id = charge.item_id
+WHERE charge.rate_deck_id = :deck_id
+    AND (item.property_name IS NOT NULL OR item.conversion IS NOT NULL)
+ORDER BY item.code
 """
 
 
@@ -111,8 +121,13 @@ class _Used:
 def deck_impact(
     session: Session, actor: Actor, version: RateDeckVersion, first: date, end: date
 ) -> Impact:
-    """Price the usage of the days from `first` (in) to `end` (out) by a version, draft or not."""
+    """Price the usage of the days from `first` (in) to `end` (out) by a version, draft or not.
+
+    Raises:
+        PreconditionError: if items that it prices read more off events than daily usage says.
+    """
     actor.require(Permission.CATALOG_READ)
+    _require_daily(session, version.deck_id)
     before = version_before(session, version)
     found = Impact(first, end, None if before is None else before.version)
     used = list(_used(session, version.deck_id, first, end))
@@ -139,6 +154,16 @@ def deck_impact(
         found.countries[one.currency, country].add(one.events, *costs)
     found.unpriced.sort(key=lambda usage: -usage.events)
     return found
+
+
+def _require_daily(session: Session, deck_id: UUID) -> None:
+    codes = session.scalars(text(_READING), {"deck_id": deck_id}).all()
+    if codes:
+        raise PreconditionError(
+            f"Daily usage is counts and quantities; {', '.join(codes)} reads more off events: "
+            "preview the prices with events instead.",
+            code="impact_unknown",
+        )
 
 
 class _Prices:

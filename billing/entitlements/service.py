@@ -16,10 +16,10 @@ from billing.customers.tables import Account
 from billing.entitlements.quotas import Quota
 from billing.entitlements.tables import Enforcement, Entitlement, QuotaPeriod
 from billing.errors import ConflictError, PreconditionError, not_found
+from billing.rating.measures import reads_events
 
 _MICROS = 1_000_000
 _MOST_UNITS = 1_000_000_000
-_COUNTED = frozenset({Aggregation.COUNT, Aggregation.SUM})
 
 
 class CreateEntitlement(Request):
@@ -53,9 +53,10 @@ def create_entitlement(ctx: Context, request: CreateEntitlement) -> Entitlement:
     item = ctx.session.get(BillableItem, request.item_id)
     if item is None:
         raise not_found("billable item", request.item_id)
-    if item.kind is not ItemKind.USAGE or item.aggregation not in _COUNTED:
+    if item.kind is not ItemKind.USAGE or reads_events(item):
         raise PreconditionError(
-            "Only items that count events or sum quantities can be limited.", code="not_countable"
+            "Only items that count events or sum their quantities can be limited.",
+            code="not_countable",
         )
     taken = select(Entitlement.id).filter_by(
         account_id=request.account_id, item_id=item.id, period=request.period, ended_at=None

@@ -19,9 +19,9 @@ from billing.errors import NotFoundError, PreconditionError
 from billing.invoices.tables import Invoice, InvoiceLine, InvoiceStatus, RatingRun, RatingRunCutoff
 from billing.money import from_minor
 from billing.periods import Period
+from billing.rating.counting import counted_usage
 from billing.rating.line import RatedLine
 from billing.rating.plan import Charge, UsageRow
-from billing.rating.rater import counted_usage
 from billing.subscriptions.rateable import RateablePeriod, rateable_periods
 from billing.subscriptions.tables import BillingPeriod
 from billing.usage.as_of import AsOf, EventPlace, ReadEvent, events_as_of, usage_as_of

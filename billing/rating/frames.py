@@ -17,6 +17,7 @@ from uuid import UUID
 import polars as pl
 
 from billing.periods import Period
+from billing.rating.counting import counted_usage
 from billing.rating.cumulative import MICROS
 from billing.rating.frame_prices import price
 from billing.rating.line import RatedLine, line_ref
@@ -35,7 +36,7 @@ from billing.rating.plan import (
     Tier,
     UsageRow,
 )
-from billing.rating.rater import counted_usage, rate_period
+from billing.rating.rater import rate_period
 
 Prices = Mapping[UUID, tuple[Charge, ...]]
 """The charges of each plan version."""

@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import date, datetime
 from decimal import Decimal
+from types import MappingProxyType
 from typing import Final, NamedTuple
 from uuid import UUID
 
@@ -28,6 +29,11 @@ MODELS: Final = frozenset(
 )
 COUNT: Final = "count"
 SUM: Final = "sum"
+MAX: Final = "max"
+UNIQUE: Final = "unique"
+LATEST: Final = "latest"
+AGGREGATIONS: Final = frozenset({COUNT, SUM, MAX, UNIQUE, LATEST})
+SMS_SEGMENTS: Final = "sms_segments"
 UP: Final = "up"
 DOWN: Final = "down"
 HALF_UP: Final = "half_up"
@@ -95,7 +101,12 @@ class Charge:
     event_type: str | None = None
     event_filter: Mapping[str, Sequence[str]] = field(default_factory=dict)
     aggregation: str = COUNT
-    """`COUNT` bills events, `SUM` their quantities."""
+    """One of `AGGREGATIONS`: `COUNT` bills events, `SUM` what they add up to, `MAX` the most one of
+    them says, `UNIQUE` how many different values they have, `LATEST` what the last one says."""
+    property_name: str | None = None
+    """The dimension that is read off each event; None for its quantity."""
+    conversion: str | None = None
+    """`SMS_SEGMENTS`: each event is a message, of which its segments are billed."""
     prorated: bool = False
     """A part of a period bills a part: of a flat price, of a commitment, of the limits."""
     free_units: Decimal = Decimal(0)
@@ -119,7 +130,7 @@ class Charge:
     def __post_init__(self) -> None:
         if self.price_model not in MODELS:
             raise ValueError(f"unknown price model {self.price_model}")
-        if self.aggregation not in {COUNT, SUM}:
+        if self.aggregation not in AGGREGATIONS:
             raise ValueError(f"unknown aggregation {self.aggregation}")
         if (self.price_model == PACKAGE) != bool(self.package_size and self.package_size > 0):
             raise ValueError("a package price, and only it, has a package size above zero")
@@ -165,11 +176,15 @@ class Segment:
 
 
 class SingleEvent(NamedTuple):
-    """An event that is priced by itself, in the order of its period."""
+    """An event that is priced or read by itself, in the order of its period."""
 
     order: tuple[datetime, str, str]
     """When it occurred; at the same instant by source and id, whatever was accepted first."""
     quantity: Decimal
+    accepted: tuple[int, int] = (0, 0)
+    """Shard and `accept_seq`, which decide between last ones of the same instant."""
+    properties: Mapping[str, str] = MappingProxyType({})
+    """All its dimensions, those that rates may not name too."""
 
 
 @dataclass(frozen=True, slots=True)

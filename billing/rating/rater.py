@@ -1,25 +1,25 @@
 """The order of rating, written once; the SQL models `int_rating__*` follow the same steps.
 
 1. select usage: the segment's days, the item's event type and filter
-2. aggregate per segment and rate: the rate that matches most exactly
-3. convert what was measured to the charge's units
+2. aggregate per segment and rate: the rate that matches most exactly, what `measures` reads
+3. convert what was measured to the charge's units: steps 1 to 3 are in `counting`
 4. take free units, once per period and rate or pool, earliest segment first
 5. price: per period, per unit, by tiers, by packages, or each event by itself
 6. discount, maximum, minimum, the plan's commitment: see `limits`
 7. round the line, once
 """
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from datetime import date, timedelta
 from decimal import Decimal
 from uuid import UUID
 
 from billing.money import to_minor
 from billing.periods import Period, add_months
-from billing.rating.adjustments.conversion import converted
 from billing.rating.adjustments.free_units import FreeUnits
 from billing.rating.book import RateBook
+from billing.rating.counting import Measured, measure
 from billing.rating.limits import Frame, billed_charges, within_limits
 from billing.rating.line import (
     RatedLine,
@@ -31,7 +31,6 @@ from billing.rating.line import (
     stored_amount,
     sum_of,
 )
-from billing.rating.match import counts
 from billing.rating.plan import (
     COMMITMENT,
     DYNAMIC,
@@ -42,12 +41,10 @@ from billing.rating.plan import (
     PERCENTAGE,
     PERIOD_MODELS,
     STAIRSTEP,
-    SUM,
     VOLUME,
     Charge,
     Rate,
     Segment,
-    SingleEvent,
     Tier,
     UsageRow,
 )
@@ -70,25 +67,13 @@ class Rating:
     unrated: tuple[UnratedUsage, ...]
 
 
-@dataclass(slots=True)
-class _Measured:
-    """Units and events of one rate in one segment."""
-
-    rate: Rate
-    quantity: Decimal = Decimal(0)
-    event_count: int = 0
-    events: list[SingleEvent] = field(default_factory=list)
-    opens: bool = False
-    """Whether it bills the first tier's flat amount, if the charge has no units in the period."""
-
-
 @dataclass(frozen=True, slots=True)
 class _Free:
     """One rate in one segment, with what of it is free."""
 
     covered: Period
     charge: Charge
-    measured: _Measured
+    measured: Measured
     units: Decimal
     """Free units."""
     percentage: Percentage | None = None
@@ -158,7 +143,7 @@ def rate_period(
                 lines.extend(line)
                 unrated.extend(missing)
             elif charge.price_model != COMMITMENT:
-                measured, missed = _measure(frame, charge, covered, usage)
+                measured, missed = measure(frame, charge, covered, usage)
                 unrated.extend(missed)
                 used += [_freed(free, segment, covered, charge, one) for one in measured]
     billed = {id(one.charge): Decimal(0) for one in used}
@@ -197,45 +182,8 @@ def preview(
     )
 
 
-def _measure(
-    frame: Frame, charge: Charge, days: Period, usage: Sequence[UsageRow]
-) -> tuple[list[_Measured], list[UnratedUsage]]:
-    """Steps 1 to 3: what each rate measures, in the charge's units, and what no rate matches."""
-    measured: dict[str, _Measured] = {}
-    missed = []
-    if charge.bills_zero and days.start == frame.period.start:
-        rate = RateBook(charge.rates, frame.currency).find(days.start, {})
-        if rate is not None:
-            measured[rate.key] = _Measured(rate, opens=True)
-    for row, rate in counted_usage(charge, days, usage, frame.currency):
-        units = row.quantity if charge.aggregation == SUM else Decimal(row.event_count)
-        if rate is None:
-            missed.append(
-                UnratedUsage(charge.code, row.event_type, row.dimensions, row.event_count, units)
-            )
-            continue
-        sums = measured.setdefault(rate.key, _Measured(rate))
-        sums.quantity += units
-        sums.event_count += row.event_count
-        sums.events += row.events
-    for sums in measured.values():
-        sums.quantity = converted(sums.quantity, charge.unit_divisor, charge.unit_rounding)
-    return [measured[key] for key in sorted(measured)], missed
-
-
-def counted_usage(
-    charge: Charge, days: Period, usage: Iterable[UsageRow], currency: str
-) -> Iterator[tuple[UsageRow, Rate | None]]:
-    """The usage that a charge counts on some days, each row with the rate that it falls under."""
-    rates = RateBook(charge.rates, currency)
-    for row in usage:
-        wanted = row.event_type == charge.event_type and row.day in days
-        if wanted and counts(charge.event_filter, row.dimensions):
-            yield row, rates.find(row.day, row.dimensions)
-
-
 def _freed(
-    free: FreeUnits, segment: Segment, covered: Period, charge: Charge, measured: _Measured
+    free: FreeUnits, segment: Segment, covered: Period, charge: Charge, measured: Measured
 ) -> _Free:
     """Step 4: what of a rate's units is free; a percentage is worked out with it."""
     if charge.price_model != PERCENTAGE:
@@ -244,7 +192,7 @@ def _freed(
     if len(measured.events) != measured.event_count:
         raise ValueError(f"charge {charge.code} needs every event, not their sum")
     allowance = free.allowance(charge, measured.rate)
-    quantities = (event.quantity for event in sorted(measured.events))
+    quantities = (event.quantity for event in sorted(measured.events, key=lambda one: one.order))
     found = percentage_of(quantities, measured.rate.tiers[0], allowance)
     return _Free(covered, charge, measured, found.free, found)
 

@@ -15,11 +15,12 @@ import polars as pl
 
 from billing.money import from_minor, split
 from billing.periods import Period
+from billing.rating.counting import counted_usage
 from billing.rating.cumulative import MICROS
 from billing.rating.frames import LINES, SHARES, Prices, RatedFrames, is_plain, rate_frames
 from billing.rating.line import RatedLine
 from billing.rating.plan import SUM, Segment, UsageRow
-from billing.rating.rater import counted_usage, rate_period
+from billing.rating.rater import rate_period
 
 BILLED: Final = {"period": pl.Int32, "rest": pl.String, "amount_minor": pl.Int64}
 """Lines of invoices, as they were billed; of their reference what follows the subscription."""

@@ -16,6 +16,7 @@ from billing.customers.tables import Account
 from billing.overrides.rates import Agreement, agreements_of
 from billing.periods import Period
 from billing.rating import plan
+from billing.rating.measures import read_singly
 from billing.rating.rater import Rating, rate_period
 from billing.subscriptions.history import Planned, refuse_billed, timeline_of
 from billing.subscriptions.planning import plan_change, plan_start
@@ -99,7 +100,8 @@ def compare(
     """
     refuse_billed(session, account.id, planned.bills_from)
     whole = planned.timeline.cycle.containing(planned.day)
-    usage = usage_so_far(session, account.id, account.zone, whole)
+    singly = _read_singly(session, now, planned.timeline)
+    usage = usage_so_far(session, account.id, account.zone, whole, singly)
     agreed = agreements_of(session, [account.id]).get(account.id, ())
     before = None
     if now is not None:
@@ -115,6 +117,12 @@ def compare(
         before=before,
         after=_invoice(session, account, subscription_id, planned.timeline, whole, usage, agreed),
     )
+
+
+def _read_singly(session: Session, *timelines: Timeline | None) -> frozenset[str]:
+    versions = {part.plan_version_id for one in timelines if one for part in one.parts}
+    rated = load_rated(session, versions).values()
+    return read_singly(charge for version in rated for charge in version.charges)
 
 
 def _invoice(

@@ -14,6 +14,7 @@ from billing.customers.tables import Account
 from billing.overrides.rates import agreements_of
 from billing.periods import Period
 from billing.rating import plan
+from billing.rating.measures import read_singly
 from billing.rating.rater import Rating, rate_period
 from billing.subscriptions.tables import BillingPeriod, Subscription, SubscriptionSegment
 
@@ -48,12 +49,7 @@ class RateablePeriod:
     @property
     def priced_singly(self) -> frozenset[str]:
         """Event types of which rating has to know every event, not only sums."""
-        return frozenset(
-            charge.event_type
-            for one in self.segments
-            for charge in one.segment.charges
-            if charge.price_model == plan.PERCENTAGE and charge.event_type is not None
-        )
+        return read_singly(charge for one in self.segments for charge in one.segment.charges)
 
     def rate(self, usage: Sequence[plan.UsageRow]) -> Rating:
         """What it bills for a usage."""

@@ -6,7 +6,7 @@ long afterwards.
 
 import json
 from collections import defaultdict
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime
 from decimal import Decimal
@@ -49,7 +49,8 @@ _USAGE = text(
 _SINGLE = text(
     f"""
     SELECT (e.occurred_at AT TIME ZONE :zone)::date AS usage_day, e.event_type,
-        jsonb_build_array({_COLUMNS}) AS kind, e.occurred_at, e.source, e.event_id, e.quantity
+        jsonb_build_array({_COLUMNS}) AS kind, e.occurred_at, e.source, e.event_id, e.quantity,
+        e.shard, e.accept_seq, e.dimensions
     {_EVENTS}
         AND e.event_type = ANY(:event_types)
     """
@@ -125,12 +126,20 @@ def usage_as_of(session: Session, wanted: AsOf, singly: Collection[str] = ()) ->
     _require_restored(session, wanted)
     parameters = _parameters(wanted) | {"zone": wanted.zone}
     rows = session.execute(_USAGE, parameters)
-    events: dict[tuple[date, str, str], list[SingleEvent]] = defaultdict(list)
+    singles: Iterable[Any] = ()
     if singly:
-        for one in session.execute(_SINGLE, parameters | {"event_types": list(singly)}):
-            order = one.occurred_at, one.source, one.event_id
-            place = one.usage_day, one.event_type, json.dumps(one.kind)
-            events[place].append(SingleEvent(order, one.quantity))
+        singles = session.execute(_SINGLE, parameters | {"event_types": list(singly)})
+    return usage_rows(rows, singles)
+
+
+def usage_rows(rows: Iterable[Any], singles: Iterable[Any]) -> Sequence[UsageRow]:
+    """What was counted and summed by `usage_day`, `event_type` and `kind`, with single events."""
+    events: dict[tuple[date, str, str], list[SingleEvent]] = defaultdict(list)
+    for one in singles:
+        order = one.occurred_at, one.source, one.event_id
+        place = one.usage_day, one.event_type, json.dumps(one.kind)
+        accepted = one.shard, one.accept_seq
+        events[place].append(SingleEvent(order, one.quantity, accepted, one.dimensions))
     return [
         UsageRow(
             row.usage_day,

@@ -11,16 +11,17 @@ from sqlalchemy.orm import Session
 
 from billing.access.actor import Actor
 from billing.catalog.rated import load_rated
-from billing.catalog.tables import Aggregation, BillableItem, Charge
+from billing.catalog.tables import BillableItem, Charge
 from billing.invoices.tables import Invoice, InvoiceLine, InvoiceStatus, RatingRunCutoff
 from billing.overrides.rates import agreements_of
 from billing.periods import local_day
 from billing.rating.book import RateBook
 from billing.rating.line import line_ref
 from billing.rating.match import DIMENSIONS, counts
+from billing.rating.measures import value_of
 from billing.rating.plan import Tier
 from billing.subscriptions.tables import BillingPeriod, Subscription, SubscriptionSegment
-from billing.usage.repository import EventHistory
+from billing.usage.repository import EventHistory, EventRevision
 from billing.usage.tables import EventConflict, QuarantinedEntry
 
 _LEDGER = text(
@@ -75,8 +76,8 @@ class RatedAs:
     price_model: str
     currency: str
     tiers: Sequence[dict[str, Any]]
-    quantity: Decimal
-    """Units that the charge counts."""
+    quantity: Decimal | None
+    """Units that the charge counts; None if the event does not say."""
     line_ref: str | None
     invoice_lines: Sequence[CountedLine]
 
@@ -170,12 +171,18 @@ def _rated(session: Session, actor: Actor, history: EventHistory) -> list[RatedA
                 price_model=charge.price_model.value,
                 currency=account.currency,
                 tiers=[_tier(one) for one in rate.tiers] if rate else [],
-                quantity=(latest.quantity if item.aggregation is Aggregation.SUM else Decimal(1)),
+                quantity=_units(item, latest),
                 line_ref=reference,
                 invoice_lines=_lines(session, actor, history, reference) if reference else [],
             )
         )
     return rated
+
+
+def _units(item: BillableItem, event: EventRevision) -> Decimal | None:
+    """What the event says; of different values, each is one."""
+    value = value_of(item, event.quantity, event.dimensions)
+    return Decimal(1) if isinstance(value, str) else value
 
 
 def _tier(tier: Tier) -> dict[str, Any]:

@@ -15,7 +15,6 @@ from sqlalchemy.orm import Session, selectinload
 
 from billing.catalog.rated import as_rated_tier
 from billing.catalog.tables import (
-    Aggregation,
     BillableItem,
     Charge,
     ItemKind,
@@ -28,6 +27,7 @@ from billing.overrides.rates import Agreement, agreements_of
 from billing.rating import plan
 from billing.rating.book import in_force
 from billing.rating.cumulative import CumulativePrice, cumulative_price
+from billing.rating.measures import Measure
 from billing.wallets.rate_card import CompiledCharge, CompiledRate, RateTable
 
 _MOST_TABLES: Final = 256
@@ -90,7 +90,7 @@ class CardRates:
                 event_filter={
                     name: tuple(values) for name, values in source.item.event_filter.items()
                 },
-                counts_events=source.item.aggregation is Aggregation.COUNT,
+                measure=_measure(source.item),
                 rates=self._table(source, code, day),
                 agreed=RateTable(
                     _compiled(source.charge, agreement.rate)
@@ -135,6 +135,11 @@ class CardRates:
                 if rate.currency == code and rate.tiers
             )
         return self._own[key]
+
+
+def _measure(item: BillableItem) -> Measure:
+    conversion = None if item.conversion is None else item.conversion.value
+    return Measure(item.aggregation.value, item.property_name, conversion)
 
 
 def _sources(session: Session, version_ids: Collection[UUID]) -> Iterator[_Source]:

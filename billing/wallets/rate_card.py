@@ -23,6 +23,8 @@ from billing.money import currency, to_units
 from billing.periods import Cycle, Period, local_day
 from billing.rating.cumulative import MICROS, CumulativePrice
 from billing.rating.match import DIMENSIONS, RateIndex, counts
+from billing.rating.measures import ADDITIVE, Measure, factor_of, properties_read
+from billing.rating.plan import COUNT
 from billing.usage.event import EPOCH
 from billing.usage.row import row_head, uuid_field
 from billing.wallets.journal import Count
@@ -84,7 +86,7 @@ class CompiledCharge:
 
     event_type: str
     event_filter: Mapping[str, tuple[str, ...]]
-    counts_events: bool
+    measure: Measure
     rates: RateTable
     agreed: RateTable
     """What was agreed with the account; it comes before the others."""
@@ -108,6 +110,13 @@ class Price:
     """What the count of the period costs, for events that have no price by themselves."""
     by_period: bool = False
     counts_events: bool = False
+    """Whether an event is so many units, `event_micros`, whatever its quantity."""
+    event_micros: int = MICROS
+    """Millionths of a unit that an event is."""
+    times: int = 1
+    """Units that one of the event's quantity is: the segments of its messages."""
+    reads: tuple[str, ...] = ()
+    """Dimensions that say what the event comes to, beside those that choose its rate."""
     known: bool = True
     """False where a price depends on how many units came before."""
     one_units: int = 0
@@ -174,10 +183,20 @@ class BillableAccount:
         if found is None:
             charges = self.eras[index].charges if index >= 0 else ()
             found = _price(charges, event_type, dimensions, self.currency)
-            if len(self._prices) >= _MOST_PRICES:
-                self._prices.clear()
-            self._prices[key] = found
+            self._remember(key, found)
+        if found.reads:
+            said = (key, *map(get, found.reads))
+            found = self._prices.get(said)
+            if found is None:
+                charges = self.eras[index].charges
+                found = _price(charges, event_type, dimensions, self.currency)
+                self._remember(said, found)
         return found
+
+    def _remember(self, key: tuple[object, ...], price: Price) -> None:
+        if len(self._prices) >= _MOST_PRICES:
+            self._prices.clear()
+        self._prices[key] = price
 
     def amount_units(self, price: Price, quantity: Decimal) -> int:
         """The provisional debit in wallet units; each charge is rounded by itself.
@@ -197,16 +216,15 @@ class BillableAccount:
         """
         if price.known or price.counted is None:
             return self.amount_units(price, quantity)
-        micros = MICROS if price.counts_events else int(quantity.scaleb(6))
-        return price.counted.most(micros)
+        return price.counted.most(_micros(price, quantity))
 
     def count(self, price: Price, quantity: Decimal, occurred_us: int) -> Count | None:
         """What the event adds to a counter; None if its price does not depend on one."""
         if price.counted is None or price.rate_id is None:
             return None
-        if price.known and (price.counts_events or self._is_whole(price, quantity)):
+        if price.known and self._is_whole(price, quantity):
             return None
-        micros = MICROS if price.counts_events else int(quantity.scaleb(6))
+        micros = _micros(price, quantity)
         day = self.counted_on(occurred_us, by_period=price.by_period)
         return None if day is None else Count(price.rate_id, day, micros, price.counted)
 
@@ -237,12 +255,17 @@ class BillableAccount:
 
     def _is_whole(self, price: Price, quantity: Decimal) -> bool:
         """Whether an event comes to whole wallet units by itself: no count is needed then."""
+        if price.counts_events and price.event_micros == MICROS:
+            return True
         exponent = currency(self.currency).wallet_exponent
-        for unit_price in price.unit_prices:
-            units = (unit_price * quantity).scaleb(exponent)
-            if units != units.to_integral_value():
-                return False
-        return True
+        amounts = (*(one * quantity for one in price.unit_prices), *price.event_prices)
+        units = (amount.scaleb(exponent) for amount in amounts)
+        return all(unit == unit.to_integral_value() for unit in units)
+
+
+def _micros(price: Price, quantity: Decimal) -> int:
+    """Millionths of a unit that an event counts as."""
+    return price.event_micros if price.counts_events else int(quantity.scaleb(6)) * price.times
 
 
 def _price(
@@ -253,8 +276,10 @@ def _price(
 ) -> Price:
     if not charges:
         return Price(PriceReason.NO_SUBSCRIPTION)
+    said = dimensions
     dimensions = {name: dimensions[name] for name in DIMENSIONS if name in dimensions}
     reason = PriceReason.NO_CHARGE
+    reads: tuple[str, ...] = ()
     matched: list[tuple[CompiledCharge, CompiledRate]] = []
     for charge in charges:
         if charge.event_type != event_type:
@@ -263,15 +288,21 @@ def _price(
             reason = PriceReason.EXCLUDED
             continue
         rate = charge.find(dimensions)
-        if rate is None:
-            return Price(PriceReason.NO_RATE)
+        if charge.measure.aggregation not in ADDITIVE:
+            # no event costs anything by itself; prepaid accounts are not sold such charges
+            reason = PriceReason.NO_RATE if rate is None else PriceReason.OK
+            continue
+        reads += properties_read(charge.measure)
+        if rate is None or factor_of(charge.measure, said) is None:
+            return Price(PriceReason.NO_RATE, reads=reads)
         matched.append((charge, rate))
     if not matched:
         return Price(reason)
-    prices = [(charge.counts_events, rate.unit_price) for charge, rate in matched]
-    event_prices = tuple(price for events, price in prices if events and price is not None)
-    unit_prices = tuple(price for events, price in prices if not events and price is not None)
-    charge, rate = matched[0]
+    prices = [_parts(charge, rate, said) for charge, rate in matched]
+    event_prices = tuple(price for events, _, price in prices if events and price is not None)
+    unit_prices = tuple(price for events, _, price in prices if not events and price is not None)
+    rate = matched[0][1]
+    counts_events, factor, _ = prices[0]
     return Price(
         reason=PriceReason.OK,
         rate_id=rate.id,
@@ -279,11 +310,26 @@ def _price(
         event_prices=event_prices,
         counted=rate.counted if len(matched) == 1 else None,
         by_period=rate.by_period,
-        counts_events=charge.counts_events,
-        known=all(price is not None for _, price in prices),
+        counts_events=counts_events,
+        event_micros=int(factor.scaleb(6)),
+        times=int(factor),
+        reads=reads,
+        known=all(price is not None for _, _, price in prices),
         one_units=_amount(unit_prices, event_prices, Decimal(1), code),
         rate_field=uuid_field(rate.id),
     )
+
+
+def _parts(
+    charge: CompiledCharge, rate: CompiledRate, said: Mapping[str, str]
+) -> tuple[bool, Decimal, Decimal | None]:
+    """Whether an event is so many units whatever its quantity; how many, or how many one of its
+    quantity is; and what these cost, if that does not depend on what came before."""
+    measure = charge.measure
+    factor = Decimal(1) if measure.aggregation == COUNT else factor_of(measure, said) or Decimal(0)
+    by_property = measure.property_name is not None and measure.conversion is None
+    price = None if rate.unit_price is None else rate.unit_price * factor
+    return measure.aggregation == COUNT or by_property, factor, price
 
 
 def _amount(

@@ -51,8 +51,10 @@ full outer join accounted_sums using (billing_period_id, segment_id, charge_id)
 where counted.event_count is distinct from accounted_sums.event_count
     or (
         counted.quantity is distinct from accounted_sums.quantity
-        -- Lines are in converted units.
+        -- Lines are in converted units, or in what was read off the events.
         and charge_id not in (
             select charge_id from {{ ref("stg_billing__charges") }} where unit_divisor is not null
+            union all
+            select charge_id from {{ ref("int_rating__segment_charges") }} where reads_events
         )
     )

@@ -80,7 +80,7 @@ class RatedAttributes(Attributes):
     price_model: str
     currency: str
     tiers: list[TierAttributes]
-    quantity: Amount
+    quantity: Amount | None
     line_ref: str | None
     invoice_lines: list[InvoiceLineAttributes]
 

@@ -39,6 +39,7 @@ from billing.catalog.tables import (
     Anchor,
     BillableItem,
     Charge,
+    Conversion,
     ItemKind,
     PlanVersion,
     PriceModel,
@@ -68,6 +69,8 @@ class ItemAttributes(Attributes):
     event_type: str | None
     event_filter: dict[str, Any]
     aggregation: Aggregation
+    property_name: str | None
+    conversion: Conversion | None
     unit: str
     sac: str
     created_at: datetime
@@ -261,11 +264,7 @@ _NEW_VERSION = {
             "price_model": "per_unit",
             "match_dimensions": ["country"],
             "rates": [
-                {
-                    "currency": "INR",
-                    "match": {"country": "IN"},
-                    "tiers": [{"unit_price": "0.22"}],
-                },
+                {"currency": "INR", "match": {"country": "IN"}, "tiers": [{"unit_price": "0.22"}]},
                 {"currency": "INR", "tiers": [{"unit_price": "3.90"}]},
             ],
         }

@@ -15,7 +15,7 @@ from orchestration.defs.billing_month import (
     rating_models,
     rating_runs,
 )
-from orchestration.defs.usage import staging_views, usage_models
+from orchestration.defs.usage import ACCEPTED, staging_views, usage_models
 from orchestration.lib.database import Database
 from orchestration.lib.partitions import FIRST_DAY
 
@@ -115,7 +115,7 @@ _SHARDS = text("SELECT shard, accept_seq FROM usage.shard_state ORDER BY shard")
 
 _ANY_EVENT = text("SELECT EXISTS (SELECT FROM usage.shard_state WHERE accept_seq > 0)")
 
-VIEWS_EXIST = text("SELECT to_regclass('staging.stg_usage__raw_events') IS NOT NULL")
+VIEWS_EXIST = text("SELECT to_regclass('intermediate.int_usage__accepted') IS NOT NULL")
 
 
 @dg.sensor(
@@ -128,14 +128,16 @@ def touched_usage_days(
 ) -> dg.SensorResult | dg.SkipReason:
     """Ask for exactly the days that events accepted, amended or voided since last time lie on.
 
-    The cursor holds, per shard, the last `accept_seq` that was looked at. While a run it asked for
-    is under way it asks for nothing: what comes meanwhile is one run then, and not a queue of them.
+    The cursor holds, per shard, the last `accept_seq` that was looked at. A run is told what came
+    since then, and recomputes those days for the accounts that it touches, and for no other. While
+    one is under way it asks for nothing: what comes meanwhile is one run then, and not a queue.
     """
     if _is_under_way(context.instance):
         return dg.SkipReason("The days asked for last time are being counted.")
     seen: dict[str, int] = json.loads(context.cursor) if context.cursor else {}
     now_at: dict[str, int] = {}
     days: set[date] = set()
+    accepted: list[str] = []
     with database.reading() as session:
         if not session.execute(VIEWS_EXIST).scalar_one():
             if not session.execute(_ANY_EVENT).scalar_one():
@@ -149,12 +151,15 @@ def touched_usage_days(
             if accept_seq > after:
                 bounds = {"shard": shard, "after": after, "upto": accept_seq}
                 days.update(session.scalars(_TOUCHED, bounds))
+                accepted.append(f"{shard}:{after}:{accept_seq}")
     if not days:
         return dg.SkipReason("No event was accepted, amended or voided since the last look.")
     key = json.dumps(now_at, sort_keys=True)
     requests = [
         dg.RunRequest(
-            run_key=f"{key}:{first}", job_name=refresh_usage.name, tags=usage_range(first, last)
+            run_key=f"{key}:{first}",
+            job_name=refresh_usage.name,
+            tags={**usage_range(first, last), ACCEPTED: " ".join(accepted)},
         )
         for first, last in runs_of_days(days)
     ]

@@ -167,26 +167,43 @@ def test_broken_books_stop_the_close(engine: Engine, instance: dg.DagsterInstanc
         assert session.scalars(select(Invoice)).all() == []
 
 
-def test_the_sensor_asks_for_the_touched_days_only(
+def test_the_sensor_asks_for_the_touched_days_and_a_run_recomputes_them_for_touched_accounts(
     engine: Engine, instance: dg.DagsterInstance
 ) -> None:
     assert _tick(instance, None) == (None, [])  # nothing was ever sent
     account, messages = seeded(engine)
+    with unit_of_work(engine) as session:
+        other = make_account(session).id
+        store_event(session, other, NOON, dimensions=SENT)
     close_month(instance, JUNE)
-    cursor, days = _tick(instance, None)
-    assert days == [("2026-06-10", "2026-06-10")]
+    cursor, requests = _tick(instance, None)
+    assert _days(requests) == [("2026-06-10", "2026-06-10")]
 
     assert _tick(instance, cursor)[1] == []
 
     with unit_of_work(engine) as session:
+        session.execute(text("UPDATE intermediate.int_usage__daily SET vendor_cost = 7"))
         revise_event(session, messages[2], voided=True)
         for day in (2, 3):
             store_event(session, account, datetime(2026, 6, day, 20, tzinfo=UTC))
     with _running(instance, "refresh_usage"):
         assert _tick(instance, cursor)[1] == []  # the next look asks for them
-    _, days = _tick(instance, cursor)
+    _, requests = _tick(instance, cursor)
     # 20:00 UTC is half past one of the next day in India.
-    assert days == [("2026-06-03", "2026-06-04"), ("2026-06-10", "2026-06-10")]
+    assert _days(requests) == [("2026-06-03", "2026-06-04"), ("2026-06-10", "2026-06-10")]
+
+    job = defs.resolve_job_def("refresh_usage")
+    assert job.execute_in_process(instance=instance, tags=dict(requests[1].tags)).success
+    with Session(engine) as session:
+        left = session.execute(
+            text(
+                "SELECT daily.account_id, sum(mart.event_count), max(daily.vendor_cost) "
+                "FROM intermediate.int_usage__daily daily "
+                "JOIN marts.fct_usage_daily mart USING (account_id, usage_day, event_type) "
+                "WHERE usage_day = '2026-06-10' AND event_type = 'otp.sms' GROUP BY 1"
+            )
+        ).all()
+    assert {row[0]: (int(row[1]), int(row[2])) for row in left} == {account: (4, 0), other: (1, 7)}
 
 
 def test_one_build_at_a_time_touches_a_database(engine: Engine) -> None:
@@ -207,19 +224,17 @@ def _running(instance: dg.DagsterInstance, job: str) -> Iterator[None]:
 
 def _tick(
     instance: dg.DagsterInstance, cursor: str | None
-) -> tuple[str | None, list[tuple[str, str]]]:
+) -> tuple[str | None, list[dg.RunRequest]]:
     context = dg.build_sensor_context(instance=instance, cursor=cursor, definitions=defs)
     result: Any = touched_usage_days(context, database=Database())
     if isinstance(result, dg.SkipReason):
         return cursor, []
-    ranges = [
-        (
-            request.tags["dagster/asset_partition_range_start"],
-            request.tags["dagster/asset_partition_range_end"],
-        )
-        for request in result.run_requests
-    ]
-    return result.cursor, ranges
+    return result.cursor, result.run_requests
+
+
+def _days(requests: list[dg.RunRequest]) -> list[tuple[str, str]]:
+    names = "dagster/asset_partition_range_start", "dagster/asset_partition_range_end"
+    return [(request.tags[names[0]], request.tags[names[1]]) for request in requests]
 
 
 def test_the_graph_is_the_one_we_know() -> None:

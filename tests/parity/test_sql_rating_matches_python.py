@@ -27,14 +27,18 @@ from billing.rating.plan import (
     DOWN,
     DYNAMIC,
     HALF_UP,
+    LATEST,
+    MAX,
     MODELS,
     PACKAGE,
     PER_UNIT,
     PERCENTAGE,
     PERIOD_MODELS,
+    SMS_SEGMENTS,
     STAIRSTEP,
     SUM,
     TIERED,
+    UNIQUE,
     UP,
     Charge,
     Limit,
@@ -46,7 +50,7 @@ from billing.rating.plan import (
 )
 from billing.rating.rater import Rating, full_period, rate_period
 from tests.support.dbt import DbtProjectRunner
-from tests.support.factories.events import store_event
+from tests.support.factories.events import StoredEvent, store_event
 from tests.support.factories.parties import make_account
 from tests.support.factories.plans import (
     make_billing_period,
@@ -74,6 +78,24 @@ VALUES = {
     "operator": ("jio", "airtel"),
     "route": ("direct",),
 }
+SAID = {
+    "message_length": ("0", "160", "161", "307", "x", "٣"),
+    "encoding": ("gsm7", "ucs2", "latin1"),
+    "peak": ("3", "2.5", "007", "-1", "1e3", "0.1234567", "2.500000"),
+    "user": ("a", "b", "c", ""),
+}
+"""What items read off events beside their quantity; some of it cannot be read."""
+READ: tuple[dict[str, Any], ...] = (
+    {"aggregation": MAX},
+    {"aggregation": LATEST},
+    {"aggregation": MAX, "property_name": "peak"},
+    {"aggregation": LATEST, "property_name": "peak"},
+    {"aggregation": UNIQUE, "property_name": "user"},
+    {"aggregation": SUM, "property_name": "peak"},
+    {"aggregation": SUM, "conversion": SMS_SEGMENTS},
+    {"aggregation": MAX, "property_name": "peak", "conversion": SMS_SEGMENTS},
+)
+"""Kinds of items for which counts and sums are not enough."""
 
 
 @dataclass(frozen=True)
@@ -121,6 +143,16 @@ def decimals(low: str, high: str, places: int) -> st.SearchStrategy[Decimal]:
 
 def dimension_sets(names: Sequence[str]) -> st.SearchStrategy[dict[str, str]]:
     return st.fixed_dictionaries({}, optional={n: st.sampled_from(VALUES[n]) for n in names})
+
+
+def event_dimensions() -> st.SearchStrategy[dict[str, str]]:
+    """With what items read, which of most events can be read."""
+    said = {name: st.sampled_from((*values[:2] * 4, *values)) for name, values in SAID.items()}
+    return st.builds(
+        lambda known, others: known | others,
+        dimension_sets(list(VALUES)),
+        st.one_of(st.just({}), st.fixed_dictionaries(said)),
+    )
 
 
 @st.composite
@@ -174,6 +206,9 @@ def charges(draw: st.DrawFn, code: str, currency: str) -> Charge:
         for ordinal, match in enumerate(matches, 1)
     )
     on_amounts = model in {PERCENTAGE, DYNAMIC}
+    read = {"aggregation": SUM if on_amounts else draw(st.sampled_from([COUNT, SUM]))}
+    if is_usage and not on_amounts and draw(st.integers(0, 3)) == 0:
+        read = draw(st.sampled_from(READ))
     statuses = st.sampled_from([{}, {"status": ["delivered"]}, {"country": ["IN", "US"]}])
     return Charge(
         code=code,
@@ -185,7 +220,7 @@ def charges(draw: st.DrawFn, code: str, currency: str) -> Charge:
         rates=rates,
         event_type=draw(st.sampled_from(EVENT_TYPES)) if is_usage else None,
         event_filter=draw(statuses) if is_usage else {},
-        aggregation=SUM if on_amounts else draw(st.sampled_from([COUNT, SUM])),
+        **read,
         prorated=draw(st.booleans()),
         **(draw(around(model, currency, on_amounts=on_amounts)) if is_usage else {}),
         package_size=draw(st.sampled_from([Decimal(1), Decimal(3), Decimal("2.5")]))
@@ -257,7 +292,7 @@ def worlds(draw: st.DrawFn) -> World:
                 ),
                 hours,
                 st.sampled_from(EVENT_TYPES),
-                dimension_sets(list(VALUES)),
+                event_dimensions(),
                 decimals("0", "9", 6),
             ),
             max_size=25,
@@ -284,16 +319,21 @@ def engine(postgres_server: str, template_database: str) -> Iterator[Engine]:
 
 
 def in_python(
-    world: World, subscription_id: UUID, stored: Sequence[Sequence[Charge]], ids: Sequence[str]
+    world: World,
+    subscription_id: UUID,
+    stored: Sequence[Sequence[Charge]],
+    events: Sequence[StoredEvent],
 ) -> Rating:
     groups: dict[tuple[object, ...], list[SingleEvent]] = defaultdict(list)
-    for event, event_id in zip(world.events, ids, strict=True):
+    for event, kept in zip(world.events, events, strict=True):
         key = (
             local_day(event.at, world.zone),
             event.event_type,
             tuple(sorted(event.dimensions.items())),
         )
-        groups[key].append(SingleEvent((event.at, "test", event_id), event.quantity))
+        order = event.at, "test", kept.event_id
+        single = SingleEvent(order, event.quantity, (0, kept.accept_seq), event.dimensions)
+        groups[key].append(single)
     usage = [
         UsageRow(
             day,  # type: ignore[arg-type]
@@ -348,7 +388,7 @@ def test_generated_plans_rate_alike_in_sql_and_python(
             )
             move_recurring(session, subscription, world.moved_to)
             make_billing_period(session, subscription, world.zone, world.period, MONTH)
-            ids = [
+            kept = [
                 store_event(
                     session,
                     account.id,
@@ -356,11 +396,11 @@ def test_generated_plans_rate_alike_in_sql_and_python(
                     event_type=event.event_type,
                     quantity=event.quantity,
                     dimensions=event.dimensions,
-                ).event_id
+                )
                 for event in world.events
             ]
             stored = [made[id(plan)][1] for plan, _, _ in world.spans]
-            expected[account.id] = in_python(world, subscription.id, stored, ids)
+            expected[account.id] = in_python(world, subscription.id, stored, kept)
         run = open_run(session, MONTH)
     url = engine.url.set(drivername="postgresql").render_as_string(hide_password=False)
     dbt.build(url, RATING_MODELS, rating_vars(run))

@@ -33,10 +33,12 @@ from billing.rating.plan import (
     GRADUATED,
     PACKAGE,
     PER_UNIT,
+    SMS_SEGMENTS,
     SUM,
     Charge,
     Rate,
     Segment,
+    SingleEvent,
     Tier,
     UsageRow,
 )
@@ -163,7 +165,12 @@ def world(postgres_server: str, template_database: str, redis_server: Any) -> It
 
 
 def charge_of(
-    model: str, *tiers: Tier, free: str = "0", size: str | None = None, aggregation: str = SUM
+    model: str,
+    *tiers: Tier,
+    free: str = "0",
+    size: str | None = None,
+    aggregation: str = SUM,
+    **read: str,
 ) -> Charge:
     return Charge(
         code="sms",
@@ -175,6 +182,7 @@ def charge_of(
         rates=(Rate(1, "INR", tiers),),
         event_type="otp.sms",
         aggregation=aggregation,
+        **read,  # type: ignore[arg-type]
         free_units=Decimal(free),
         package_size=None if size is None else Decimal(size),
     )
@@ -189,6 +197,11 @@ def event_of(account: BillableAccount, quantity: Decimal, at: datetime) -> Usage
             occurred_at=at,
             account_id=str(account.id),
             quantity=format(quantity, "f"),
+            dimensions={
+                "peak": format(quantity / 2, ".6f"),
+                "message_length": str(int(quantity * 40)),
+                "encoding": "gsm7" if int(quantity) % 2 else "ucs2",
+            },
         )
     )
     assert isinstance(checked, UsageEvent), checked
@@ -198,7 +211,14 @@ def event_of(account: BillableAccount, quantity: Decimal, at: datetime) -> Usage
 def rated_units(charges: Sequence[Charge], events: Sequence[UsageEvent]) -> int:
     """What rating says of July, each line rounded to a wallet unit."""
     usage = [
-        UsageRow(local_day(one.occurred_at, ZONE), one.event_type, {}, 1, one.quantity)
+        UsageRow(
+            local_day(one.occurred_at, ZONE),
+            one.event_type,
+            {},
+            1,
+            one.quantity,
+            (SingleEvent((one.occurred_at, "", ""), one.quantity, (0, 0), one.dimensions),),
+        )
         for one in events
     ]
     segments = [Segment(JULY.start, CHANGE if len(charges) > 1 else None, (charges[0],))]
@@ -224,7 +244,16 @@ def charges(draw: st.DrawFn) -> Charge:
         *(tiers if model == GRADUATED else [Tier(None, draw(decimals("0", "9", 6)))]),
         free=draw(st.sampled_from(["0", "0", "2.5", "7", "30.000001"])),
         size=draw(st.sampled_from(["1", "10", "2.5"])) if model == PACKAGE else None,
-        aggregation=draw(st.sampled_from([SUM, COUNT])),
+        **draw(
+            st.sampled_from(
+                [
+                    {"aggregation": SUM},
+                    {"aggregation": COUNT},
+                    {"aggregation": SUM, "property_name": "peak"},
+                    {"aggregation": SUM, "conversion": SMS_SEGMENTS},
+                ]
+            )
+        ),
     )
 
 

@@ -6,6 +6,7 @@ import pytest
 
 from tests.support.api import Api
 from tests.support.bodies import (
+    PLATFORM_ITEM,
     SMS_ITEM,
     create_items,
     create_plan,
@@ -36,10 +37,38 @@ def test_an_item_counts_events_or_recurs(api: Api) -> None:
         ({"kind": "recurring"}, "event_type"),
         ({"event_filter": {"colour": ["red"]}}, "event_filter.colour"),
         ({"sac": "99842"}, "sac"),
+        ({"aggregation": "count", "property_name": "peak"}, "property_name"),
+        ({"aggregation": "unique"}, "property_name"),
+        (
+            {"aggregation": "unique", "property_name": "user", "conversion": "sms_segments"},
+            "conversion",
+        ),
     ):
         error = api.refused("POST", "/billable-items", 400, json=SMS_ITEM | {"code": "x"} | wrong)
         assert [found["field"] for found in error["fields"]] == [field]
+    fee = PLATFORM_ITEM | {"aggregation": "max"}
+    assert api.refused("POST", "/billable-items", 400, json=fee)["code"] == "invalid"
     assert len(api.get("/billable-items")) == 1
+
+
+def test_what_is_not_added_up_is_sold_beside_what_is_but_not_from_a_deck(
+    api: Api, plan_id: str
+) -> None:
+    """Users and messages are two things of the same events; no wallet is debited for users."""
+    users = SMS_ITEM | {"code": "users", "aggregation": "unique", "property_name": "user"}
+    api.post("/billable-items", users)
+    charge = sms_charge(code="users", item_code="users")
+    draft(api, plan_id, sms_charge(), charge)
+    path = f"/price-plans/{plan_id}/versions"
+    for wrong, field in (
+        ({"price_model": "dynamic"}, "charges.0.price_model"),
+        (
+            {"rates": [], "match_dimensions": [], "rate_deck": "sms-world"},
+            "charges.0.rate_deck",
+        ),
+    ):
+        error = api.refused("POST", path, 400, json={"charges": [charge | wrong]})
+        assert field in {found["field"] for found in error["fields"]}
 
 
 def test_a_draft_is_edited_published_and_then_never_changes(api: Api, plan_id: str) -> None:

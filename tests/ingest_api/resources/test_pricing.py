@@ -6,7 +6,7 @@ import pytest
 
 from billing.access.roles import Role
 from tests.support.api import Api
-from tests.support.bodies import create_items, platform_charge, rate, sms_charge
+from tests.support.bodies import SMS_ITEM, create_items, platform_charge, rate, sms_charge
 
 TIERS = [
     {"up_to": "100", "unit_price": "0.20"},
@@ -55,6 +55,39 @@ def test_events_are_filtered_counted_and_matched_and_nothing_is_stored(api: Api)
     assert (found["amount"], found["lines"][0]["quantity"]) == ("0.44", "2")
     assert [usage["dimensions"]["country"] for usage in found["unpriced"]] == ["US"]
     assert api.get("/price-plans") == []
+
+
+@pytest.mark.parametrize(
+    ("read", "amount"),
+    [
+        ({"aggregation": "max", "property_name": "peak"}, "30"),
+        ({"aggregation": "latest", "property_name": "peak"}, "7"),
+        ({"aggregation": "latest"}, "2"),
+        ({"aggregation": "unique", "property_name": "user"}, "2"),
+        ({"aggregation": "sum", "property_name": "peak"}, "49"),
+        ({"aggregation": "sum", "conversion": "sms_segments"}, "9"),
+        ({"aggregation": "max", "conversion": "sms_segments", "property_name": "peak"}, "2"),
+    ],
+)
+def test_an_item_reads_its_events(api: Api, read: dict[str, str], amount: str) -> None:
+    create_items(api)
+    item = api.post("/billable-items", SMS_ITEM | read | {"code": "read"})["attributes"]
+    assert {name: item[name] for name in read} == read
+    said = [
+        {"peak": "12", "user": "a", "message_length": "160", "encoding": "gsm7"},
+        {"peak": "30", "user": "b", "message_length": "161", "encoding": "gsm7"},
+        {"peak": "7", "user": "a", "message_length": "135", "encoding": "ucs2"},
+        {"message_length": "long", "encoding": "gsm7"},
+    ]
+    events = [
+        {"quantity": quantity, "dimensions": one | {"status": "sent"}}
+        for quantity, one in zip("1122", said, strict=True)
+    ]
+    charge = _charge("per_unit", {"unit_price": "1"}, item_code="read")
+    found = api.post("/pricing/preview", {"charge": charge, "events": events})["attributes"]
+    assert found["amount"] == amount
+    silent = [usage["event_count"] for usage in found["unpriced"]]
+    assert silent == ([] if read == {"aggregation": "latest"} else [1])
 
 
 def test_rounding_and_the_tier_that_priced_everything_are_told(api: Api) -> None:

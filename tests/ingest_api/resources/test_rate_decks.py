@@ -13,7 +13,13 @@ from billing.access.roles import Role
 from billing.db.unit_of_work import unit_of_work
 from billing.wallets.card_loader import load_account
 from tests.support.api import Api
-from tests.support.bodies import create_items, create_plan, open_account, sms_charge
+from tests.support.bodies import (
+    SMS_ITEM,
+    create_items,
+    create_plan,
+    open_account,
+    sms_charge,
+)
 
 DECK = """currency,country,operator,channel,traffic_type,unit_price
 INR,IN,404-45,sms,otp,0.1150
@@ -206,6 +212,27 @@ def test_an_agreement_comes_before_the_deck_while_it_holds(api: Api, account_id:
     assert [found["field"] for found in error["fields"]] == ["tiers.0.flat_amount"]
     assert len(api.get(f"/price-overrides?account_id={account_id}")) == 3
     assert api.get("/price-overrides", role=Role.SUPPORT)
+
+
+def test_a_deck_prices_the_segments_of_a_message(
+    api: Api, deck_id: str, new_customer: Callable[..., str]
+) -> None:
+    segments = SMS_ITEM | {"code": "segments", "conversion": "sms_segments"}
+    api.post("/billable-items", segments)
+    create_plan(api, "segments", deck_charge(item_code="segments"))
+    account = open_account(api, new_customer("long"), "long")
+    body = {"account_id": account["id"], "plan_code": "segments", "starts_on": "2026-01-01"}
+    api.post("/subscriptions", body)
+
+    jio = {"country": "IN", "operator": "40445", "channel": "sms", "traffic_type": "otp"}
+    for length, encoding, units in (("160", "gsm7", "115000"), ("161", "gsm7", "230000"),
+                                    ("135", "ucs2", "345000"), ("160", "utf8", None)):  # fmt: skip
+        said = jio | {"message_length": length, "encoding": encoding}
+        assert priced(api, account["id"], date(2026, 6, 1), **said) == units
+
+    version = upload(api, deck_id, day="2027-01-01")
+    error = api.refused("GET", f"/rate-deck-versions/{version['id']}/impact?month=2026-06-15", 409)
+    assert error["code"] == "impact_unknown"
 
 
 def test_a_later_version_prices_from_its_day_and_its_impact_is_seen_before(

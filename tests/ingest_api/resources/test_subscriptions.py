@@ -7,6 +7,7 @@ import pytest
 
 from tests.support.api import Api
 from tests.support.bodies import (
+    SMS_ITEM,
     create_items,
     create_plan,
     open_account,
@@ -73,7 +74,11 @@ def test_prices_that_cannot_be_debited_exactly_are_not_for_prepaid(api: Api, acc
     for model in ("volume", "stairstep"):
         banded = {"currency": "INR", "tiers": [{"up_to": "10"}, {"flat_amount": "5"}]}
         create_plan(api, model, sms_charge(banded, price_model=model))
+    users = {"code": "users", "aggregation": "unique", "property_name": "user"}
+    api.post("/billable-items", SMS_ITEM | users)
+    create_plan(api, "users", sms_charge(item_code="users"))
     for plan, reason in (
+        ("users", "different values of the period"),
         ("graduated", "at most 6 decimals"),
         ("dear", "below 9000000000"),
         ("volume", "a later unit may change"),

@@ -75,6 +75,8 @@ def _make_charge(session: Session, version: PlanVersion, ordinal: int, charge: C
         event_type=charge.event_type,
         event_filter={name: list(values) for name, values in charge.event_filter.items()},
         aggregation=charge.aggregation,
+        property_name=charge.property_name,
+        conversion=charge.conversion,
         unit=charge.unit,
         sac=charge.sac,
         created_at=LONG_AGO,

@@ -1,5 +1,6 @@
 -- Steps 1 and 2 of rating: the usage each charge counts, in the charge's units, by segment and
--- dimensions, and by the stretch of days over which the charge's rates are the same.
+-- dimensions, and by the stretch of days over which the charge's rates are the same. What is read off
+-- events one by one is in int_rating__event_values.
 with usage_rows as (select * from {{ ref("int_rating__usage") }}),
 
 eras as (select * from {{ ref("int_rating__price_eras") }}),
@@ -40,7 +41,8 @@ inner join eras
     and eras.charge_id = segment_charges.charge_id
     and eras.era_from <= usage_rows.usage_day
     and eras.era_to > usage_rows.usage_day
-where {{ filter_counts("segment_charges.event_filter", "usage_rows") }}
+where not segment_charges.reads_events
+    and {{ filter_counts("segment_charges.event_filter", "usage_rows") }}
 group by
     segment_charges.billing_period_id,
     segment_charges.segment_id,

@@ -7,7 +7,7 @@ matches as (select * from {{ ref("int_rating__rate_matches") }}),
 
 segment_charges as (select * from {{ ref("int_rating__segment_charges") }}),
 
-measured as (
+added_up as (
     select
         charge_usage.billing_period_id,
         charge_usage.segment_id,
@@ -26,6 +26,41 @@ measured as (
         charge_usage.segment_id,
         charge_usage.charge_id,
         matches.rate_id
+),
+
+read_off as (
+    select
+        event_values.billing_period_id,
+        event_values.segment_id,
+        event_values.charge_id,
+        matches.rate_id,
+        count(*) as event_count,
+        {{ measured_together("event_values") }} as quantity,
+        false as is_opening
+    from {{ ref("int_rating__event_values") }} as event_values
+    inner join matches
+        on matches.charge_id = event_values.charge_id
+        and matches.currency = event_values.currency
+        and matches.dimension_key = event_values.dimension_key
+    group by
+        event_values.billing_period_id,
+        event_values.segment_id,
+        event_values.charge_id,
+        event_values.aggregation,
+        matches.rate_id
+),
+
+measured as (
+    select
+        billing_period_id,
+        segment_id,
+        charge_id,
+        rate_id,
+        sum(event_count)::bigint as event_count,
+        sum(quantity) as quantity,
+        bool_or(is_opening) as is_opening
+    from (select * from added_up union all select * from read_off) as both_ways
+    group by billing_period_id, segment_id, charge_id, rate_id
 ),
 
 converted as (

@@ -2,7 +2,7 @@
 -- with the account before others, then the one that names most dimensions. A set is looked up once
 -- for each combination of dimensions that rates of the charge name, however many rates there are.
 with wanted as (
-    select distinct
+    select
         charge_id,
         currency,
         dimension_key,
@@ -10,6 +10,16 @@ with wanted as (
         override_account_id,
         {{ dimension_columns("charge_usage") }}
     from {{ ref("int_rating__charge_usage") }} as charge_usage
+    union
+    select
+        charge_id,
+        currency,
+        dimension_key,
+        era_from,
+        override_account_id,
+        {{ dimension_columns("event_values") }}
+    from {{ ref("int_rating__event_values") }} as event_values
+    where dimension_key is not null
 ),
 
 rates as (select * from {{ ref("int_rating__rates") }}),

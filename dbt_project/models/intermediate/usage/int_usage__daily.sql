@@ -5,13 +5,20 @@
         meta={"window_column": "usage_day"},
         on_schema_change="fail",
         full_refresh=false,
-        pre_hook="{{ require_usage_window_restored() }}",
+        pre_hook=["{{ require_usage_window_restored() }}", "{{ note_touched_account_days() }}"],
         indexes=[{"columns": ["usage_day", "account_id"]}],
     )
 }}
 
+-- depends_on: {{ ref("int_usage__accepted") }}
 with events as (
-    {{ latest_events(near_usage_window("events.occurred_at")) }}
+    {{
+        latest_events(
+            near_usage_window("events.occurred_at")
+            ~ (" and events.account_id in (select account_id from touched_account_days)"
+                if knows_touched() else "")
+        )
+    }}
 ),
 
 accounts as (
@@ -46,7 +53,7 @@ select
     sum(quantity) as quantity,
     coalesce(sum(vendor_cost), 0) as vendor_cost
 from by_local_day
-where {{ in_usage_window("usage_day") }}
+where {{ is_replaced("account_id", "usage_day") }}
 group by
     account_id, customer_id, usage_day, event_type, country, channel, status, operator, route,
     traffic_type

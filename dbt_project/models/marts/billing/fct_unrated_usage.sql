@@ -15,6 +15,35 @@ matches as (select * from {{ ref("int_rating__rate_matches") }}),
 
 segment_charges as (select * from {{ ref("int_rating__segment_charges") }}),
 
+values_without_rate as (
+    select
+        event_values.billing_period_id,
+        event_values.segment_id,
+        event_values.charge_id,
+        event_values.event_type,
+        {% for name in dimensions() -%}
+        coalesce(event_values.{{ name }}, 'unknown') as {{ name }},
+        {% endfor -%}
+        count(*) as event_count,
+        case event_values.aggregation
+            when 'sum' then coalesce(sum(event_values.value), 0)
+            else count(*)
+        end as quantity
+    from {{ ref("int_rating__event_values") }} as event_values
+    left join matches
+        on matches.charge_id = event_values.charge_id
+        and matches.currency = event_values.currency
+        and matches.dimension_key = event_values.dimension_key
+    where matches.rate_id is null
+    group by
+        event_values.billing_period_id,
+        event_values.segment_id,
+        event_values.charge_id,
+        event_values.event_type,
+        event_values.aggregation{% for name in dimensions() %},
+        coalesce(event_values.{{ name }}, 'unknown'){% endfor %}
+),
+
 usage_without_rate as (
     select
         charge_usage.billing_period_id,
@@ -78,6 +107,8 @@ flat_without_rate as (
 
 without_rate as (
     select * from usage_without_rate
+    union all
+    select * from values_without_rate
     union all
     select * from flat_without_rate
 )

@@ -5,13 +5,15 @@
         meta={"window_column": "usage_day"},
         on_schema_change="fail",
         full_refresh=false,
+        pre_hook="{{ note_touched_account_days() }}",
         indexes=[{"columns": ["usage_day"]}, {"columns": ["account_id", "usage_day"]}],
     )
 }}
 
+-- depends_on: {{ ref("int_usage__accepted") }}
 with usage_rows as (
     select * from {{ ref("int_usage__daily") }}
-    where {{ in_usage_window("usage_day") }}
+    where {{ is_replaced("account_id", "usage_day") }}
 )
 
 select

@@ -6,6 +6,8 @@ select
     event_type,
     event_filter,
     aggregation::text as aggregation,
+    property_name,
+    conversion::text as conversion,
     unit,
     sac
 from {{ source('billing', 'billable_items') }}

@@ -13,6 +13,7 @@ select
     dimensions ->> 'operator' as operator,
     dimensions ->> 'route' as route,
     dimensions ->> 'traffic_type' as traffic_type,
+    dimensions,
     vendor_cost,
     voided as is_voided
 from {{ source('usage', 'raw_events') }}

@@ -1,0 +1,31 @@
+{{ config(materialized="view") }}
+
+-- Which account-day an accepted event touches: the one on which it lies, and the one on which lay
+-- what it replaced.
+with events as (select * from {{ ref("stg_usage__raw_events") }}),
+
+accounts as (select account_id, zone from {{ ref("stg_billing__accounts") }}),
+
+superseded_events as (select * from {{ ref("stg_usage__superseded_events") }})
+
+select
+    events.shard,
+    events.accept_seq as touched_by,
+    events.occurred_at,
+    events.account_id,
+    (events.occurred_at at time zone accounts.zone)::date as usage_day
+from events
+inner join accounts on accounts.account_id = events.account_id
+union all
+select
+    superseded_events.shard,
+    superseded_events.superseded_by as touched_by,
+    superseded_events.occurred_at,
+    events.account_id,
+    (superseded_events.occurred_at at time zone accounts.zone)::date as usage_day
+from superseded_events
+inner join events
+    on events.shard = superseded_events.shard
+    and events.accept_seq = superseded_events.accept_seq
+    and events.occurred_at = superseded_events.occurred_at
+inner join accounts on accounts.account_id = events.account_id
