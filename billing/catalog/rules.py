@@ -80,8 +80,8 @@ def refused_prepaid(charges: Sequence[Charge]) -> list[FieldError]:
             continue
         if charge.item.aggregation not in ADDITIVE:
             measured = _NOT_ADDED_UP[charge.item.aggregation]
-            reason = f"{measured}, which no event can be debited for by itself, is not sold"
-            refused.append(FieldError(f"charges.{charge.code}", f"for a prepaid account, {reason}"))
+            why = f"{measured}, which no event can be debited for by itself, is not sold"
+            refused.append(FieldError(f"charges.{charge.code}", f"for a prepaid account, {why}"))
             continue
         reasons = {reason for rate in charge.rates if (reason := _not_exact(charge, rate))}
         refused += [
@@ -171,7 +171,7 @@ def _overlaps(
         item, other_item = items.get(one.item_code), items.get(other.item_code)
         if item is None or other_item is None or item.kind is not ItemKind.USAGE:
             continue
-        if {item.aggregation, other_item.aggregation} - ADDITIVE:
+        if not ADDITIVE.issuperset((item.aggregation, other_item.aggregation)):
             continue
         if item.event_type == other_item.event_type and _could_share(
             item.event_filter, other_item.event_filter

@@ -113,7 +113,7 @@ def value_of(
     if measure.aggregation == COUNT:
         return Decimal(1)
     if measure.aggregation == UNIQUE:
-        return properties.get(measure.property_name) or None
+        return properties.get(measure.property_name or "") or None
     factor = factor_of(measure, properties)
     if factor is None or (measure.property_name is not None and measure.conversion is None):
         return factor
