@@ -206,7 +206,9 @@ def charges(draw: st.DrawFn, code: str, currency: str) -> Charge:
         for ordinal, match in enumerate(matches, 1)
     )
     on_amounts = model in {PERCENTAGE, DYNAMIC}
-    read = {"aggregation": SUM if on_amounts else draw(st.sampled_from([COUNT, SUM]))}
+    read: dict[str, Any] = {
+        "aggregation": SUM if on_amounts else draw(st.sampled_from([COUNT, SUM]))
+    }
     if is_usage and not on_amounts and draw(st.integers(0, 3)) == 0:
         read = draw(st.sampled_from(READ))
     statuses = st.sampled_from([{}, {"status": ["delivered"]}, {"country": ["IN", "US"]}])
