@@ -59,8 +59,10 @@ if ARGV[10] ~= '' then places, effects = unpack(cmsgpack.unpack(ARGV[10])) end
 
 -- 2. what becomes of each event
 local heads, rows = ARGV[6], ARGV[7]
-local letters, marks, admitted, parts, seen = {}, {}, {}, {}, {}
-local at, row_at, all = 1, 1, true
+local letters, marks, seen = {}, {}, {}
+local admitted, buckets, fields, hashes = 0, {}, {}, {}
+local firsts, ends, amounts, priced, all = {}, {}, {}, false, true
+local at, row_at = 1, 1
 while at < #heads do
   local digest, hash, wallet, amount, length, counter, quantity
   digest, hash, wallet, amount, length, at = struct.unpack('>c16c8HI8I4', heads, at)
@@ -90,16 +92,14 @@ while at < #heads do
   end
   if letter == 'a' then
     seen[digest] = hash
-    admitted[#admitted + 1] = {bucket, field, hash}
-    local row = string.sub(rows, row_at, row_at + length - 1)
+    admitted = admitted + 1
+    buckets[admitted], fields[admitted], hashes[admitted] = bucket, field, hash
+    firsts[admitted], ends[admitted] = row_at, row_at + length - 1
     if counter then
       counts[counter] = counts[counter] + quantity
       counted[counter] = counted[counter] + quantity
-      row = string.sub(row, 1, AMOUNT_AT - 1) .. struct.pack('>I8', amount)
-        .. string.sub(row, AMOUNT_AT + 8)
-      all = false
+      amounts[admitted], priced = amount, true
     end
-    parts[#parts + 1] = row
     if wallet > 0 then spent[wallet] = spent[wallet] + amount end
   else
     all = false
@@ -108,9 +108,26 @@ while at < #heads do
   row_at = row_at + length
 end
 
+-- The rows of the events that are admitted; most often the very bytes that came.
+local function admitted_rows()
+  if all and not priced then return rows end
+  local parts = {}
+  for i = 1, admitted do
+    local amount = amounts[i]
+    if amount then
+      parts[#parts + 1] = string.sub(rows, firsts[i], firsts[i] + AMOUNT_AT - 2)
+      parts[#parts + 1] = struct.pack('>I8', amount)
+      parts[#parts + 1] = string.sub(rows, firsts[i] + AMOUNT_AT + 7, ends[i])
+    else
+      parts[#parts + 1] = string.sub(rows, firsts[i], ends[i])
+    end
+  end
+  return table.concat(parts)
+end
+
 -- 3. from here on everything is written, and nothing can fail
 local id = ''
-if #admitted > 0 then
+if admitted > 0 then
   for wallet, amount in ipairs(spent) do
     -- HINCRBY refuses '-0'
     if amount > 0 then
@@ -123,16 +140,16 @@ if #admitted > 0 then
       redis.call('EXPIRE', counters[i][1], ARGV[9])
     end
   end
-  id = redis.call('XADD', KEYS[2], '*', 'v', '2', 'r', ARGV[2], 'n', #admitted,
-    'p', all and rows or table.concat(parts))
+  id = redis.call('XADD', KEYS[2], '*', 'v', '2', 'r', ARGV[2], 'n', admitted,
+    'p', admitted_rows())
   local ms, seq = string.match(id, '^(%d+)-(%d+)$')
   local mark = struct.pack('>I7I6', tonumber(ARGV[2]), tonumber(ms))
   if seq ~= '0' then
     mark = mark .. struct.pack(#seq < 5 and '>I2' or '>I8', tonumber(seq))
   end
-  for _, one in ipairs(admitted) do
-    local bucket = ARGV[3] .. one[1]
-    redis.call('HSET', bucket, one[2], one[3] .. mark)
+  for i = 1, admitted do
+    local bucket = ARGV[3] .. buckets[i]
+    redis.call('HSET', bucket, fields[i], hashes[i] .. mark)
     if redis.call('HLEN', bucket) == 1 then redis.call('EXPIRE', bucket, ARGV[5]) end
   end
 end
