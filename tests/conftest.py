@@ -2,6 +2,7 @@
 
 import os
 import shutil
+import signal
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -33,6 +34,16 @@ def server_dir() -> Iterator[Path]:
         yield path
     finally:
         shutil.rmtree(path, ignore_errors=True)
+
+
+@pytest.fixture(autouse=True, scope="module")
+def ended_by_sigterm() -> None:
+    """Let programs that tests start be ended by SIGTERM.
+
+    Dagster gives SIGTERM the handler of SIGINT; where that one is ignored, as in everything a shell
+    runs in the background, whatever is started later would ignore both.
+    """
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
