@@ -85,7 +85,10 @@ class ScriptLine:
     async def _connect(self) -> AbstractConnection:
         pool = self._redis.connection_pool
         made: AbstractConnection = pool.make_connection()  # type: ignore[no-untyped-call]
-        await made.connect()  # type: ignore[no-untyped-call]
+        try:
+            await made.connect()  # type: ignore[no-untyped-call]
+        except RuntimeError as error:  # uvloop, of one that broke before it was greeted
+            raise RedisConnectionError(str(error)) from error
         self._reader = hiredis.Reader()
         self._connection = made
         return made
