@@ -48,7 +48,7 @@ def sync_wallets(
         if found is None:
             if not _is_here(postgres, keys, row):
                 continue
-            if postgres.has_usage(row.id):
+            if postgres.has_usage(row.id) or redis.has_left(keys, postgres.account_of(row.id)):
                 # it was there: debits that are still in the stream would be lost by loading it
                 raise RebuildNeededError(f"wallet {row.id} is gone")
             redis.load(keys, row)

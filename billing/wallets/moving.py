@@ -3,7 +3,8 @@
 Where an account is, PostgreSQL says, in one transaction. Around it Redis is made ready, so that
 the account is served by one shard at a time, and waits only for that moment:
 
-1. its new shard is told to take nothing of it in yet;
+1. its new shard is told to take nothing of it in yet, and what it may have taken in is applied: it
+   has something if PostgreSQL was set back to before an earlier move to it;
 2. its old shard takes nothing of it in any more, for some seconds: whatever dies now, it is served
    there again by itself;
 3. the writer applies what the old journal still holds of it;
@@ -207,13 +208,14 @@ class Mover:
         keys, redis = self._here.keys, self._here.redis
         if there is None or (row.epoch, row.mode) != (keys.epoch, ShardMode.OPEN):
             return
-        there.redis.hold_off(there.keys, move.account_id, None)
+        expected = there.redis.hold_off(there.keys, move.account_id, None)
         failpoint("move.expected")
-        began = self._clock.now()
-        last = redis.hold_off(keys, move.account_id, began + FENCE)
-        failpoint("move.held")
         try:
-            self._wait_until_applied(move, last, began + PATIENCE)
+            self._wait_until_applied(there.keys, expected, self._clock.now() + PATIENCE)
+            began = self._clock.now()
+            last = redis.hold_off(keys, move.account_id, began + FENCE)
+            failpoint("move.held")
+            self._wait_until_applied(keys, last, began + PATIENCE)
             failpoint("move.applied")
             names = self._postgres.quota_names(move.account_id)
             carried = redis.pack(keys, move.account_id, names)
@@ -225,11 +227,11 @@ class Mover:
         failpoint("move.committed")
         logger.info("moved", account=str(move.account_id), to_shard=move.to_shard)
 
-    def _wait_until_applied(self, move: Move, last: Position | None, until: datetime) -> None:
+    def _wait_until_applied(self, keys: ShardKeys, last: Position | None, until: datetime) -> None:
         while True:
-            row = self._postgres.shard(move.from_shard)
-            if (row.epoch, row.mode) != (self._here.keys.epoch, ShardMode.OPEN):
-                raise CursorMovedError(f"shard {move.from_shard} is made anew")
+            row = self._postgres.shard(keys.shard)
+            if (row.epoch, row.mode) != (keys.epoch, ShardMode.OPEN):
+                raise CursorMovedError(f"shard {keys.shard} is made anew")
             if last is None or row.cursor >= last:
                 return
             if self._clock.now() > until:

@@ -148,6 +148,10 @@ class WriterRedis(Protocol):
         """Last adjustment applied, floor and low balance of each; None for no such wallet."""
         ...
 
+    def has_left(self, keys: ShardKeys, account: UUID) -> bool:
+        """Whether nothing of this account is taken in, since it was moved away."""
+        ...
+
     def load(self, keys: ShardKeys, row: WalletRow) -> None:
         """Put a wallet there, unless it is there."""
         ...
@@ -259,6 +263,10 @@ class WriterPostgres(Protocol):
 
     def has_usage(self, wallet: UUID) -> bool:
         """Whether an event was ever debited."""
+        ...
+
+    def account_of(self, wallet: UUID) -> UUID:
+        """Whose it is."""
         ...
 
     def compensations(self, keys: ShardKeys) -> list[Compensation]:

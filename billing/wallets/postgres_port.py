@@ -104,6 +104,7 @@ SELECT wallet_id, rate_id, counted_on, quantity_micros FROM usage.price_counters
 WHERE wallet_id = ANY (%s)
 """
 _HAS_USAGE = "SELECT EXISTS (SELECT 1 FROM usage.usage_debits WHERE wallet_id = %s)"
+_ACCOUNT_OF = "SELECT account_id FROM billing.wallets WHERE id = %s"
 _COMPENSATIONS = """
 SELECT stream_ms, stream_seq, position, wallet_id, amount_units, rate_id, counted_on,
     counted_micros
@@ -285,6 +286,11 @@ class PostgresPort:
         """Whether an event was ever debited."""
         row = self._connection.execute(_HAS_USAGE, [wallet]).fetchone()
         return row is not None and bool(row[0])
+
+    def account_of(self, wallet: UUID) -> UUID:
+        """Whose it is."""
+        ((account,),) = self._connection.execute(_ACCOUNT_OF, [wallet]).fetchall()
+        return UUID(str(account))
 
     def compensations(self, keys: ShardKeys) -> list[Compensation]:
         """All that this epoch owes to Redis, also what was given back already."""

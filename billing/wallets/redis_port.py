@@ -79,6 +79,10 @@ class RedisPort:
                 ]
         return found
 
+    def has_left(self, keys: ShardKeys, account: UUID) -> bool:
+        """Whether nothing of this account is taken in, since it was moved away."""
+        return bool(self._redis.hexists(keys.gone, account.hex))
+
     def load(self, keys: ShardKeys, row: WalletRow) -> None:
         """Put a wallet there, unless it is there."""
         names = [keys.epoch_key, keys.wallet(row.id)]

@@ -360,6 +360,10 @@ class FakePostgres:
         """As the port says."""
         return self.held[wallet].debits > 0
 
+    def account_of(self, wallet: UUID) -> UUID:
+        """As the port says; both have one id here."""
+        return wallet
+
     def compensations(self, keys: ShardKeys) -> list[Compensation]:
         """As the port says."""
         given = self._given.get((keys.shard, keys.epoch), {})

@@ -128,6 +128,10 @@ class FakeRedis:
             for one in wallets
         ]
 
+    def has_left(self, keys: ShardKeys, account: UUID) -> bool:
+        """As the port says."""
+        return account in self._epoch(keys).gone
+
     def load(self, keys: ShardKeys, row: WalletRow) -> None:
         """As the port says."""
         fields = row.fields
@@ -157,7 +161,7 @@ class FakeRedis:
             name = (one.position, one.place)
             if name not in epoch.compensated and one.wallet_id in epoch.wallets:
                 epoch.wallets[one.wallet_id].balance += one.amount_units
-                epoch.compensated.add(name)
+            epoch.compensated.add(name)
 
     def write_wallets(self, keys: ShardKeys, rows: Sequence[WalletRow]) -> None:
         """As the port says."""
