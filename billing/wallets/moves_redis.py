@@ -102,7 +102,13 @@ class MovesRedisPort:
         _called(
             DEPART.call(
                 self._redis,
-                [keys.epoch_key, keys.gone, keys.moved(move.id, move.moved_at), keys.open_holds],
+                [
+                    keys.epoch_key,
+                    keys.stream,
+                    keys.gone,
+                    keys.moved(move.id, move.moved_at),
+                    keys.open_holds,
+                ],
                 [
                     keys.epoch,
                     MOVE_SECONDS,

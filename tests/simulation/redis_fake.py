@@ -208,6 +208,7 @@ class FakeRedis:
         if move.account_id in epoch.gone:
             del epoch.gone[move.account_id]
             self.write_wallets(keys, wallets)
+        self._bear_witness(epoch)
 
     def depart(self, keys: ShardKeys, move: Move, wallets: Sequence[WalletRow]) -> None:
         """As the port says."""
@@ -218,6 +219,12 @@ class FakeRedis:
         epoch.gone[move.account_id] = None
         for row in wallets:
             epoch.wallets.pop(row.id, None)
+        self._bear_witness(epoch)
+
+    def _bear_witness(self, epoch: _Epoch) -> None:
+        position = self.place(epoch.last)
+        epoch.stream.append(JournalEntry(position, self._now(), 0, b""))
+        epoch.last, epoch.added = position, epoch.added + 1
 
     def write_marks(self, keys: ShardKeys, known: Sequence[RecentKey]) -> None:
         """As the port says."""

@@ -53,10 +53,10 @@ class Script:
 
 
 ADMIT: Final = Script("admit", shared=("price", "resolve", "moved"))
-ARRIVE: Final = Script("arrive", shared=("resolve",))
+ARRIVE: Final = Script("arrive", shared=("resolve", "witness"))
 ADJUST: Final = Script("adjust")
 COMPENSATE: Final = Script("compensate")
-DEPART: Final = Script("depart")
+DEPART: Final = Script("depart", shared=("witness",))
 HOLDS: Final = Script("holds", shared=("resolve", "moved"))
 LEAVE: Final = Script("leave")
 LOAD: Final = Script("load")

@@ -1,5 +1,5 @@
 -- Let an account in that was moved here: once for each move.
--- Goes after resolve.lua.
+-- Goes after resolve.lua and witness.lua.
 --
 -- KEYS 1 epoch, 2 stream, 3 accounts that are gone, 4 the mark of this move, 5 open holds
 -- ARGV 1 epoch, 2 life of the mark in seconds, 3 prefix of wallets, 4 prefix of holds, 5 prefix of
@@ -40,12 +40,9 @@ for _, one in ipairs(holds) do
   end
 end
 -- Redis counts what comes after the last entry, as quota_bases.py does; before it is what came along
-local last = redis.call('XREVRANGE', KEYS[2], '+', '-', 'COUNT', 1)
-local begins = '0-1'
-if last[1] then
-  local ms, seq = string.match(last[1][1], '(%d+)-(%d+)')
-  begins = ms .. '-' .. string.format('%.0f', tonumber(seq) + 1)
-end
+local last = bear_witness(KEYS[2])
+local ms, seq = string.match(last, '(%d+)-(%d+)')
+local begins = ms .. '-' .. string.format('%.0f', tonumber(seq) + 1)
 for _, one in ipairs(quotas) do
   local key = ARGV[5] .. one[1]
   redis.call('HSETNX', key, 'from', begins)
