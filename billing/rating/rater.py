@@ -274,9 +274,12 @@ def _flat_line(
     """A price per period, or once.
 
     Prorated, each segment bills its days of a full period. Otherwise the full price is billed
-    once, by the segment that the period opens with; a one-time price by the subscription's first.
+    once, by the segment that the period opens with; a one-time price by the subscription's first,
+    never prorated.
     """
-    is_prorated = charge.price_model == LICENCE or charge.prorated
+    is_prorated = charge.price_model == LICENCE or (
+        charge.prorated and charge.price_model != ONE_TIME
+    )
     billed = segment.recurring_within(frame.period, frame.whole)
     if charge.price_model == ONE_TIME:
         billed = covered if covered.start == frame.starts_on else None

@@ -30,7 +30,9 @@ select
     charges.charge_code,
     charges.charge_name,
     charges.price_model,
-    charges.is_prorated or charges.price_model = 'licence' as is_prorated,
+    -- A one-time price never is, whatever is stored.
+    charges.price_model = 'licence' or (charges.is_prorated and charges.price_model <> 'one_time')
+        as is_prorated,
     charges.ordinal as charge_ordinal,
     charges.free_units,
     charges.free_pool,
