@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import Final
 from unittest import mock
 
+import psycopg
 from sqlalchemy import select
 from sqlalchemy.exc import SQLAlchemyError
 
@@ -237,9 +238,11 @@ def _fill_postgres(scene: Scene) -> None:
 def _roll_back(scene: Scene) -> None:
     """Whoever restores a backup lets payments in when events are answered again.
 
-    Those since the backup are then sent again; references keep them single.
+    Those since the backup are then sent again; references keep them single. What was taken in
+    directly has no journal to come back from, so the backup is made when no shard is in that mode.
     """
     postgres = scene.stack.postgres
+    assert wait_until(lambda: _are_open(scene.stack), _PATIENCE_SECONDS), "a shard does not open"
     data, backup = postgres.place.data, postgres.place.data.with_name("backup")
     paid_before = max(0, len(scene.load.history.top_ups) - 1)  # the last may be on its way
     postgres.stop()
@@ -253,6 +256,13 @@ def _roll_back(scene: Scene) -> None:
         postgres.start()
         scene.wait_for_answers()
     scene.load.pay_again(paid_before)
+
+
+def _are_open(stack: Stack) -> bool:
+    with suppress(psycopg.Error), stack.ask_postgres() as connection:
+        row = connection.execute("SELECT bool_and(mode = 'open') FROM usage.shard_state").fetchone()
+        return row is not None and bool(row[0])
+    return False
 
 
 @_fault("both disks slow")
