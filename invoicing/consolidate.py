@@ -56,24 +56,23 @@ def by_draft(
     An account that is billed for others has one draft in the month: its own lines first, then
     those of each account by its code. Everybody else has one for each period.
     """
-    shared: dict[UUID, list[RatedLine]] = {}
-    own = []
+    own: dict[UUID, list[RatedLine]] = {}
+    below: dict[UUID, list[RatedLine]] = {}
     for line in lines:
         bill_account_id = settings.on(line.account_id, line.period_start)
-        if bill_account_id == line.account_id:
-            own.append(line)
-        else:
-            shared.setdefault(bill_account_id, []).append(line)
-    codes = _codes(session, [line.account_id for found in shared.values() for line in found])
+        side = own if bill_account_id == line.account_id else below
+        side.setdefault(bill_account_id, []).append(line)
+    codes = _codes(session, [line.account_id for found in below.values() for line in found])
     drafts = [
         DraftedLines(account_id, list(group))
-        for (account_id, _), group in groupby(own, key=attrgetter("account_id", "period_start"))
-        if account_id not in shared
+        for account_id, found in own.items()
+        if account_id not in below
+        for _, group in groupby(found, key=attrgetter("period_start"))
     ]
-    for account_id, found in shared.items():
-        below = sorted(found, key=lambda line: (codes[line.account_id], line.period_start))
-        above = [line for line in own if line.account_id == account_id]
-        drafts.append(DraftedLines(account_id, [*above, *below], is_shared=True))
+    for account_id, found in below.items():
+        others = sorted(found, key=lambda line: (codes[line.account_id], line.period_start))
+        lines_above = own.get(account_id, [])
+        drafts.append(DraftedLines(account_id, [*lines_above, *others], is_shared=True))
     return drafts
 
 
