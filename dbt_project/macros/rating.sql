@@ -43,3 +43,24 @@
         {{ charge }}.minor_exponent
     )
 {%- endmacro %}
+
+{#-
+    Each of `events` with the charges that cover its local day, and the era of their prices that it
+    falls into. Names the relations `events`, `accounts`, `segment_charges` and `eras`; whether the
+    charge's filter counts the event is left to the caller.
+-#}
+{% macro from_charged_events() -%}
+    {%- set local_day = "(events.occurred_at at time zone accounts.zone)::date" -%}
+    from events
+    inner join accounts on accounts.account_id = events.account_id
+    inner join segment_charges
+        on segment_charges.account_id = events.account_id
+        and segment_charges.event_type = events.event_type
+        and segment_charges.covered_from <= {{ local_day }}
+        and segment_charges.covered_to > {{ local_day }}
+    inner join {{ ref("int_rating__price_eras") }} as eras
+        on eras.account_id = segment_charges.account_id
+        and eras.charge_id = segment_charges.charge_id
+        and eras.era_from <= {{ local_day }}
+        and eras.era_to > {{ local_day }}
+{%- endmacro %}

@@ -41,18 +41,7 @@ counted as (
         events.accept_seq,
         {{ measured_value("segment_charges", "events") }} as value,
         {{ measured_text("segment_charges", "events") }} as value_text
-    from events
-    inner join accounts on accounts.account_id = events.account_id
-    inner join segment_charges
-        on segment_charges.account_id = events.account_id
-        and segment_charges.event_type = events.event_type
-        and segment_charges.covered_from <= (events.occurred_at at time zone accounts.zone)::date
-        and segment_charges.covered_to > (events.occurred_at at time zone accounts.zone)::date
-    inner join {{ ref("int_rating__price_eras") }} as eras
-        on eras.account_id = segment_charges.account_id
-        and eras.charge_id = segment_charges.charge_id
-        and eras.era_from <= (events.occurred_at at time zone accounts.zone)::date
-        and eras.era_to > (events.occurred_at at time zone accounts.zone)::date
+    {{ from_charged_events() }}
     where {{ filter_counts("segment_charges.event_filter", "events") }}
 )
 

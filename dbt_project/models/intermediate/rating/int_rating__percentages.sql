@@ -33,18 +33,7 @@ counted as (
         events.quantity,
         sum(events.quantity) over in_order as seen_amount,
         count(*) over in_order as seen_events
-    from events
-    inner join accounts on accounts.account_id = events.account_id
-    inner join segment_charges
-        on segment_charges.account_id = events.account_id
-        and segment_charges.event_type = events.event_type
-        and segment_charges.covered_from <= (events.occurred_at at time zone accounts.zone)::date
-        and segment_charges.covered_to > (events.occurred_at at time zone accounts.zone)::date
-    inner join {{ ref("int_rating__price_eras") }} as eras
-        on eras.account_id = segment_charges.account_id
-        and eras.charge_id = segment_charges.charge_id
-        and eras.era_from <= (events.occurred_at at time zone accounts.zone)::date
-        and eras.era_to > (events.occurred_at at time zone accounts.zone)::date
+    {{ from_charged_events() }}
     inner join {{ ref("int_rating__rate_matches") }} as matches
         on matches.charge_id = segment_charges.charge_id
         and matches.currency = segment_charges.currency
