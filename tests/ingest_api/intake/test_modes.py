@@ -181,10 +181,10 @@ def test_without_postgresql_the_journal_answers_and_everything_gets_into_the_boo
     stranger = event_for(stack, account_id="018f6d3e-0000-7000-8000-000000000000")
     with client_of(stack) as client:
         kill_server(stack.postgres)
-        answer = send(client, single)
-        until(lambda: send(client, single).status_code == 202)
-        answer = send(client, single)
-        assert said(answer) == [("duplicate", "journal")]
+        # other events first: a backend outlives its postmaster until what it is doing is done
+        until(lambda: send(client, event_for(stack)).status_code == 202)
+        assert said(send(client, single)) == [("accepted", "journal")]
+        assert said(send(client, single)) == [("duplicate", "journal")]
         answer = send(client, [first, stranger, second])
         assert answer.status_code == 202
         assert said(answer) == [
