@@ -157,7 +157,7 @@ def _api(port: int) -> list[str]:
         "uvicorn",
         "ingest_api.main:app",
         *("--host", ports.LOOPBACK, "--port", str(port), "--no-access-log"),
-        *("--timeout-graceful-shutdown", "5"),
+        *("--timeout-graceful-shutdown", "5", "--no-proxy-headers"),
     ]
 
 

@@ -44,16 +44,19 @@ STATUSES: Final[Mapping[ErrorKind, int]] = {
 
 RETRY_AFTER_SECONDS: Final = 2
 
+_ERROR: Final = {"application/json": {"schema": {"$ref": "#/components/schemas/ErrorAnswer"}}}
+"""By name: a model of its own for each status of each route would take seconds to build."""
+
 RESPONSES: Final[dict[int | str, dict[str, Any]]] = {
-    400: {"model": ErrorAnswer, "description": "Wrong input; `fields` says what to correct."},
-    401: {"model": ErrorAnswer, "description": "No API key, or not a valid one."},
-    403: {"model": ErrorAnswer, "description": "The role of this key may not do this."},
-    404: {"model": ErrorAnswer, "description": "There is no such resource, or not for this key."},
-    409: {"model": ErrorAnswer, "description": "It contradicts what is there, or comes too late."},
-    413: {"model": ErrorAnswer, "description": "The body is too large."},
-    429: {"model": ErrorAnswer, "description": "Too many; `Retry-After` says when to come back."},
-    500: {"model": ErrorAnswer, "description": "Our mistake; quote `reference`."},
-    503: {"model": ErrorAnswer, "description": "A part we need is away; send it again."},
+    400: {"content": _ERROR, "description": "Wrong input; `fields` says what to correct."},
+    401: {"content": _ERROR, "description": "No API key, or not a valid one."},
+    403: {"content": _ERROR, "description": "The role of this key may not do this."},
+    404: {"content": _ERROR, "description": "There is no such resource, or not for this key."},
+    409: {"content": _ERROR, "description": "It contradicts what is there, or comes too late."},
+    413: {"content": _ERROR, "description": "The body is too large."},
+    429: {"content": _ERROR, "description": "Too many; `Retry-After` says when to come back."},
+    500: {"content": _ERROR, "description": "Our mistake; quote `reference`."},
+    503: {"content": _ERROR, "description": "A part we need is away; send it again."},
     "default": {"model": ErrorAnswer, "description": "Any other failure."},
 }
 """Declared on every operation, so that the OpenAPI document shows them."""
