@@ -25,10 +25,21 @@ pytest_plugins = [
 ]
 
 
+_MEMORY = Path("/dev/shm")
+_ENOUGH_BYTES = 4 * 1024**3
+
+
+def _fastest() -> Path | None:
+    """Where files are made in memory, if there is room: a test's database is 700 small ones."""
+    if not os.access(_MEMORY, os.W_OK):
+        return None
+    return _MEMORY if shutil.disk_usage(_MEMORY).free >= _ENOUGH_BYTES else None
+
+
 @pytest.fixture(scope="session")
 def server_dir() -> Iterator[Path]:
     """A short folder of this run for servers, which PostgreSQL's own user can enter too."""
-    path = Path(tempfile.mkdtemp(prefix="billing-test-"))
+    path = Path(tempfile.mkdtemp(prefix="billing-test-", dir=_fastest()))
     path.chmod(0o755)
     try:
         yield path
