@@ -23,7 +23,7 @@ from billing.db import migrate
 from billing.stack import ports, process
 from billing.stack.postgres import EmbeddedPostgres
 from billing.stack.process import Command
-from billing.stack.redis import EmbeddedRedis
+from billing.stack.redis import EmbeddedLimitsRedis, EmbeddedRedis
 
 ROOT = Path(__file__).parents[1]
 _START_SECONDS = 60
@@ -68,13 +68,15 @@ class Stack:
     postgres: EmbeddedPostgres | None
     redis: EmbeddedRedis | None
     """None when it was given by its URL, as `postgres`."""
+    limits: EmbeddedLimitsRedis
     kind: str = ""
     _groups: dict[str, int] = field(default_factory=dict)
 
     def usage(self) -> dict[str, Usage]:
         """CPU and memory of every part that runs here, the load generator included."""
         leaders = {one.name: one.running.pid for one in self.programs if one.running is not None}
-        for name, server in (("postgres", self.postgres), ("redis", self.redis)):
+        servers = (("postgres", self.postgres), ("redis", self.redis), ("limits", self.limits))
+        for name, server in servers:
             if server is not None and server.pid is not None:
                 leaders[name] = server.pid
         found = {name: usage_of(pid) for name, pid in leaders.items()}
@@ -134,11 +136,15 @@ def running_stack(
             redis_url = server.url
         else:
             exits.enter_context(_empty_redis(redis_url))
+        limits = EmbeddedLimitsRedis(folder / "limits", ports.any_free())
+        limits.start()
+        exits.callback(limits.stop)
         migrate.upgrade(url)
-        stack = Stack(url, redis_url, ports.any_free(), [], postgres, server, kind=_kind(url))
+        stack = Stack(url, redis_url, ports.any_free(), [], postgres, server, limits, _kind(url))
         environment = {
             "DATABASE_URL": url,
             "REDIS_URL": redis_url,
+            "BILLING_LIMITS_REDIS_URL": limits.url,
             "BILLING_SHARD_COUNT": str(shards),
             "PYTHONDONTWRITEBYTECODE": "",
         }
