@@ -32,6 +32,7 @@ from billing.invoices.tables import (
 )
 from billing.invoices.taxing import apply_tax, decide_tax_of, read_tax_profiles
 from billing.periods import DEFAULT_ZONE, local_day
+from billing.subscriptions.ahead import too_early
 from billing.tax.einvoice import DocumentType
 from billing.tax.model import DecisionStatus
 from invoicing.einvoice.prepare import prepare
@@ -114,7 +115,11 @@ def approve_invoices(
     with recalling(ctx.session):
         drafts = load_invoices(ctx.session, [one.invoice_id for one in requests], lock=True)
         parties = _read_parties(ctx, requests, drafts)
-        looked_at = [_look_at(ctx, one, drafts.get(one.invoice_id)) for one in requests]
+        refused = too_early(ctx.session, drafts.values())
+        looked_at = [
+            refused.get(one.invoice_id) or _look_at(ctx, one, drafts.get(one.invoice_id))
+            for one in requests
+        ]
         ready = [one for one in looked_at if isinstance(one, _Ready)]
         settled = [_settled(ctx, one, parties) for one in ready if _is_approved(ctx, one)]
         for one, number in _numbered(ctx, settled):

@@ -62,6 +62,7 @@ def _charge_facts(path: str, charge: Charge) -> dict[str, str]:
         f"{path}.price_model": charge.price_model.value,
         f"{path}.rate_deck": charge.rate_deck.code if charge.rate_deck else "none",
         f"{path}.prorated": str(charge.prorated).lower(),
+        f"{path}.timing": charge.timing.value,
         f"{path}.free_units": _plain(charge.free_units),
         f"{path}.free_pool": charge.free_pool or "none",
         f"{path}.free_events": str(charge.free_events),

@@ -5,7 +5,7 @@ from decimal import Decimal
 from typing import Final
 
 from billing.catalog.requests import ChargeInput, RateInput, TierInput
-from billing.catalog.tables import Aggregation, BillableItem, ItemKind, PriceModel
+from billing.catalog.tables import Aggregation, BillableItem, ItemKind, PriceModel, Timing
 from billing.errors import FieldError
 from billing.money import CURRENCIES
 from billing.rating.measures import ADDITIVE, reads_events
@@ -52,6 +52,13 @@ def option_errors(
     if charge.bills_zero:
         yield from _zero_errors(path, charge)
     yield from _limit_errors(path, charge)
+
+
+def timing_errors(path: str, charge: ChargeInput) -> Iterator[FieldError]:
+    """A charge in advance that only its period's usage could price."""
+    periods = {PriceModel.FLAT, PriceModel.LICENCE}
+    if charge.timing is Timing.ADVANCE and charge.price_model not in periods:
+        yield FieldError(f"{path}.timing", "only a flat price and a licence are billed in advance")
 
 
 def _is_priced_by(item: BillableItem, model: PriceModel) -> bool:

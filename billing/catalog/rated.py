@@ -63,6 +63,7 @@ def as_rated(charge: ChargeInput | Charge, item: BillableItem) -> plan.Charge:
         discount_percent=charge.discount_percent,
         limits=tuple(plan.Limit(limit.currency, limit.minimum, limit.maximum) for limit in limits),
         package_size=charge.package_size,
+        timing=charge.timing.value,
         id=getattr(charge, "id", None),
     )
 

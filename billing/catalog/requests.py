@@ -12,6 +12,7 @@ from billing.catalog.tables import (
     Conversion,
     ItemKind,
     PriceModel,
+    Timing,
     UnitRounding,
 )
 from billing.commands import Request
@@ -70,6 +71,8 @@ class ChargeInput(Request):
     price_model: PriceModel
     prorated: bool = False
     """By days: a flat price, a commitment, and the limits of any charge."""
+    timing: Timing = Timing.ARREARS
+    """A flat price or a licence `advance` is billed with the period before its own."""
     free_units: Units = Decimal(0)
     """For each period and rate; of a percentage, the amount that is free."""
     free_pool: str | None = Field(default=None, pattern=_CODE)

@@ -84,6 +84,15 @@ class UnitRounding(StrEnum):
     HALF_UP = "half_up"
 
 
+class Timing(StrEnum):
+    """With which invoice a price per period comes."""
+
+    ARREARS = "arrears"
+    """That of the period."""
+    ADVANCE = "advance"
+    """That of the period before."""
+
+
 class BillableItem(Base):
     """Something that can be a line on an invoice."""
 
@@ -182,6 +191,10 @@ class Charge(Base):
         CheckConstraint(
             "discount_percent >= 0 AND discount_percent <= 100", name="discount_is_percentage"
         ),
+        CheckConstraint(
+            "timing = 'arrears' OR price_model IN ('flat', 'licence')",
+            name="only_periods_in_advance",
+        ),
     )
 
     id: Mapped[UUID] = mapped_column(primary_key=True, default=new_id)
@@ -193,6 +206,7 @@ class Charge(Base):
     price_model: Mapped[PriceModel] = mapped_column(choices(PriceModel))
     prorated: Mapped[bool] = mapped_column(default=False)
     """Whether a part of a period has its part of a flat price, a commitment or the limits."""
+    timing: Mapped[Timing] = mapped_column(choices(Timing), default=Timing.ARREARS)
     free_units: Mapped[Decimal] = mapped_column(default=Decimal(0))
     """Units per period and rate that cost nothing; for a percentage, the amount that is free."""
     free_pool: Mapped[str | None]

@@ -2,6 +2,7 @@
 
 import billing.access.tables
 import billing.catalog.tables
+import billing.coupons.tables
 import billing.customers.tables
 import billing.decks.tables
 import billing.documents.tables

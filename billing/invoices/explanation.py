@@ -219,8 +219,9 @@ def _made_of(session: Session, line_ref: str) -> _MadeOf | None:
     if period_id is None:
         return None
     period = rateable_periods(session, [period_id])[period_id]
-    for one in period.segments:
-        covered = one.segment.within(period.period)
+    days, segments = period.priced_on(covered_from)
+    for one in segments:
+        covered = one.segment.within(days)
         if covered is None or covered.start != covered_from:
             continue
         for charge in one.segment.charges:

@@ -17,6 +17,7 @@ from billing.invoices.repository import load_invoice
 from billing.invoices.return_periods import hold_open
 from billing.invoices.tables import Invoice, InvoiceStatus
 from billing.outbox.service import report
+from billing.subscriptions.ahead import is_built_on
 
 
 class VoidInvoice(Request):
@@ -40,7 +41,8 @@ def void_invoice(ctx: Context, request: VoidInvoice) -> Invoice:
 
     Raises:
         PreconditionError: if it is no issued invoice that is unpaid, or it was sent, or bears an
-            IRN, or has notes, or its month was filed.
+            IRN, or has notes, or its month was filed, or a later invoice settled what it billed
+            in advance.
     """
     invoice = load_invoice(ctx.session, request.invoice_id, lock=True)
     ctx.actor.require_customer(invoice.customer_id)
@@ -50,6 +52,12 @@ def void_invoice(ctx: Context, request: VoidInvoice) -> Invoice:
         code, sentence = refusal
         raise PreconditionError(
             f"Invoice {invoice.number} cannot become void. {sentence}", code=code
+        )
+    if is_built_on(ctx.session, invoice):
+        raise PreconditionError(
+            f"Invoice {invoice.number} cannot become void. The next one settled what it billed in "
+            "advance; issue a credit note.",
+            code="built_on",
         )
     if invoice.issue_date is not None:
         hold_open(ctx.session, invoice.supplier_gstin, invoice.issue_date)

@@ -30,6 +30,7 @@ from billing.errors import (
 from billing.overrides.tables import PriceOverride, PriceOverrideTier
 from billing.rating.cumulative import cumulative_price
 from billing.rating.plan import Tier
+from billing.subscriptions.ahead import refuse_billed_ahead
 from billing.subscriptions.history import refuse_billed
 
 
@@ -68,6 +69,8 @@ def create_override(ctx: Context, request: CreateOverride) -> PriceOverride:
     charge, target = _target(ctx.session, account, request)
     _require_fit(account, charge, request)
     refuse_billed(ctx.session, account.id, request.starts_on)
+    if request.charge_code is not None:
+        refuse_billed_ahead(ctx.session, account.id, request.charge_code, request.starts_on)
     lock_for_transaction(ctx.session, f"overrides:{account.id}")
     now = ctx.clock.now()
     last = ctx.session.scalar(
@@ -120,6 +123,8 @@ def end_override(ctx: Context, request: EndOverride) -> PriceOverride:
         )
     account = load_account(ctx.session, override.account_id)
     refuse_billed(ctx.session, account.id, request.ends_on)
+    if override.charge_code is not None:
+        refuse_billed_ahead(ctx.session, account.id, override.charge_code, request.ends_on)
     override.ends_on = request.ends_on
     override.updated_at = ctx.clock.now()
     return override

@@ -58,6 +58,13 @@ class Frame:
     """First day of the subscription."""
     whole: Period
     """The whole period that the period is, or is a part of."""
+    billed_with: Period | None = None
+    """The period on whose invoice it is billed, if that is another."""
+
+    @property
+    def invoiced(self) -> Period:
+        """The period on whose invoice its lines are."""
+        return self.billed_with or self.period
 
     def part(self, amount: Decimal, billed: Billed) -> Decimal:
         """An amount for a full period, for the days of a charge: a whole number of minor units."""

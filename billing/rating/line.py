@@ -1,13 +1,13 @@
 """A rated line, the name it keeps when it is rated again, and the words it carries."""
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import date, timedelta
 from decimal import Decimal, localcontext
 from typing import Final
 from uuid import UUID
 
-from billing.money import round_half_up
+from billing.money import from_minor, round_half_up
 from billing.periods import Period
 from billing.rating.match import DIMENSIONS
 from billing.rating.plan import Tier
@@ -155,3 +155,20 @@ def adjustment_entry(kind: str, amount: Decimal, **details: Decimal) -> dict[str
 def stored_amount(amount: Decimal) -> Decimal:
     """A rated amount as it is stored: exact for usage, cut far below a minor unit for days."""
     return round_half_up(amount, AMOUNT_DECIMALS)
+
+
+def reduced(line: RatedLine, kind: str, minor: int, **details: str) -> RatedLine:
+    """A line with so many minor units taken off, and an entry among its tiers that says why."""
+    if not minor:
+        return line
+    amount = from_minor(minor, line.currency)
+    with localcontext() as context:
+        context.prec = 60
+        left = line.amount - amount
+    return replace(
+        line,
+        amount=left,
+        amount_minor=line.amount_minor - minor,
+        unit_price=None,
+        tier_breakdown=(*line.tier_breakdown, adjustment_entry(kind, -amount) | details),
+    )

@@ -37,6 +37,8 @@ SMS_SEGMENTS: Final = "sms_segments"
 UP: Final = "up"
 DOWN: Final = "down"
 HALF_UP: Final = "half_up"
+ARREARS: Final = "arrears"
+ADVANCE: Final = "advance"
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,6 +127,8 @@ class Charge:
     limits: tuple[Limit, ...] = ()
     package_size: Decimal | None = None
     """Units in a package; the first tier's unit price is then the price of a package."""
+    timing: str = ARREARS
+    """Whether a price per period is billed with its period, or `ADVANCE` with the one before."""
     id: UUID | None = None
 
     def __post_init__(self) -> None:
@@ -152,6 +156,7 @@ class Segment:
     """First day that its prices per period bill, if that is not its first day."""
     recurring_to: date | None = None
     """First day that they no longer bill, if that is not the day after its last."""
+    plan_id: UUID | None = None
 
     def recurring_within(self, period: Period, whole: Period) -> Period | None:
         """The days of a whole period that its prices per period bill, if any.

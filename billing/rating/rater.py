@@ -7,6 +7,8 @@
 5. price: per period, per unit, by tiers, by packages, or each event by itself
 6. discount, maximum, minimum, the plan's commitment: see `limits`
 7. round the line, once
+8. what charges in advance billed before, and bill for the next period: see `ahead`; in between,
+   what a coupon takes off: see `coupon`
 """
 
 from collections.abc import Mapping, Sequence
@@ -18,8 +20,9 @@ from uuid import UUID
 from billing.money import to_minor
 from billing.periods import Period, add_months
 from billing.rating.adjustments.free_units import FreeUnits
-from billing.rating.book import RateBook
+from billing.rating.ahead import NOTHING_AHEAD, Ahead, lines_ahead, settled
 from billing.rating.counting import Measured, measure
+from billing.rating.coupon import Coupon
 from billing.rating.limits import Frame, billed_charges, within_limits
 from billing.rating.line import (
     RatedLine,
@@ -35,8 +38,6 @@ from billing.rating.plan import (
     COMMITMENT,
     DYNAMIC,
     GRADUATED,
-    LICENCE,
-    ONE_TIME,
     PER_UNIT,
     PERCENTAGE,
     PERIOD_MODELS,
@@ -48,12 +49,12 @@ from billing.rating.plan import (
     Tier,
     UsageRow,
 )
-from billing.rating.prices.flat import flat_amount
 from billing.rating.prices.graduated import TierShare, graduated_shares, tier_share
 from billing.rating.prices.package import package_amount
 from billing.rating.prices.per_unit import per_unit_amount
 from billing.rating.prices.percentage import Percentage, percentage_of
 from billing.rating.prices.volume import volume_shares
+from billing.rating.recurring import recurring_lines
 
 _PREVIEW_SUBSCRIPTION = UUID(int=0)
 _PREVIEW_DAY = date(2026, 1, 1)
@@ -104,6 +105,8 @@ def rate_period(
     subscribed_on: date | None = None,
     full_days: int | None = None,
     whole: Period | None = None,
+    ahead: Ahead = NOTHING_AHEAD,
+    coupon: Coupon | None = None,
 ) -> Rating:
     """Rate one billing period of one subscription.
 
@@ -116,6 +119,8 @@ def rate_period(
             the earliest segment if not given.
         full_days: days of a full period, if they are not those from anchor to anchor.
         whole: the whole period that it is part of, if that is not a month from anchor to anchor.
+        ahead: the period that charges in advance bill with this one, and what was billed before.
+        coupon: what makes the period's invoice smaller, if anything does.
     """
     if full_days is not None:
         whole = period
@@ -139,7 +144,7 @@ def rate_period(
             continue
         for charge in segment.charges:
             if charge.price_model in PERIOD_MODELS:
-                line, missing = _flat_line(frame, segment, covered, charge)
+                line, missing = recurring_lines(frame, segment, covered, charge)
                 lines.extend(line)
                 unrated.extend(missing)
             elif charge.price_model != COMMITMENT:
@@ -153,7 +158,9 @@ def rate_period(
         _usage_line(frame, one, _shares(one, bills_zero=not billed[id(one.charge)])) for one in used
     ]
     limited, missing = within_limits(frame, billed_charges(period, segments), lines)
-    return Rating(tuple(limited), (*unrated, *missing))
+    following, without_rate = lines_ahead(frame, segments, ahead)
+    final = settled(frame, segments, [*limited, *following], ahead, coupon)
+    return Rating(tuple(final), (*unrated, *missing, *without_rate))
 
 
 def preview(
@@ -266,74 +273,3 @@ def _packages(units: Decimal, tier: Tier, size: Decimal) -> list[TierShare]:
         return []
     amount = package_amount(units, size, tier.unit_price)
     return [TierShare(Decimal(0), None, units, tier.unit_price, Decimal(0), amount, size)]
-
-
-def _flat_line(
-    frame: Frame, segment: Segment, covered: Period, charge: Charge
-) -> tuple[list[RatedLine], list[UnratedUsage]]:
-    """A price per period, or once.
-
-    Prorated, each segment bills its days of a full period. Otherwise the full price is billed
-    once, by the segment that the period opens with; a one-time price by the subscription's first,
-    never prorated.
-    """
-    is_prorated = charge.price_model == LICENCE or (
-        charge.prorated and charge.price_model != ONE_TIME
-    )
-    billed = segment.recurring_within(frame.period, frame.whole)
-    if charge.price_model == ONE_TIME:
-        billed = covered if covered.start == frame.starts_on else None
-    elif not is_prorated and billed is not None and frame.period.start not in billed:
-        billed = None
-    if billed is None:
-        return [], []
-    rates = RateBook(charge.rates, frame.currency)
-    if is_prorated:
-        parts = [(rate, days, frame.full_days) for rate, days in rates.days_by_rate(billed)]
-    else:
-        parts = [(rates.find(covered.start, {}), 1, 1)]
-    lines = []
-    unrated = []
-    for rate, *days in parts:
-        if rate is None:
-            unrated.append(UnratedUsage(charge.code, charge.code, {}, 0, segment.quantity))
-        else:
-            lines.append(_flat_part(frame, segment, covered, charge, rate, (days[0], days[1])))
-    return lines, unrated
-
-
-def _flat_part(
-    frame: Frame,
-    segment: Segment,
-    covered: Period,
-    charge: Charge,
-    rate: Rate,
-    days: tuple[int, int],
-) -> RatedLine:
-    """What one rate bills for the days of the segment on which it is in force."""
-    price = rate.tiers[0].flat_amount
-    amount = flat_amount(price, segment.quantity, covered_days=days[0], full_days=days[1])
-    return RatedLine(
-        line_ref=line_ref(
-            frame.subscription_id, frame.period.start, covered.start, charge.code, rate.key
-        ),
-        charge_code=charge.code,
-        rate_id=rate.id,
-        item_code=charge.item_code,
-        sac=charge.sac,
-        description=describe(
-            charge.name, rate.match, covered=covered, period=frame.period, part=days
-        ),
-        period=frame.period,
-        covered=covered,
-        quantity=segment.quantity,
-        free_quantity=Decimal(0),
-        event_count=0,
-        unit=charge.unit,
-        unit_price=price,
-        currency=frame.currency,
-        amount=stored_amount(amount),
-        amount_minor=to_minor(amount, frame.currency),
-        is_recurring=charge.price_model != ONE_TIME,
-        tier_breakdown=(),
-    )

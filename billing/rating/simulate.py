@@ -15,7 +15,9 @@ import polars as pl
 
 from billing.money import from_minor, split
 from billing.periods import Period
+from billing.rating.ahead import NOTHING_AHEAD, Ahead
 from billing.rating.counting import counted_usage
+from billing.rating.coupon import Coupon
 from billing.rating.cumulative import MICROS
 from billing.rating.frames import LINES, SHARES, Prices, RatedFrames, is_plain, rate_frames
 from billing.rating.line import RatedLine
@@ -45,6 +47,9 @@ class LonePeriod:
     actual: Sequence[Segment]
     changed: Sequence[Segment]
     usage: Sequence[UsageRow]
+    ahead: Ahead = NOTHING_AHEAD
+    changed_ahead: Ahead = NOTHING_AHEAD
+    coupon: Coupon | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -151,8 +156,8 @@ def simulate(world: World, actual: Prices, changed: Prices) -> Simulation:
     mine = world.parts.join(touched, on="period", how="semi")
     others = world.parts.join(touched, on="period", how="anti")
     kept = _rate(world, others, actual)
-    actual_alone = [_rate_alone(one, one.actual) for one in world.alone]
-    changed_alone = [_rate_alone(one, one.changed) for one in world.alone]
+    actual_alone = [_rate_alone(one, one.actual, one.ahead) for one in world.alone]
+    changed_alone = [_rate_alone(one, one.changed, one.changed_ahead) for one in world.alone]
     before = _together([kept, _rate(world, mine, actual), *actual_alone])
     after = _together([kept, _rate(world, mine, {**actual, **changed}), *changed_alone])
     sums = _sums(world, before, after)
@@ -186,7 +191,7 @@ def _together(found: Sequence[RatedFrames]) -> RatedFrames:
     )
 
 
-def _rate_alone(one: LonePeriod, segments: Sequence[Segment]) -> RatedFrames:
+def _rate_alone(one: LonePeriod, segments: Sequence[Segment], ahead: Ahead) -> RatedFrames:
     rating = rate_period(
         one.subscription_id,
         one.period,
@@ -195,6 +200,8 @@ def _rate_alone(one: LonePeriod, segments: Sequence[Segment]) -> RatedFrames:
         currency=one.currency,
         subscribed_on=one.subscribed_on,
         whole=one.whole,
+        ahead=ahead,
+        coupon=one.coupon,
     )
     lines = [
         (one.number, line.line_ref.partition(":")[2], line.charge_code, line.amount_minor)

@@ -202,6 +202,9 @@ def _alone(
         actual=[one.segment for one in before.segments],
         changed=[one.segment for one in after.segments],
         usage=usage_as_of(session, wanted, before.priced_singly | after.priced_singly),
+        ahead=before.ahead,
+        changed_ahead=after.ahead,
+        coupon=before.coupon,
     )
 
 

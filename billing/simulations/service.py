@@ -18,6 +18,7 @@ from billing.catalog.requests import ChargeInput
 from billing.catalog.rules import errors_in
 from billing.catalog.tables import BillableItem, PricePlan
 from billing.commands import Request
+from billing.coupons.rates import subscriptions_with_coupons
 from billing.errors import FieldError, ForbiddenError, InvalidError
 from billing.fields import ExactDecimal
 from billing.money import round_half_up
@@ -92,7 +93,7 @@ def simulate_prices(session: Session, actor: Actor, request: SimulatePrices) -> 
     prices = {version: found.charges for version, found in actual.items()}
     others = {version: found.charges for version, found in changed.items()}
     apart = {str(one) for one in used if not frames_can_rate(one, prices, others)}
-    agreed = _subscriptions_with_agreements(session)
+    agreed = _subscriptions_apart(session)
     alone = read.outdated | {
         number
         for number, version, subscription in read.world.parts.join(read.world.periods, on="period")
@@ -116,11 +117,11 @@ def _check_months(request: SimulatePrices) -> None:
         raise InvalidError("The months cannot be read.", code="invalid_request", fields=wrong)
 
 
-def _subscriptions_with_agreements(session: Session) -> set[str]:
-    """Those whose prices are not their plan's alone."""
+def _subscriptions_apart(session: Session) -> set[str]:
+    """Those whose prices are not their plan's alone, or that a coupon makes smaller."""
     agreed = select(PriceOverride.account_id)
     found = session.scalars(select(Subscription.id).where(Subscription.account_id.in_(agreed)))
-    return {str(one) for one in found}
+    return {str(one) for one in (*found, *subscriptions_with_coupons(session))}
 
 
 class _Changes:

@@ -26,7 +26,8 @@ from billing.subscriptions.tables import (
 )
 from billing.subscriptions.timeline import Part, Timeline
 
-_PARTS: TypeAdapter[tuple[Part, ...]] = TypeAdapter(tuple[Part, ...])
+PARTS: TypeAdapter[tuple[Part, ...]] = TypeAdapter(tuple[Part, ...])
+"""How a change writes down the segments."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,7 +131,7 @@ def undone(
             "A start is not undone; end the subscription, with nothing to bill if so agreed.",
             code="cannot_undo_start",
         )
-    parts = _PARTS.validate_python(latest.before["segments"])
+    parts = PARTS.validate_python(latest.before["segments"])
     planned = Planned(
         ChangeKind.UNDO,
         latest.bills_from,
@@ -186,7 +187,7 @@ def refuse_billed(session: Session, account_id: UUID, day: date) -> None:
 def _snapshot(status: SubscriptionStatus, parts: Sequence[Part]) -> dict[str, Any]:
     return {
         "status": status.value,
-        "segments": _PARTS.dump_python(tuple(parts), mode="json"),
+        "segments": PARTS.dump_python(tuple(parts), mode="json"),
     }
 
 

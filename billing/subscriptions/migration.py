@@ -21,6 +21,7 @@ from billing.customers.tables import Account
 from billing.errors import BillingError, ForbiddenError, PreconditionError
 from billing.overrides.tables import PriceOverride
 from billing.periods import local_day
+from billing.subscriptions.ahead import refuse_billed_ahead
 from billing.subscriptions.history import Planned, refuse_billed, store, timeline_of
 from billing.subscriptions.planning import effective_day, require_interval, require_sellable
 from billing.subscriptions.preview import compare
@@ -187,20 +188,31 @@ def _move(
 ) -> Move:
     try:
         planned = _planned(session, clock, version, wish, subscription, account)
+        ended = _ended(session, version, wish, account, planned.day)
     except BillingError as reason:
         return Move(subscription, account, None, reason)
-    ended: tuple[PriceOverride, ...] = ()
-    if wish.overrides is Overrides.DROP:
-        ended = tuple(
-            session.scalars(
-                select(PriceOverride).where(
-                    PriceOverride.account_id == account.id,
-                    PriceOverride.plan_id == version.plan_id,
-                    or_(PriceOverride.ends_on.is_(None), PriceOverride.ends_on > planned.day),
-                )
+    return Move(subscription, account, planned, None, ended)
+
+
+def _ended(
+    session: Session, version: PlanVersion, wish: Migration, account: Account, day: date
+) -> tuple[PriceOverride, ...]:
+    """The account's agreements that end with the move."""
+    if wish.overrides is not Overrides.DROP:
+        return ()
+    ended = tuple(
+        session.scalars(
+            select(PriceOverride).where(
+                PriceOverride.account_id == account.id,
+                PriceOverride.plan_id == version.plan_id,
+                or_(PriceOverride.ends_on.is_(None), PriceOverride.ends_on > day),
             )
         )
-    return Move(subscription, account, planned, None, ended)
+    )
+    for one in ended:
+        if one.charge_code is not None:
+            refuse_billed_ahead(session, account.id, one.charge_code, day)
+    return ended
 
 
 def _planned(

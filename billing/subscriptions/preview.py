@@ -11,13 +11,16 @@ from billing.access.actor import Actor
 from billing.access.roles import Permission
 from billing.catalog.rated import load_rated
 from billing.clock import Clock
+from billing.coupons.rates import coupon_of
 from billing.customers.repository import get_account
 from billing.customers.tables import Account
 from billing.overrides.rates import Agreement, agreements_of
 from billing.periods import Period
 from billing.rating import plan
+from billing.rating.ahead import Ahead
 from billing.rating.measures import read_singly
 from billing.rating.rater import Rating, rate_period
+from billing.subscriptions.ahead import billed_for, following_in
 from billing.subscriptions.history import Planned, refuse_billed, timeline_of
 from billing.subscriptions.planning import plan_change, plan_start
 from billing.subscriptions.repository import get_subscription
@@ -147,6 +150,7 @@ def _invoice(
             part.quantity,
             part.recurring_from,
             part.recurring_to,
+            versions[part.plan_version_id].plan_id,
         )
         for part in timeline.parts
     ]
@@ -158,8 +162,17 @@ def _invoice(
         currency=account.currency,
         whole=whole,
         subscribed_on=timeline.starts_on,
+        coupon=coupon_of(session, subscription_id, period.start, account.currency),
+        ahead=_around(session, subscription_id, timeline, period),
     )
     return NextInvoice(period, rating)
+
+
+def _around(session: Session, subscription_id: UUID, timeline: Timeline, period: Period) -> Ahead:
+    """The period after it as the timeline says, and what was billed in advance for it."""
+    billed, kept = billed_for(session, subscription_id, period.start)
+    following, whole = following_in(timeline, period.end) or (None, None)
+    return Ahead(following, whole, billed, kept)
 
 
 def _until(agreement: Agreement, day: date) -> Agreement:

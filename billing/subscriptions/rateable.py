@@ -2,7 +2,7 @@
 
 from collections import defaultdict
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import date
 from uuid import UUID
 
@@ -10,13 +10,18 @@ from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from billing.catalog.rated import RatedVersion, load_rated
+from billing.coupons.rates import coupon_of
 from billing.customers.tables import Account
-from billing.overrides.rates import agreements_of
+from billing.overrides.rates import Agreement, agreements_of
 from billing.periods import Period
 from billing.rating import plan
+from billing.rating.ahead import NOTHING_AHEAD, Ahead
+from billing.rating.coupon import Coupon
 from billing.rating.measures import read_singly
 from billing.rating.rater import Rating, rate_period
+from billing.subscriptions.ahead import ahead_of, following_in, timeline_when_issued
 from billing.subscriptions.tables import BillingPeriod, Subscription, SubscriptionSegment
+from billing.subscriptions.timeline import Part, Timeline
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,6 +40,10 @@ class RateablePeriod:
     account: Account
     subscribed_on: date
     segments: Sequence[SegmentInForce]
+    ahead: Ahead = NOTHING_AHEAD
+    coupon: Coupon | None = None
+    known_then: Sequence[SegmentInForce] = ()
+    """By which its issued invoice billed ahead, if the segments were changed since."""
 
     @property
     def period(self) -> Period:
@@ -51,6 +60,13 @@ class RateablePeriod:
         """Event types of which rating has to know every event, not only sums."""
         return read_singly(charge for one in self.segments for charge in one.segment.charges)
 
+    def priced_on(self, day: date) -> tuple[Period, Sequence[SegmentInForce]]:
+        """What a line of its invoice is for whose days begin on a day: itself, or the next one."""
+        following = self.ahead.following
+        if following is None or day not in following:
+            return self.period, self.segments
+        return following, self.known_then or self.segments
+
     def rate(self, usage: Sequence[plan.UsageRow]) -> Rating:
         """What it bills for a usage."""
         return rate_period(
@@ -61,6 +77,8 @@ class RateablePeriod:
             currency=self.account.currency,
             subscribed_on=self.subscribed_on,
             whole=self.whole,
+            ahead=self.ahead,
+            coupon=self.coupon,
         )
 
 
@@ -88,32 +106,60 @@ def rateable_periods(
         .order_by(SubscriptionSegment.starts_on)
     ):
         segments[segment.subscription_id].append(segment)
+    known_then = {period.id: timeline_when_issued(session, period) for period, _, _ in rows}
     versions = {one.plan_version_id for found in segments.values() for one in found}
+    versions |= {
+        part.plan_version_id for then in known_then.values() if then for part in then.parts
+    }
     known = {**load_rated(session, versions - set(prices or ())), **(prices or {})}
     agreements = agreements_of(session, {account.id for _, account, _ in rows})
-    return {
-        period.id: RateablePeriod(
+    around = ahead_of(session, [period.id for period, _, _ in rows])
+    found = {}
+    for period, account, subscribed_on in rows:
+        agreed = agreements.get(account.id, ())
+        timeline = known_then[period.id]
+        then = [
+            _in_force(one, known[one.plan_version_id], agreed)
+            for one in (timeline.parts if timeline else ())
+        ]
+        found[period.id] = RateablePeriod(
             period,
             account,
             subscribed_on,
             [
-                _in_force(one, known[one.plan_version_id].agreed(agreements.get(account.id, ())))
+                _in_force(one, known[one.plan_version_id], agreed)
                 for one in segments[period.subscription_id]
             ],
+            _as_then(around[period.id], timeline, period.ends_on, then),
+            coupon_of(session, period.subscription_id, period.starts_on, account.currency),
+            then,
         )
-        for period, account, subscribed_on in rows
-    }
+    return found
 
 
-def _in_force(row: SubscriptionSegment, charges: tuple[plan.Charge, ...]) -> SegmentInForce:
+def _as_then(
+    ahead: Ahead, timeline: Timeline | None, day: date, segments: Sequence[SegmentInForce]
+) -> Ahead:
+    """With the next period, which begins on a day, as the issued invoice knew it."""
+    if timeline is None:
+        return ahead
+    following, whole = following_in(timeline, day) or (None, None)
+    then = [one.segment for one in segments]
+    return replace(ahead, following=following, whole=whole, segments=then)
+
+
+def _in_force(
+    row: SubscriptionSegment | Part, version: RatedVersion, agreements: Collection[Agreement]
+) -> SegmentInForce:
     return SegmentInForce(
         row.plan_version_id,
         plan.Segment(
             row.starts_on,
             row.ends_on,
-            charges,
+            version.agreed(agreements),
             row.quantity,
             row.recurring_from,
             row.recurring_to,
+            version.plan_id,
         ),
     )

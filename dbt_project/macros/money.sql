@@ -30,3 +30,17 @@
 {% macro packages_begun(units, size) -%}
     (div({{ units }}, {{ size }}) + case when mod({{ units }}, {{ size }}) > 0 then 1 else 0 end)
 {%- endmacro %}
+
+{#- The entry among a line's tiers that says why minor units were taken off it; none if none were. -#}
+{% macro taken_off(kind, minor, exponent, code=none) -%}
+    case
+        when {{ minor }} = 0 then '[]'::jsonb
+        else jsonb_build_array(
+            jsonb_build_object(
+                'kind', '{{ kind }}',
+                {% if code %}'code', {{ code }}, {% endif -%}
+                'amount', {{ plain("-" ~ from_minor(minor, exponent)) }}
+            )
+        )
+    end
+{%- endmacro %}

@@ -45,6 +45,7 @@ from billing.catalog.tables import (
     PriceModel,
     PricePlan,
     Rate,
+    Timing,
     UnitRounding,
     VersionStatus,
 )
@@ -121,6 +122,7 @@ class ChargeAttributes(Attributes):
     item_code: str
     price_model: PriceModel
     prorated: bool
+    timing: Timing
     free_units: Amount
     free_pool: str | None
     free_events: int
@@ -226,6 +228,7 @@ def _charge(row: Charge) -> ChargeAttributes:
         item_code=row.item.code,
         price_model=row.price_model,
         prorated=row.prorated,
+        timing=row.timing,
         free_units=row.free_units or Decimal(0),
         free_pool=row.free_pool,
         free_events=row.free_events,

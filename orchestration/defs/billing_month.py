@@ -1,6 +1,7 @@
 """Closing a month: periods, a rating run with its cut-offs, rated lines, drafts, revenue."""
 
 from collections.abc import Iterator, Mapping
+from datetime import timedelta
 from typing import Any
 
 import dagster as dg
@@ -60,10 +61,13 @@ def trigger_of(context: dg.AssetExecutionContext) -> str:
 def billing_periods(
     context: dg.AssetExecutionContext, database: Database
 ) -> dg.MaterializeResult[None]:
-    """Every period of every subscription that begins before the month is over."""
+    """Every period of every subscription that begins before the month is over, or as it is.
+
+    Prices in advance are billed for the one that follows the month's own.
+    """
     month = month_of(month_of_key(context.partition_key))
     with database.writing() as session:
-        made = make_periods(session, month.end)
+        made = make_periods(session, month.end + timedelta(days=1))
     return dg.MaterializeResult(metadata={"periods made": made})
 
 

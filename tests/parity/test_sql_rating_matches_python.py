@@ -18,18 +18,29 @@ from zoneinfo import ZoneInfo
 import pytest
 from hypothesis import HealthCheck, Phase, given, seed, settings
 from hypothesis import strategies as st
-from sqlalchemy import Engine
+from sqlalchemy import Engine, select
+from sqlalchemy.orm import Session
 
+from billing.coupons import tables
+from billing.coupons.rates import coupon_of
+from billing.customers.tables import Account
 from billing.db.engine import open_engine
 from billing.db.unit_of_work import unit_of_work
-from billing.periods import Period, local_day
+from billing.invoices.tables import RatingRun
+from billing.periods import Period, add_months, local_day
+from billing.rating.ahead import NOTHING_AHEAD, Ahead
+from billing.rating.coupon import Coupon
 from billing.rating.plan import (
+    ADVANCE,
+    ARREARS,
     COMMITMENT,
     COUNT,
     DOWN,
     DYNAMIC,
+    FLAT,
     HALF_UP,
     LATEST,
+    LICENCE,
     MAX,
     MODELS,
     ONE_TIME,
@@ -52,8 +63,18 @@ from billing.rating.plan import (
     UsageRow,
 )
 from billing.rating.rater import Rating, full_period, rate_period
+from billing.subscriptions.history import PARTS, timeline_of
+from billing.subscriptions.rateable import rateable_periods
+from billing.subscriptions.tables import (
+    BillingPeriod,
+    ChangeKind,
+    Subscription,
+    SubscriptionChange,
+    SubscriptionSegment,
+)
 from tests.support.dbt import DbtProjectRunner
 from tests.support.factories.events import StoredEvent, store_event
+from tests.support.factories.invoices import bill_ahead
 from tests.support.factories.parties import make_account
 from tests.support.factories.plans import (
     make_billing_period,
@@ -117,6 +138,15 @@ class Plan:
     quantity: Decimal
 
 
+@dataclass(frozen=True)
+class Off:
+    """A coupon: a percentage, or an amount; for the first plan alone, or for all."""
+
+    percent: Decimal | None
+    amount_minor: int | None
+    first_plan_alone: bool
+
+
 @dataclass(frozen=True, repr=False)
 class World:
     """One account with its subscription, and what it used. Its repr is short: tests print many."""
@@ -130,6 +160,11 @@ class World:
     moved_to: date | None
     """Where recurring charges change hands, if not on the day of the change."""
     events: tuple[Event, ...]
+    billed_before: Decimal | None = None
+    """How much of what is due was billed in advance, if the invoice before did."""
+    coupon: Off | None = None
+    changed_since: bool = False
+    """Whether it is issued already, and the next period was changed after that."""
 
     @property
     def spans(self) -> list[tuple[Plan, date, date | None]]:
@@ -229,7 +264,8 @@ def charges(draw: st.DrawFn, code: str, currency: str) -> Charge:
         event_filter=draw(statuses) if is_usage else {},
         **read,
         prorated=model != ONE_TIME and draw(st.booleans()),
-        **(draw(around(model, currency, on_amounts=on_amounts)) if is_usage else {}),
+        timing=draw(st.sampled_from([ARREARS, ADVANCE])) if model in {FLAT, LICENCE} else ARREARS,
+        **(draw(surroundings(model, currency, on_amounts=on_amounts)) if is_usage else {}),
         package_size=draw(st.sampled_from([Decimal(1), Decimal(3), Decimal("2.5")]))
         if model == PACKAGE
         else None,
@@ -237,7 +273,7 @@ def charges(draw: st.DrawFn, code: str, currency: str) -> Charge:
 
 
 @st.composite
-def around(draw: st.DrawFn, model: str, currency: str, *, on_amounts: bool) -> dict[str, Any]:
+def surroundings(draw: st.DrawFn, model: str, currency: str, *, on_amounts: bool) -> dict[str, Any]:
     """What changes the usage or the amount of a charge, around its price."""
     said: dict[str, Any] = {
         "free_units": draw(st.sampled_from([Decimal(0), Decimal("2.5"), Decimal(7)])),
@@ -271,6 +307,13 @@ def plans(draw: st.DrawFn, currency: str) -> Plan:
     count = draw(st.integers(1, 3))
     made = tuple(draw(charges(f"c{index}", currency)) for index in range(count))
     return Plan(made, draw(st.sampled_from([Decimal(1), Decimal(3), Decimal("2.5")])))
+
+
+@st.composite
+def coupons(draw: st.DrawFn) -> Off:
+    percent = draw(st.sampled_from([None, Decimal("12.5"), Decimal("33.3333"), Decimal(100)]))
+    amount = None if percent else draw(st.integers(1, 5000))
+    return Off(percent, amount, draw(st.booleans()))
 
 
 @st.composite
@@ -314,6 +357,9 @@ def worlds(draw: st.DrawFn) -> World:
         change_on,
         moved_to,
         tuple(events),
+        draw(st.sampled_from([None, Decimal(1), Decimal("0.5"), Decimal("1.7")])),
+        draw(st.one_of(st.none(), coupons())),
+        draw(st.booleans()),
     )
 
 
@@ -360,6 +406,9 @@ def in_python(
     subscription_id: UUID,
     stored: Sequence[Sequence[Charge]],
     events: Sequence[StoredEvent],
+    plan_ids: Sequence[UUID],
+    ahead: Ahead = NOTHING_AHEAD,
+    coupon: Coupon | None = None,
 ) -> Rating:
     groups: dict[tuple[object, ...], list[SingleEvent]] = defaultdict(list)
     for event, kept in zip(world.events, events, strict=True):
@@ -383,8 +432,10 @@ def in_python(
         for (day, kind, dimensions), group in groups.items()
     ]
     segments = [
-        Segment(start, end, tuple(charges_of), plan.quantity)
-        for (plan, start, end), charges_of in zip(world.spans, stored, strict=True)
+        Segment(start, end, tuple(charges_of), plan.quantity, plan_id=plan_id)
+        for (plan, start, end), charges_of, plan_id in zip(
+            world.spans, stored, plan_ids, strict=True
+        )
     ]
     if world.moved_to:
         segments[0] = replace(segments[0], recurring_to=world.moved_to)
@@ -396,7 +447,99 @@ def in_python(
         usage,
         currency=world.currency,
         anchor_day=world.anchor_day,
+        ahead=ahead,
+        coupon=coupon,
     )
+
+
+def around(
+    session: Session, world: World, period: BillingPeriod, due: Rating, issued: RatingRun
+) -> Ahead:
+    """The period after it, and the one before with an invoice that billed in advance for it."""
+    subscription = session.get_one(Subscription, period.subscription_id)
+    whole = subscription.cycle.containing(period.ends_on)
+    make_billing_period(session, subscription, world.zone, whole, add_months(MONTH, 1))
+    account = session.get_one(Account, period.account_id)
+    if world.changed_since:
+        bill_ahead(session, account, period, {}, run=issued)
+        change_next(session, subscription, period, issued)
+    if world.billed_before is not None:
+        days = Period(period.starts_on - timedelta(days=1), period.starts_on)
+        before = make_billing_period(session, subscription, world.zone, days, add_months(MONTH, -1))
+        billed = {
+            line.line_ref.split(":", 2)[2]: max(1, int(line.amount_minor * world.billed_before))
+            for line in due.lines
+            if line.is_recurring
+        }
+        bill_ahead(session, account, before, billed, kept_minor=7)
+    return rateable_periods(session, [period.id])[period.id].ahead
+
+
+def change_next(
+    session: Session, subscription: Subscription, period: BillingPeriod, issued: RatingRun
+) -> None:
+    """Another seat from the next period on, and no more than two days of that."""
+    known = timeline_of(session, subscription).parts
+    last = session.get_one(SubscriptionSegment, known[-1].id)
+    last.ends_on = period.ends_on
+    session.flush()
+    session.add(
+        SubscriptionSegment(
+            subscription_id=subscription.id,
+            plan_version_id=last.plan_version_id,
+            quantity=last.quantity + 1,
+            starts_on=period.ends_on,
+            ends_on=period.ends_on + timedelta(days=2),
+        )
+    )
+    following = session.scalars(
+        select(BillingPeriod).filter_by(subscription_id=subscription.id, starts_on=period.ends_on)
+    ).one()
+    following.ends_on = period.ends_on + timedelta(days=2)
+    days = {"effective_on": period.ends_on, "bills_from": period.ends_on, "made_by": "test"}
+    for number, made_at in enumerate((issued.started_at, issued.started_at + timedelta(1)), 1):
+        session.add(
+            SubscriptionChange(
+                subscription_id=subscription.id,
+                number=number,
+                kind=ChangeKind.SEATS,
+                after={"segments": PARTS.dump_python(known, mode="json")},
+                made_at=made_at,
+                **days,
+            )
+        )
+        session.flush()
+
+
+def redeemed(session: Session, world: World, period: BillingPeriod, plan_id: UUID) -> Coupon | None:
+    """The coupon of a period, stored and read again."""
+    if world.coupon is None:
+        return None
+    off = world.coupon
+    row = tables.Coupon(
+        code=f"C{period.id}",
+        name="Off",
+        percent=off.percent,
+        duration=tables.Duration.FOREVER,
+        created_at=period.starts_at,
+        amounts=[tables.CouponAmount(currency=world.currency, amount_minor=off.amount_minor)]
+        if off.amount_minor
+        else [],
+        plans=[tables.CouponPlan(plan_id=plan_id)] if off.first_plan_alone else [],
+    )
+    session.add(row)
+    session.flush()
+    session.add(
+        tables.Redemption(
+            coupon_id=row.id,
+            subscription_id=period.subscription_id,
+            starts_on=period.starts_on,
+            redeemed_by="test",
+            created_at=period.starts_at,
+        )
+    )
+    session.flush()
+    return coupon_of(session, period.subscription_id, period.starts_on, world.currency)
 
 
 def generate(count: int) -> list[World]:
@@ -427,6 +570,7 @@ def test_generated_plans_rate_alike_in_sql_and_python(
     expected: dict[UUID, Rating] = {}
     world_of: dict[str, World] = {}
     with unit_of_work(engine) as session:
+        issued = open_run(session, MONTH)
         for world in generated:
             account = make_account(
                 session, currency=world.currency, zone=world.zone, tax_profile=False
@@ -440,7 +584,7 @@ def test_generated_plans_rate_alike_in_sql_and_python(
             )
             world_of[str(subscription.id)] = world
             move_recurring(session, subscription, world.moved_to)
-            make_billing_period(session, subscription, world.zone, world.period, MONTH)
+            period = make_billing_period(session, subscription, world.zone, world.period, MONTH)
             kept = [
                 store_event(
                     session,
@@ -453,7 +597,13 @@ def test_generated_plans_rate_alike_in_sql_and_python(
                 for event in world.events
             ]
             stored = [made[id(plan)][1] for plan, _, _ in world.spans]
-            expected[account.id] = in_python(world, subscription.id, stored, kept)
+            plan_ids = [made[id(plan)][0].plan_id for plan, _, _ in world.spans]
+            due = in_python(world, subscription.id, stored, kept, plan_ids)
+            ahead = around(session, world, period, due, issued)
+            coupon = redeemed(session, world, period, plan_ids[0])
+            expected[account.id] = in_python(
+                world, subscription.id, stored, kept, plan_ids, ahead, coupon
+            )
         run = open_run(session, MONTH)
     url = engine.url.set(drivername="postgresql").render_as_string(hide_password=False)
     dbt.build(url, RATING_MODELS, rating_vars(run))

@@ -117,6 +117,7 @@ def test_two_drafts_at_once_get_numbers_of_their_own(api: Api, plan_id: str) -> 
         (sms_charge(item_code="nothing"), "charges.0.item_code"),
         (sms_charge(price_model="flat"), "charges.0.price_model"),
         (sms_charge(prorated=True), "charges.0.prorated"),
+        (sms_charge(timing="advance"), "charges.0.timing"),
         (sms_charge(match_dimensions=["country", "moon"]), "charges.0.match_dimensions"),
         (sms_charge(match_dimensions=["country", "country"]), "charges.0.match_dimensions"),
         (sms_charge(rate("1", currency="EUR")), "charges.0.rates.0.currency"),

@@ -1,14 +1,19 @@
 """The life of a subscription over HTTP: each change previewed, made, listed and undone."""
 
 from collections.abc import Callable
-from datetime import timedelta
+from datetime import date, timedelta
 from typing import Any
+from uuid import UUID
 
 import pytest
+from sqlalchemy import select
 
 from billing.access.roles import Role
+from billing.customers.tables import Account
 from billing.db.unit_of_work import unit_of_work
 from billing.subscriptions.periods import make_periods
+from billing.subscriptions.rateable import rateable_periods
+from billing.subscriptions.tables import BillingPeriod
 from tests.support.api import Api
 from tests.support.bodies import (
     create_items,
@@ -18,6 +23,8 @@ from tests.support.bodies import (
     platform_charge,
     sms_charge,
 )
+from tests.support.factories.invoices import bill_ahead
+from tests.support.rating import open_run
 
 MAY = ("2026-05-01", "2026-06-01")
 
@@ -180,3 +187,95 @@ def test_customers_preview_their_own_and_change_nothing(
     assert api.post(f"{path}/preview", wish, key=own)["attributes"]["difference_minor"] == 210_00
     api.refused("POST", f"{path}/preview", 404, json=wish, key=other)
     api.refused("POST", f"{path}/seats", 403, json=wish, key=own)
+
+
+def test_a_price_in_advance_is_billed_ahead_and_credited_on_a_change(
+    api: Api, account: Any
+) -> None:
+    for code, price in (("ahead", "310"), ("ahead-large", "620")):
+        create_plan(api, code, {**platform_charge(price), "timing": "advance"}, sms_charge())
+    wish = {"account_id": account["id"], "plan_code": "ahead", "starts_on": "2026-05-01"}
+    first = api.post("/subscriptions/preview", wish)["attributes"]["after"]
+    assert [line["description"] for line in first["lines"]] == [
+        "Platform fee",
+        "Platform fee (2026-06-01 to 2026-06-30)",
+    ]
+    assert first["amount_minor"] == 2 * 310_00
+    path = start(api, account, plan_code="ahead")
+    subscription = path.rpartition("/")[2]
+    with unit_of_work(api.engine) as session:
+        make_periods(session, date(2026, 6, 2))
+        may = session.scalars(
+            select(BillingPeriod).filter_by(
+                subscription_id=UUID(subscription), starts_on=date(2026, 5, 1)
+            )
+        ).one()
+        owner = session.get_one(Account, may.account_id)
+        bill_ahead(session, owner, may, {"20260601:platform:1": 310_00})
+    wanted = {"action": "change", "plan_code": "ahead-large", "from_day": "2026-06-16"}
+    preview = api.post(f"{path}/preview", wanted)["attributes"]
+    # June is billed already: nothing but July. Upgraded, 15 days at 620 less 15 days at 310.
+    assert preview["before"]["amount_minor"] == 310_00
+    assert [line["amount_minor"] for line in preview["after"]["lines"]] == [310_00 - 155_00, 620_00]
+    ended = api.post(f"{path}/preview", {"action": "end", "ends_on": "2026-06-16"})["attributes"]
+    assert [(line["charge_code"], line["amount_minor"]) for line in ended["after"]["lines"]] == [
+        ("credit", 0)
+    ]
+    with unit_of_work(api.engine) as session:
+        june = session.scalars(
+            select(BillingPeriod).filter_by(
+                subscription_id=UUID(subscription), starts_on=date(2026, 6, 1)
+            )
+        ).one()
+        owner = session.get_one(Account, june.account_id)
+        draft = bill_ahead(session, owner, june, {"20260701:platform:1": 310_00}).id
+    refused = api.refused("POST", f"/invoices/{draft}/approve", 409)
+    assert refused["code"] == "earlier_draft"
+
+
+def test_what_an_issued_invoice_billed_ahead_comes_out_again_whatever_is_changed_since(
+    api: Api, account: Any
+) -> None:
+    create_plan(api, "ahead", {**platform_charge("310"), "timing": "advance"}, sms_charge())
+    path = start(api, account, plan_code="ahead")
+    subscription = UUID(path.rpartition("/")[2])
+    with unit_of_work(api.engine) as session:
+        make_periods(session, date(2026, 6, 2))
+        may = session.scalars(
+            select(BillingPeriod).filter_by(
+                subscription_id=subscription, starts_on=date(2026, 5, 1)
+            )
+        ).one()
+        run = open_run(session, date(2026, 5, 1))
+        run.started_at = api.clock.now()
+        owner = session.get_one(Account, may.account_id)
+        invoice = bill_ahead(session, owner, may, {"20260601:platform:1": 310_00}, run=run).id
+        period_id = may.id
+    api.clock.advance(timedelta(days=1))
+    agreed = {
+        "account_id": account["id"], "plan_code": "ahead", "charge_code": "platform",
+        "tiers": [{"flat_amount": "100"}], "reason": "asked for", "starts_on": "2026-06-30",
+    }  # fmt: skip
+    refused = api.refused("POST", "/price-overrides", 409, json=agreed)
+    assert refused["code"] == "already_billed"
+    api.post("/price-overrides", {**agreed, "starts_on": "2026-07-01"})
+    for body in ({"ends_on": "2026-06-11"}, {"ends_on": "2026-06-01"}):
+        api.post(f"{path}/end", body)
+        with unit_of_work(api.engine) as session:
+            make_periods(session, date(2026, 6, 2))
+            rating = rateable_periods(session, [period_id])[period_id].rate([])
+            assert [(line.line_ref.split(":", 2)[2], line.amount_minor) for line in rating.lines][
+                1:
+            ] == [("20260601:platform:1", 310_00)]
+        api.post(f"{path}/changes/{api.get(f'{path}/changes')[-1]['id']}/undo")
+    with unit_of_work(api.engine) as session:
+        make_periods(session, date(2026, 6, 2))
+        june = session.scalars(
+            select(BillingPeriod).filter_by(
+                subscription_id=subscription, starts_on=date(2026, 6, 1)
+            )
+        ).one()
+        bill_ahead(session, session.get_one(Account, june.account_id), june, {}, run=run)
+    assert api.refused("POST", f"/invoices/{invoice}/void", 409, json={"reason": "wrong"})[
+        "code"
+    ] == ("built_on")

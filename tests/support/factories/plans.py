@@ -91,6 +91,7 @@ def _make_charge(session: Session, version: PlanVersion, ordinal: int, charge: C
         name=charge.name,
         price_model=charge.price_model,
         prorated=charge.prorated,
+        timing=charge.timing,
         free_units=charge.free_units,
         free_pool=charge.free_pool,
         free_events=charge.free_events,

@@ -8,7 +8,7 @@ with segment_charges as (
         or (
             price_model in ('flat', 'licence')
             and recurring_from < recurring_to
-            and (is_prorated or (recurring_from <= period_start and recurring_to > period_start))
+            and (is_prorated or (recurring_from <= rated_start and recurring_to > rated_start))
         )
 ),
 

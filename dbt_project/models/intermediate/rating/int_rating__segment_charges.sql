@@ -1,10 +1,32 @@
--- Every charge of every segment of the billing periods that belong to the invoice month.
-with periods as (
-    select * from {{ ref("stg_billing__billing_periods") }}
-    where {{ in_invoice_month("invoice_month") }}
-),
+-- Every charge of every segment of the billing periods that belong to the invoice month, and the
+-- charges in advance of the periods that follow them.
+with periods as (select * from {{ ref("int_rating__periods") }}),
 
-segments as (select * from {{ ref("stg_billing__subscription_segments") }}),
+segments as (
+    select
+        null::uuid as then_period_id,
+        subscription_id,
+        segment_id,
+        plan_version_id,
+        quantity,
+        starts_on,
+        ends_on,
+        recurring_from,
+        recurring_to
+    from {{ ref("stg_billing__subscription_segments") }}
+    union all
+    select
+        billing_period_id as then_period_id,
+        subscription_id,
+        segment_id,
+        plan_version_id,
+        quantity,
+        starts_on,
+        ends_on,
+        recurring_from,
+        recurring_to
+    from {{ ref("int_rating__known_then") }}
+),
 
 subscriptions as (select * from {{ ref("stg_billing__subscriptions") }}),
 
@@ -59,16 +81,19 @@ select
     periods.invoice_month,
     periods.period_start,
     periods.period_end,
-    greatest(segments.starts_on, periods.period_start) as covered_from,
-    least(coalesce(segments.ends_on, periods.period_end), periods.period_end) as covered_to,
+    periods.invoiced_period_id,
+    periods.rated_start,
+    periods.is_ahead,
+    greatest(segments.starts_on, periods.rated_start) as covered_from,
+    least(coalesce(segments.ends_on, periods.rated_end), periods.rated_end) as covered_to,
     case
         when segments.recurring_from is null
-            then greatest(segments.starts_on, periods.period_start)
+            then greatest(segments.starts_on, periods.rated_start)
         else greatest(segments.recurring_from, periods.full_starts_on)
     end as recurring_from,
     case
         when segments.recurring_to is null
-            then least(coalesce(segments.ends_on, periods.period_end), periods.period_end)
+            then least(coalesce(segments.ends_on, periods.rated_end), periods.rated_end)
         else least(segments.recurring_to, periods.full_ends_on)
     end as recurring_to
 from periods
@@ -77,8 +102,11 @@ inner join accounts on accounts.account_id = periods.account_id
 inner join currencies on currencies.currency = accounts.currency
 inner join segments
     on segments.subscription_id = periods.subscription_id
-    and segments.starts_on < periods.period_end
-    and coalesce(segments.ends_on, 'infinity'::date) > periods.period_start
+    and segments.then_period_id is not distinct from periods.then_period_id
+    and segments.starts_on < periods.rated_end
+    and coalesce(segments.ends_on, 'infinity'::date) > periods.rated_start
 inner join versions on versions.plan_version_id = segments.plan_version_id
-inner join charges on charges.plan_version_id = segments.plan_version_id
+inner join charges
+    on charges.plan_version_id = segments.plan_version_id
+    and (charges.timing = 'advance' or not periods.is_ahead)
 inner join items on items.item_id = charges.item_id

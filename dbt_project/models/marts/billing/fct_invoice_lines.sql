@@ -12,7 +12,6 @@
     )
 }}
 
--- Step 7 of rating: the line is rounded here, once.
 select
     line_ref,
     {{ rating_run_id() }} as rating_run_id,
@@ -39,8 +38,8 @@ select
     unit,
     unit_price::numeric(38, 12) as unit_price,
     currency,
-    {{ stored_amount("amount") }}::numeric(38, 18) as amount,
-    {{ to_minor("amount", "minor_exponent") }} as amount_minor,
+    amount::numeric(38, 18) as amount,
+    amount_minor,
     is_recurring,
     tier_breakdown
-from {{ ref("int_rating__billed_lines") }}
+from {{ ref("int_rating__settled_lines") }}

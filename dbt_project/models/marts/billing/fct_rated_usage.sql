@@ -22,6 +22,7 @@ segments as (
         covered_from,
         covered_to
     from {{ ref("int_rating__segment_charges") }}
+    where not is_ahead
 )
 
 select

@@ -119,7 +119,7 @@ select
     segment_charges.account_id,
     segment_charges.customer_id,
     segment_charges.subscription_id,
-    without_rate.billing_period_id,
+    segment_charges.invoiced_period_id as billing_period_id,
     without_rate.segment_id,
     without_rate.charge_id,
     segment_charges.charge_code,

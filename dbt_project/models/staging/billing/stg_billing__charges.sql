@@ -7,6 +7,7 @@ select
     name as charge_name,
     price_model::text as price_model,
     prorated as is_prorated,
+    timing::text as timing,
     free_units,
     free_pool,
     free_events,

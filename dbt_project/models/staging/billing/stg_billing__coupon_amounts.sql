@@ -1,0 +1,5 @@
+select
+    coupon_id,
+    currency,
+    amount_minor
+from {{ source('billing', 'coupon_amounts') }}

@@ -1,0 +1,5 @@
+select
+    id as coupon_id,
+    code as coupon_code,
+    percent
+from {{ source('billing', 'coupons') }}
