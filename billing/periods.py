@@ -123,6 +123,12 @@ class Cycle:
         weekly = interval is Interval.WEEK
         return cls(interval, start.isoweekday() if weekly else start.day, start.month)
 
+    def followed_by(self, interval: Interval, day: date) -> "Cycle":
+        """Periods of another length from the end of a period on; the day of the month stays."""
+        if Interval.WEEK in {interval, self.interval}:
+            return Cycle.anniversary(interval, day)
+        return Cycle(interval, self.anchor_day, day.month)
+
     def containing(self, day: date) -> Period:
         """The whole period that a day is in."""
         if self.interval is Interval.WEEK:
@@ -136,6 +142,27 @@ class Cycle:
             add_months(first, 0, self.anchor_day),
             add_months(first, self.interval.months, self.anchor_day),
         )
+
+    def tiles(self, start: date) -> Iterator[Period]:
+        """Periods from `start` on without end, each following the other; the first may be short."""
+        return Calendar(self).tiles(start)
+
+
+@dataclass(frozen=True, slots=True)
+class Calendar:
+    """Cycles that follow each other, each from a day on which a period of the one before ends."""
+
+    first: Cycle
+    later: tuple[tuple[date, Cycle], ...] = ()
+    """The others, in order, with the first day of each."""
+
+    def on(self, day: date) -> Cycle:
+        """The cycle that a day is in."""
+        return next((cycle for since, cycle in reversed(self.later) if since <= day), self.first)
+
+    def containing(self, day: date) -> Period:
+        """The whole period that a day is in."""
+        return self.on(day).containing(day)
 
     def tiles(self, start: date) -> Iterator[Period]:
         """Periods from `start` on without end, each following the other; the first may be short."""

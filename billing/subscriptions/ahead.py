@@ -25,6 +25,7 @@ from billing.periods import Period
 from billing.rating.ahead import CREDIT, KEPT, Ahead, BilledAhead
 from billing.rating.coupon import COUPON
 from billing.subscriptions.history import PARTS, billed_until
+from billing.subscriptions.repository import calendars_of
 from billing.subscriptions.tables import BillingPeriod, Subscription, SubscriptionChange
 from billing.subscriptions.timeline import Timeline
 
@@ -98,7 +99,7 @@ def following_in(timeline: Timeline, day: date) -> tuple[Period, Period] | None:
     """The period that begins on a day in the life of a subscription, and its whole one."""
     if timeline.ends_on is not None and timeline.ends_on <= day:
         return None
-    whole = timeline.cycle.containing(day)
+    whole = timeline.calendar.containing(day)
     return Period(day, min(whole.end, timeline.ends_on or whole.end)), whole
 
 
@@ -165,8 +166,9 @@ def refuse_billed_ahead(session: Session, account_id: UUID, charge_code: str, da
     )
     for name in names:
         subscription_id, _, first_day, _, _ = name.split(":")
-        cycle = session.get_one(Subscription, UUID(subscription_id)).cycle
-        until = cycle.containing(date.fromisoformat(first_day)).end
+        subscription = session.get_one(Subscription, UUID(subscription_id))
+        calendar = calendars_of(session, [subscription])[subscription.id]
+        until = calendar.containing(date.fromisoformat(first_day)).end
         if day < until:
             raise PreconditionError(
                 f"{charge_code} is billed in advance up to {until}; agree on a price from that "

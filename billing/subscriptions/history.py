@@ -45,7 +45,7 @@ class Planned:
         """First day whose bill it can alter."""
         if self.proration in {None, Proration.PRORATE}:
             return self.day
-        whole = self.timeline.cycle.containing(self.day)
+        whole = self.timeline.calendar.containing(self.day)
         return max(whole.start, self.timeline.starts_on)
 
 
@@ -201,6 +201,7 @@ def _part(row: SubscriptionSegment) -> Part:
         ends_on=row.ends_on,
         recurring_from=row.recurring_from or row.starts_on,
         recurring_to=row.recurring_to or row.ends_on,
+        cycle=row.cycle,
     )
 
 
@@ -211,3 +212,6 @@ def _write(row: SubscriptionSegment, part: Part) -> None:
     row.starts_on, row.ends_on = part.starts_on, part.ends_on
     row.recurring_from = None if part.recurring_from == part.starts_on else part.recurring_from
     row.recurring_to = None if part.recurring_to == part.ends_on else part.recurring_to
+    row.interval = part.cycle and part.cycle.interval
+    row.anchor_day = part.cycle and part.cycle.anchor_day
+    row.anchor_month = part.cycle and part.cycle.anchor_month

@@ -23,7 +23,7 @@ from billing.overrides.tables import PriceOverride
 from billing.periods import local_day
 from billing.subscriptions.ahead import refuse_billed_ahead
 from billing.subscriptions.history import Planned, refuse_billed, store, timeline_of
-from billing.subscriptions.planning import effective_day, require_interval, require_sellable
+from billing.subscriptions.planning import effective_day, other_cycle, require_sellable
 from billing.subscriptions.preview import compare
 from billing.subscriptions.requests import Day, Effective
 from billing.subscriptions.tables import (
@@ -232,12 +232,12 @@ def _planned(
     if part is not None and part.plan_version_id == version.id:
         raise PreconditionError("It is on that version already.", code="already_there")
     require_sellable(account, version, f"version {version.version}")
-    require_interval(timeline.cycle, version)
     after = timeline.switched(
         day,
         wish.proration,
         plan_version_id=version.id,
         quantity=(part or timeline.parts[-1]).quantity,
+        cycle=other_cycle(timeline, version, day),
     )
     status = SubscriptionStatus(subscription.status)
     planned = Planned(ChangeKind.MIGRATE, day, wish.proration, after, status)

@@ -9,7 +9,8 @@ from sqlalchemy.orm import Session
 
 from billing.customers.tables import Account
 from billing.ids import new_id
-from billing.periods import Period, month_of
+from billing.periods import Calendar, Period, month_of
+from billing.subscriptions.repository import calendars_of
 from billing.subscriptions.tables import BillingPeriod, Subscription
 
 
@@ -31,17 +32,19 @@ def make_periods(session: Session, until: date) -> int:
         )
         .order_by(Subscription.id)
     )
-    for subscription, zone in rows:
-        made += _make(session, subscription, zone, until)
+    found = [(row.Subscription, row.zone) for row in rows]
+    calendars = calendars_of(session, [subscription for subscription, _ in found])
+    for subscription, zone in found:
+        made += _make(session, subscription, calendars[subscription.id], zone, until)
     return made
 
 
-def periods_of(subscription: Subscription, until: date) -> list[Period]:
+def periods_of(subscription: Subscription, calendar: Calendar, until: date) -> list[Period]:
     """The periods of a subscription that begin before `until`, in order."""
     end = min(until, subscription.ends_on) if subscription.ends_on else until
     if end <= subscription.starts_on:
         return []
-    tiles = subscription.cycle.tiles(subscription.starts_on)
+    tiles = calendar.tiles(subscription.starts_on)
     whole = list(takewhile(lambda period: period.start < end, tiles))
     if subscription.ends_on and whole[-1].end > subscription.ends_on:
         whole[-1] = Period(whole[-1].start, subscription.ends_on)
@@ -49,7 +52,7 @@ def periods_of(subscription: Subscription, until: date) -> list[Period]:
 
 
 def drop_outdated(session: Session, subscription: Subscription, billed_until: date | None) -> None:
-    """Remove the periods that a change of the subscription's end made wrong; they are made anew.
+    """Remove the periods that another end or interval made wrong; they are made anew.
 
     Args:
         billed_until: what was invoiced before that day stays.
@@ -57,22 +60,30 @@ def drop_outdated(session: Session, subscription: Subscription, billed_until: da
     rows = session.scalars(select(BillingPeriod).filter_by(subscription_id=subscription.id)).all()
     if not rows:
         return
-    right = set(periods_of(subscription, max(row.ends_on for row in rows)))
+    calendar = calendars_of(session, [subscription])[subscription.id]
+    right = {
+        (period, calendar.containing(period.start))
+        for period in periods_of(subscription, calendar, max(row.ends_on for row in rows))
+    }
     for row in rows:
         is_billed = billed_until is not None and row.ends_on <= billed_until
-        if Period(row.starts_on, row.ends_on) not in right and not is_billed:
+        whole = Period(row.full_starts_on, row.full_ends_on)
+        if (Period(row.starts_on, row.ends_on), whole) not in right and not is_billed:
             session.delete(row)
     session.flush()
 
 
-def _make(session: Session, subscription: Subscription, zone: str, until: date) -> int:
+def _make(
+    session: Session, subscription: Subscription, calendar: Calendar, zone: str, until: date
+) -> int:
     existing = set(
         session.scalars(select(BillingPeriod.starts_on).filter_by(subscription_id=subscription.id))
     )
-    missing = [period for period in periods_of(subscription, until) if period.start not in existing]
+    wanted = periods_of(subscription, calendar, until)
+    missing = [period for period in wanted if period.start not in existing]
     for period in missing:
         starts_at, ends_at = period.instants(zone)
-        whole = subscription.cycle.containing(period.start)
+        whole = calendar.containing(period.start)
         session.execute(
             insert(BillingPeriod)
             .values(

@@ -11,7 +11,7 @@ from billing.catalog.tables import Anchor, PlanVersion, PriceModel
 from billing.clock import Clock
 from billing.customers.tables import Account, BillingMode
 from billing.errors import FieldError, InvalidError, PreconditionError
-from billing.periods import Cycle, local_day
+from billing.periods import Cycle, Interval, local_day
 from billing.subscriptions.history import Planned, timeline_of
 from billing.subscriptions.requests import (
     AnyChoice,
@@ -105,9 +105,12 @@ def plan_switch(
     currency: str,
 ) -> Planned:
     """Another plan version from a day on; whether that is more or less is seen by its fees."""
-    require_interval(timeline.cycle, version)
     after = timeline.switched(
-        day, wish.proration, plan_version_id=version.id, quantity=wish.quantity
+        day,
+        wish.proration,
+        plan_version_id=version.id,
+        quantity=wish.quantity,
+        cycle=other_cycle(timeline, version, day),
     )
     part = timeline.at(day) or timeline.parts[-1]
     before_fee = _fee(load_version(session, part.plan_version_id), currency) * part.quantity
@@ -124,7 +127,7 @@ def effective_day(wanted: Effective, timeline: Timeline, today: date) -> date:
         return wanted
     if wanted == "now":
         return today + timedelta(days=1)
-    return timeline.cycle.containing(max(today, timeline.starts_on)).end
+    return timeline.calendar.containing(max(today, timeline.starts_on)).end
 
 
 def require_sellable(account: Account, version: PlanVersion, name: str) -> None:
@@ -143,14 +146,23 @@ def require_sellable(account: Account, version: PlanVersion, name: str) -> None:
         )
 
 
-def require_interval(cycle: Cycle, version: PlanVersion) -> None:
-    """Refuse a version that is billed by other periods than the subscription's."""
-    if version.interval is not cycle.interval:
+def other_cycle(timeline: Timeline, version: PlanVersion, day: date) -> Cycle | None:
+    """The cycle of a version's periods from a day on, if its interval is not the one until then.
+
+    Raises:
+        PreconditionError: if no period ends before that day: its charges would be torn apart.
+    """
+    cycle = timeline.calendar.on(day)
+    if version.interval is cycle.interval:
+        return None
+    whole = cycle.containing(day)
+    if whole.start != day:
         raise PreconditionError(
             f"The plan bills by {version.interval.value}, the subscription by "
-            f"{cycle.interval.value}; end it and start another.",
-            code="other_interval",
+            f"{cycle.interval.value} up to {whole.end}; change on that day.",
+            code="not_period_end",
         )
+    return cycle.followed_by(version.interval, day)
 
 
 def _cycle(version: PlanVersion, wish: Subscribe) -> Cycle:
@@ -171,8 +183,9 @@ def _cycle(version: PlanVersion, wish: Subscribe) -> Cycle:
 
 
 def _fee(version: PlanVersion, currency: str) -> Decimal:
-    """What a seat costs for a period without any usage."""
-    return sum(
+    """What a seat costs for a year without any usage."""
+    periods = 52 if version.interval is Interval.WEEK else 12 // version.interval.months
+    return periods * sum(
         (
             rate.tiers[0].flat_amount
             for charge in version.charges

@@ -102,13 +102,14 @@ def compare(
         dropped: the numbers of the account's overrides that end with the change.
     """
     refuse_billed(session, account.id, planned.bills_from)
-    whole = planned.timeline.cycle.containing(planned.day)
+    wholes = [one.calendar.containing(planned.day) for one in (now, planned.timeline) if one]
+    days = Period(min(one.start for one in wholes), max(one.end for one in wholes))
     singly = _read_singly(session, now, planned.timeline)
-    usage = usage_so_far(session, account.id, account.zone, whole, singly)
+    usage = usage_so_far(session, account.id, account.zone, days, singly)
     agreed = agreements_of(session, [account.id]).get(account.id, ())
     before = None
     if now is not None:
-        before = _invoice(session, account, subscription_id, now, whole, usage, agreed)
+        before = _invoice(session, account, subscription_id, now, wholes[0], usage, agreed)
     agreed = tuple(
         _until(one, planned.day) if one.rate.ordinal in dropped else one for one in agreed
     )
@@ -118,7 +119,9 @@ def compare(
         currency=account.currency,
         timeline=planned.timeline,
         before=before,
-        after=_invoice(session, account, subscription_id, planned.timeline, whole, usage, agreed),
+        after=_invoice(
+            session, account, subscription_id, planned.timeline, wholes[-1], usage, agreed
+        ),
     )
 
 

@@ -1,6 +1,7 @@
 """Reading subscriptions, within what the actor may see."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
+from dataclasses import replace
 from datetime import date
 from uuid import UUID
 
@@ -12,6 +13,7 @@ from billing.access.roles import Permission
 from billing.customers.repository import get_account
 from billing.customers.tables import Account
 from billing.errors import not_found
+from billing.periods import Calendar
 from billing.subscriptions.tables import Subscription, SubscriptionSegment
 
 
@@ -69,6 +71,22 @@ def segments_of(session: Session, subscription_id: UUID) -> Sequence[Subscriptio
         .filter_by(subscription_id=subscription_id)
         .order_by(SubscriptionSegment.starts_on)
     ).all()
+
+
+def calendars_of(session: Session, subscriptions: Collection[Subscription]) -> dict[UUID, Calendar]:
+    """How the whole periods of subscriptions follow each other, by id."""
+    found = {one.id: Calendar(one.cycle) for one in subscriptions}
+    others = session.scalars(
+        select(SubscriptionSegment)
+        .where(SubscriptionSegment.interval.is_not(None))
+        .order_by(SubscriptionSegment.starts_on)
+    )
+    for segment in others:
+        known = found.get(segment.subscription_id)
+        if known is not None and segment.cycle is not None:
+            later = (*known.later, (segment.starts_on, segment.cycle))
+            found[segment.subscription_id] = replace(known, later=later)
+    return found
 
 
 def overlapping(

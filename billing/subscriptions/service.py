@@ -35,7 +35,7 @@ def subscribe(ctx: Context, request: Subscribe) -> Subscription:
     planned = plan_start(ctx.session, account, request)
     _refuse_other(ctx, account.id, None, planned.timeline)
     now = ctx.clock.now()
-    cycle = planned.timeline.cycle
+    cycle = planned.timeline.first_cycle
     subscription = Subscription(
         account_id=account.id,
         status=SubscriptionStatus.ACTIVE,

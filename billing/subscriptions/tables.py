@@ -79,7 +79,7 @@ class Subscription(Base):
 
     @property
     def cycle(self) -> Cycle:
-        """How its whole periods follow each other."""
+        """How its whole periods follow each other, until a segment says otherwise."""
         return Cycle(self.interval, self.anchor_day, self.anchor_month)
 
 
@@ -92,6 +92,12 @@ class SubscriptionSegment(Base):
         CheckConstraint("ends_on > starts_on", name="some_days"),
         CheckConstraint("quantity > 0 AND quantity <> 'NaN'", name="quantity_positive"),
         CheckConstraint("recurring_to >= recurring_from", name="recurring_in_order"),
+        CheckConstraint(
+            "num_nonnulls(interval, anchor_day, anchor_month) IN (0, 3)", name="whole_cycle"
+        ),
+        CheckConstraint("anchor_day BETWEEN 1 AND 31", name="anchor_in_month"),
+        CheckConstraint("anchor_month BETWEEN 1 AND 12", name="anchor_in_year"),
+        CheckConstraint("interval <> 'week' OR anchor_day <= 7", name="anchor_in_week"),
     )
 
     id: Mapped[UUID] = mapped_column(primary_key=True, default=new_id)
@@ -105,6 +111,17 @@ class SubscriptionSegment(Base):
     """First day that its recurring charges bill, if that is not its first day."""
     recurring_to: Mapped[date | None]
     """First day that they no longer bill, if that is not the day after its last."""
+    interval: Mapped[Interval | None] = mapped_column(choices(Interval))
+    """Of its periods, if they are others than the subscription began with."""
+    anchor_day: Mapped[int | None] = mapped_column(Integer)
+    anchor_month: Mapped[int | None] = mapped_column(Integer)
+
+    @property
+    def cycle(self) -> Cycle | None:
+        """How its whole periods follow each other, if not as the subscription's first ones."""
+        if self.interval is None or self.anchor_day is None or self.anchor_month is None:
+            return None
+        return Cycle(self.interval, self.anchor_day, self.anchor_month)
 
 
 class SubscriptionChange(Base):

@@ -13,7 +13,7 @@ from uuid import UUID
 
 from billing.errors import PreconditionError
 from billing.ids import new_id
-from billing.periods import Cycle
+from billing.periods import Calendar, Cycle
 from billing.subscriptions.tables import Phase, Proration
 
 
@@ -29,6 +29,8 @@ class Part:
     recurring_from: date
     recurring_to: date | None
     """None while it has no end."""
+    cycle: Cycle | None = None
+    """How its periods follow each other, if not as those that the subscription began with."""
     id: UUID = field(default_factory=new_id)
 
     def holds(self, day: date) -> bool:
@@ -61,8 +63,14 @@ class Part:
 class Timeline:
     """The life of a subscription, in parts that follow each other without gap."""
 
-    cycle: Cycle
+    first_cycle: Cycle
     parts: tuple[Part, ...]
+
+    @property
+    def calendar(self) -> Calendar:
+        """How its whole periods follow each other."""
+        later = ((part.starts_on, part.cycle) for part in self.parts)
+        return Calendar(self.first_cycle, tuple((day, one) for day, one in later if one))
 
     @property
     def starts_on(self) -> date:
@@ -79,9 +87,19 @@ class Timeline:
         return next((part for part in self.parts if part.holds(day)), None)
 
     def switched(
-        self, day: date, proration: Proration, *, plan_version_id: UUID, quantity: Decimal
+        self,
+        day: date,
+        proration: Proration,
+        *,
+        plan_version_id: UUID,
+        quantity: Decimal,
+        cycle: Cycle | None = None,
     ) -> "Timeline":
-        """With another plan version or quantity from a day on; trials and pauses stay."""
+        """With another plan version or quantity from a day on; trials and pauses stay.
+
+        Args:
+            cycle: that of the periods from then on, if it is another.
+        """
         self._require_inside(day)
         before, after = self._cut(day)
         if len({(part.plan_version_id, part.quantity) for part in after}) > 1:
@@ -89,7 +107,13 @@ class Timeline:
                 "Another change is agreed for a later day; undo it first.", code="later_change"
             )
         other = [
-            replace(part, plan_version_id=plan_version_id, quantity=quantity, id=new_id())
+            replace(
+                part,
+                plan_version_id=plan_version_id,
+                quantity=quantity,
+                cycle=cycle or part.cycle,
+                id=new_id(),
+            )
             for part in after
         ]
         if other[0].phase is Phase.ACTIVE:
@@ -167,7 +191,7 @@ class Timeline:
 
     def begins(self, day: date, proration: Proration, before: Iterable[Part]) -> date:
         """The day from which recurring charges that begin on `day` bill."""
-        whole = self.cycle.containing(day)
+        whole = self.calendar.containing(day)
         if proration is Proration.PRORATE or day == whole.start:
             return day
         if proration is Proration.NONE:
@@ -184,7 +208,7 @@ class Timeline:
 
     def _stops(self, day: date, proration: Proration) -> date:
         """The day from which recurring charges that stop on `day` no longer bill."""
-        whole = self.cycle.containing(day)
+        whole = self.calendar.containing(day)
         if proration is Proration.PRORATE or day == whole.start:
             return day
         return whole.end if proration is Proration.FULL else whole.start

@@ -112,7 +112,8 @@ def _eras(account: Account, segments: _Segments, rates: CardRates) -> tuple[Era,
         starts_us = microseconds(local_midnight(day, account.zone))
         if covering:
             segment, subscription, _ = covering[0]
-            known = (segment.starts_on, subscription.starts_on, subscription.cycle)
+            cycle = segment.cycle or subscription.cycle
+            known = (segment.starts_on, subscription.starts_on, cycle)
             eras.append(Era(starts_us, charges, *known))
         else:
             eras.append(Era(starts_us, charges))

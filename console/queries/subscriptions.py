@@ -89,7 +89,7 @@ def subscriptions(
                    p.name as plan, g.quantity,
                    case when s.ends_on <= :today then 'ended' when s.starts_on > :today
                         then 'coming' else coalesce(g.phase, 'active') end as state,
-                   s.interval, s.starts_on, s.ends_on,
+                   coalesce(g.interval, s.interval) as interval, s.starts_on, s.ends_on,
                    (select min(n.starts_on) from billing.subscription_segments n
                     where n.subscription_id = s.id and n.starts_on > :today) as changes_on
             from billing.subscriptions s

@@ -67,10 +67,19 @@ Reader = Annotated[Actor, needs(Permission.SUBSCRIPTIONS_READ)]
 Writer = Annotated[Actor, needs(Permission.SUBSCRIPTIONS_WRITE)]
 
 
+class CycleAttributes(Attributes):
+    """How whole periods follow each other."""
+
+    interval: Interval
+    anchor_day: int
+    anchor_month: int
+
+
 class SegmentAttributes(Attributes):
     """One plan version and quantity over local days; `ends_on` is the first day without it.
 
-    `recurring_from` and `recurring_to` are there where recurring charges bill other days.
+    `recurring_from` and `recurring_to` are there where recurring charges bill other days; `cycle`
+    is there where its periods are others than the subscription's first ones.
     """
 
     id: UUID
@@ -81,10 +90,11 @@ class SegmentAttributes(Attributes):
     ends_on: date | None
     recurring_from: date | None
     recurring_to: date | None
+    cycle: CycleAttributes | None
 
 
 class SubscriptionSummary(Attributes):
-    """An account's agreement to a plan."""
+    """An account's agreement to a plan; its interval and anchor are those it began with."""
 
     status: SubscriptionStatus
     interval: Interval

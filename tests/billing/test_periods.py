@@ -2,7 +2,7 @@
 
 import os
 from datetime import UTC, date, datetime, time, timedelta
-from itertools import pairwise, product, takewhile
+from itertools import islice, pairwise, product, takewhile
 from zoneinfo import ZoneInfo, available_timezones
 
 import pytest
@@ -12,6 +12,7 @@ from sqlalchemy import text
 
 from billing.db.engine import open_engine
 from billing.periods import (
+    Calendar,
     Cycle,
     Interval,
     Period,
@@ -108,6 +109,18 @@ def test_an_anniversary_is_the_day_of_the_first_one(
 ) -> None:
     cycle = Cycle.anniversary(interval, start)
     assert cycle.containing(start) == Period(start, following)
+
+
+@given(CYCLES, st.sampled_from(Interval), DAYS)
+def test_another_interval_begins_where_a_period_ends(
+    cycle: Cycle, interval: Interval, day: date
+) -> None:
+    last = cycle.containing(day)
+    calendar = Calendar(cycle, ((last.end, cycle.followed_by(interval, last.end)),))
+    first, second = list(islice(calendar.tiles(last.start), 2))
+    assert (first, second.start) == (last, calendar.containing(last.end).start)
+    assert calendar.containing(last.last_day) == last
+    assert second == calendar.on(second.last_day).containing(second.last_day)
 
 
 @pytest.mark.parametrize("wrong", [(Interval.WEEK, 8), (Interval.MONTH, 0), (Interval.YEAR, 1, 13)])

@@ -27,7 +27,7 @@ from billing.customers.tables import Account
 from billing.db.engine import open_engine
 from billing.db.unit_of_work import unit_of_work
 from billing.invoices.tables import RatingRun
-from billing.periods import Period, add_months, local_day
+from billing.periods import Interval, Period, add_months, local_day
 from billing.rating.ahead import NOTHING_AHEAD, Ahead
 from billing.rating.coupon import Coupon
 from billing.rating.plan import (
@@ -68,6 +68,7 @@ from billing.subscriptions.rateable import rateable_periods
 from billing.subscriptions.tables import (
     BillingPeriod,
     ChangeKind,
+    Proration,
     Subscription,
     SubscriptionChange,
     SubscriptionSegment,
@@ -165,6 +166,8 @@ class World:
     coupon: Off | None = None
     changed_since: bool = False
     """Whether it is issued already, and the next period was changed after that."""
+    known_interval: Interval | None = None
+    """Of the period that was to follow, as the issued invoice knew, if it was another."""
 
     @property
     def spans(self) -> list[tuple[Plan, date, date | None]]:
@@ -360,6 +363,7 @@ def worlds(draw: st.DrawFn) -> World:
         draw(st.sampled_from([None, Decimal(1), Decimal("0.5"), Decimal("1.7")])),
         draw(st.one_of(st.none(), coupons())),
         draw(st.booleans()),
+        draw(st.sampled_from([None, None, Interval.WEEK, Interval.QUARTER, Interval.YEAR])),
     )
 
 
@@ -462,7 +466,7 @@ def around(
     account = session.get_one(Account, period.account_id)
     if world.changed_since:
         bill_ahead(session, account, period, {}, run=issued)
-        change_next(session, subscription, period, issued)
+        change_next(session, subscription, period, issued, world.known_interval)
     if world.billed_before is not None:
         days = Period(period.starts_on - timedelta(days=1), period.starts_on)
         before = make_billing_period(session, subscription, world.zone, days, add_months(MONTH, -1))
@@ -476,11 +480,23 @@ def around(
 
 
 def change_next(
-    session: Session, subscription: Subscription, period: BillingPeriod, issued: RatingRun
+    session: Session,
+    subscription: Subscription,
+    period: BillingPeriod,
+    issued: RatingRun,
+    interval: Interval | None,
 ) -> None:
     """Another seat from the next period on, and no more than two days of that."""
-    known = timeline_of(session, subscription).parts
-    last = session.get_one(SubscriptionSegment, known[-1].id)
+    known = timeline_of(session, subscription)
+    last = session.get_one(SubscriptionSegment, known.parts[-1].id)
+    if interval is not None:
+        known = known.switched(
+            period.ends_on,
+            Proration.PRORATE,
+            plan_version_id=last.plan_version_id,
+            quantity=last.quantity,
+            cycle=subscription.cycle.followed_by(interval, period.ends_on),
+        )
     last.ends_on = period.ends_on
     session.flush()
     session.add(
@@ -503,7 +519,7 @@ def change_next(
                 subscription_id=subscription.id,
                 number=number,
                 kind=ChangeKind.SEATS,
-                after={"segments": PARTS.dump_python(known, mode="json")},
+                after={"segments": PARTS.dump_python(known.parts, mode="json")},
                 made_at=made_at,
                 **days,
             )

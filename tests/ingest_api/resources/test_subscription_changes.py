@@ -27,6 +27,7 @@ from tests.support.factories.invoices import bill_ahead
 from tests.support.rating import open_run
 
 MAY = ("2026-05-01", "2026-06-01")
+JUNE = ("2026-06-01", "2026-07-01")
 
 
 @pytest.fixture
@@ -141,7 +142,19 @@ def test_now_is_the_coming_midnight_and_a_period_ends_where_the_anchor_says(
     assert ended in {(today + timedelta(days=days)).isoformat() for days in (1, 2)}
 
 
-def test_a_plan_says_its_interval_and_others_are_not_changed_to(api: Api, account: Any) -> None:
+def periods(api: Api) -> list[tuple[str, str]]:
+    """Those that begin up to the 1st of June, made anew where they are not there."""
+    with unit_of_work(api.engine) as session:
+        make_periods(session, date(2026, 6, 2))
+        rows = session.connection().exec_driver_sql(
+            "SELECT starts_on::text, ends_on::text FROM billing.billing_periods ORDER BY 1"
+        )
+        return [(row[0], row[1]) for row in rows]
+
+
+def test_a_plan_says_its_interval_and_another_begins_where_a_period_ends(
+    api: Api, account: Any
+) -> None:
     plan = api.post("/price-plans", {"code": "yearly", "name": "Yearly"})
     version = draft(api, plan["id"], platform_charge("3650"), interval="year", anchor="anniversary")
     api.post(f"/plan-versions/{version['id']}/publish")
@@ -154,27 +167,35 @@ def test_a_plan_says_its_interval_and_others_are_not_changed_to(api: Api, accoun
         beyond = {"plan_code": "small", "from_day": day}
         assert api.refused("POST", f"{path}/change", 400, json=beyond)["fields"]
         api.refused("POST", "/subscriptions/preview", 400, json={**body, "starts_on": day})
-    wish = {"plan_code": "yearly", "from_day": "2026-06-01"}
-    assert api.refused("POST", f"{path}/change", 409, json=wish)["code"] == "other_interval"
+    assert periods(api) == [MAY, JUNE]
+    wish = {"plan_code": "yearly", "from_day": "2026-06-02"}
+    assert api.refused("POST", f"{path}/change", 409, json=wish)["code"] == "not_period_end"
+    wish["from_day"] = "2026-06-01"
+    preview = api.post(f"{path}/preview", {"action": "change", **wish})["attributes"]
+    assert preview["kind"] == "downgrade"  # 12 × 310 is more than 3650
+    assert [
+        (one["period_start"], one["period_end"], one["amount_minor"])
+        for one in (preview["before"], preview["after"])
+    ] == [(*JUNE, 310_00), ("2026-06-01", "2027-06-01", 3650_00)]
+    first, second = api.post(f"{path}/change", wish)["attributes"]["segments"]
+    assert first["cycle"] is None
+    assert second["cycle"] == {"interval": "year", "anchor_day": 1, "anchor_month": 6}
+    assert periods(api) == [MAY, ("2026-06-01", "2027-06-01")]
+    wish = {"plan_code": "small", "from_day": "2026-12-01"}
+    assert api.refused("POST", f"{path}/change", 409, json=wish)["code"] == "not_period_end"
+    api.post(f"{path}/seats", {"quantity": "2", "from_day": "2026-12-01"})
+    for change in reversed(api.get(f"{path}/changes")[1:]):
+        api.post(f"{path}/changes/{change['id']}/undo")
+    assert periods(api) == [MAY, JUNE]
 
 
 def test_periods_follow_an_end_and_its_undoing(api: Api, account: Any) -> None:
     path = start(api, account)
-
-    def periods() -> list[tuple[str, str]]:
-        with unit_of_work(api.engine) as session:
-            make_periods(session, api.clock.now().date().replace(year=2026, month=6, day=2))
-            rows = session.connection().exec_driver_sql(
-                "SELECT starts_on::text, ends_on::text FROM billing.billing_periods ORDER BY 1"
-            )
-            return [(row[0], row[1]) for row in rows]
-
-    whole = [MAY, ("2026-06-01", "2026-07-01")]
-    assert periods() == whole
+    assert periods(api) == [MAY, JUNE]
     api.post(f"{path}/end", {"ends_on": "2026-05-20"})
-    assert periods() == [("2026-05-01", "2026-05-20")]
+    assert periods(api) == [("2026-05-01", "2026-05-20")]
     api.post(f"{path}/changes/{api.get(f'{path}/changes')[-1]['id']}/undo")
-    assert periods() == whole
+    assert periods(api) == [MAY, JUNE]
 
 
 def test_customers_preview_their_own_and_change_nothing(

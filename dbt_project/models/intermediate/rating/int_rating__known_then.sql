@@ -43,6 +43,8 @@ select
     parts.ends_on,
     parts.recurring_from,
     parts.recurring_to,
+    parts.cycle ->> 'interval' as billing_interval,
+    (parts.cycle ->> 'anchor_day')::int as anchor_day,
     max(coalesce(parts.ends_on, 'infinity'::date)) over (
         partition by known.billing_period_id
     ) as life_ends_on
@@ -54,5 +56,6 @@ cross join lateral jsonb_to_recordset(known.segments) as parts (
     starts_on date,
     ends_on date,
     recurring_from date,
-    recurring_to date
+    recurring_to date,
+    cycle jsonb
 )

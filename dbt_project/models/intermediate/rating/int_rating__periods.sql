@@ -10,58 +10,81 @@ with own as (
     where {{ in_invoice_month("periods.invoice_month") }}
 ),
 
+-- With the interval of the day after the period, if it is not the subscription's first one.
 then_lives as (
-    select distinct billing_period_id, life_ends_on
-    from {{ ref("int_rating__known_then") }}
+    select
+        known.billing_period_id,
+        known.life_ends_on,
+        max(known.billing_interval) filter (
+            where known.starts_on <= own.period_end
+            and coalesce(known.ends_on, 'infinity'::date) > own.period_end
+        ) as billing_interval,
+        max(known.anchor_day) filter (
+            where known.starts_on <= own.period_end
+            and coalesce(known.ends_on, 'infinity'::date) > own.period_end
+        ) as anchor_day
+    from own
+    inner join {{ ref("int_rating__known_then") }} as known
+        on known.billing_period_id = own.billing_period_id
+    group by known.billing_period_id, known.life_ends_on
 ),
 
-next_months as (
+then_next as (
     select
-        own.*,
+        own.billing_period_id,
+        then_lives.life_ends_on,
+        coalesce(then_lives.billing_interval, own.billing_interval) as billing_interval,
+        coalesce(then_lives.anchor_day, own.anchor_day) as anchor_day,
         date_trunc(
             'month',
-            own.period_end + make_interval(months => case own.billing_interval
-                when 'month' then 1 when 'quarter' then 3 when 'half_year' then 6 when 'year' then 12
-                else 0
-            end)
-        )::date as next_month
+            own.period_end + make_interval(
+                months => case coalesce(then_lives.billing_interval, own.billing_interval)
+                    when 'month' then 1 when 'quarter' then 3 when 'half_year' then 6
+                    when 'year' then 12 else 0
+                end
+            )
+        )::date as next_month,
+        own.period_end
     from own
+    inner join then_lives on then_lives.billing_period_id = own.billing_period_id
+),
+
+then_wholes as (
+    select
+        billing_period_id,
+        life_ends_on,
+        case
+            when billing_interval = 'week' then period_end + 7
+            else least(next_month + anchor_day - 1, (next_month + interval '1 month')::date - 1)
+        end as ends_on
+    from then_next
 ),
 
 following as (
     select
         own.*,
-        then_lives.billing_period_id as then_period_id,
+        known.billing_period_id as then_period_id,
         own.period_end as rated_start,
         case
-            when then_lives.billing_period_id is null then found.period_end
-            else least(whole.ends_on, then_lives.life_ends_on)
+            when known.billing_period_id is null then found.period_end
+            else least(known.ends_on, known.life_ends_on)
         end as rated_end,
         case
-            when then_lives.billing_period_id is null then found.full_starts_on
+            when known.billing_period_id is null then found.full_starts_on
             else own.period_end
         end as whole_starts_on,
         case
-            when then_lives.billing_period_id is null then found.full_ends_on
-            else whole.ends_on
+            when known.billing_period_id is null then found.full_ends_on
+            else known.ends_on
         end as whole_ends_on
-    from next_months as own
-    cross join lateral (
-        select case
-            when own.billing_interval = 'week' then own.period_end + 7
-            else least(
-                own.next_month + own.anchor_day - 1,
-                (own.next_month + interval '1 month')::date - 1
-            )
-        end as ends_on
-    ) as whole
-    left join then_lives on then_lives.billing_period_id = own.billing_period_id
+    from own
+    left join then_wholes as known on known.billing_period_id = own.billing_period_id
     left join {{ ref("stg_billing__billing_periods") }} as found
         on found.subscription_id = own.subscription_id
         and found.period_start = own.period_end
     where case
-        when then_lives.billing_period_id is null then found.billing_period_id is not null
-        else then_lives.life_ends_on > own.period_end
+        when known.billing_period_id is null then found.billing_period_id is not null
+        else known.life_ends_on > own.period_end
     end
 )
 

@@ -36,8 +36,8 @@ select
     accounts.currency,
     sum(
         first_tiers.flat_amount * segments.quantity
-        * case subscriptions.billing_interval when 'week' then 52 else 1 end
-        / case subscriptions.billing_interval
+        * case coalesce(segments.billing_interval, subscriptions.billing_interval) when 'week' then 52 else 1 end
+        / case coalesce(segments.billing_interval, subscriptions.billing_interval)
             when 'quarter' then 3
             when 'half_year' then 6
             when 'week' then 12

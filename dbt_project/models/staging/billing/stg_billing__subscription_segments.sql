@@ -7,5 +7,6 @@ select
     starts_on,
     ends_on,
     recurring_from,
-    recurring_to
+    recurring_to,
+    interval::text as billing_interval
 from {{ source('billing', 'subscription_segments') }}
