@@ -117,6 +117,8 @@ class CreatePlan(Request):
 
     code: str = Field(pattern=_CODE)
     name: str = Field(min_length=1, max_length=200, pattern=_TEXT)
+    is_add_on: bool = False
+    """Sold beside another plan, with prices per period or once."""
 
 
 class Terms(Request):

@@ -30,6 +30,7 @@ from billing.money import CURRENCIES
 from billing.rating.cumulative import cumulative_price
 from billing.rating.match import DIMENSIONS
 from billing.rating.measures import ADDITIVE
+from billing.rating.plan import PERIOD_MODELS
 
 
 def measure_errors(item: CreateItem) -> Iterator[FieldError]:
@@ -67,6 +68,15 @@ def errors_in(
     errors.extend(_missing_currencies(charges))
     errors.extend(shared_errors(charges))
     return errors
+
+
+def add_on_errors(charges: Sequence[ChargeInput]) -> Iterator[FieldError]:
+    """Charges that an add-on cannot have: usage has the prices of the plan beside it."""
+    for index, charge in enumerate(charges):
+        if charge.price_model.value not in PERIOD_MODELS:
+            yield FieldError(
+                f"charges.{index}.price_model", "an add-on has prices per period, or once"
+            )
 
 
 def refused_prepaid(charges: Sequence[Charge]) -> list[FieldError]:

@@ -17,7 +17,7 @@ from billing.catalog.requests import (
     ReplaceCharges,
     Terms,
 )
-from billing.catalog.rules import errors_in, measure_errors
+from billing.catalog.rules import add_on_errors, errors_in, measure_errors
 from billing.catalog.tables import (
     BillableItem,
     Charge,
@@ -73,7 +73,8 @@ def create_plan(ctx: Context, request: CreatePlan) -> PricePlan:
 @command("plan_version.draft", Permission.CATALOG_WRITE)
 def draft_version(ctx: Context, request: DraftVersion) -> PlanVersion:
     """Begin a new version of a plan."""
-    if ctx.session.get(PricePlan, request.plan_id) is None:
+    plan = ctx.session.get(PricePlan, request.plan_id)
+    if plan is None:
         raise not_found("price plan", request.plan_id)
     lock_for_transaction(ctx.session, f"plan:{request.plan_id}")
     last = ctx.session.scalar(
@@ -85,7 +86,7 @@ def draft_version(ctx: Context, request: DraftVersion) -> PlanVersion:
         status=VersionStatus.DRAFT,
         **request.model_dump(include=set(Terms.model_fields)),
         created_at=ctx.clock.now(),
-        charges=_charges(ctx.session, request.charges),
+        charges=_charges(ctx.session, plan, request.charges),
     )
     ctx.session.add(version)
     return version
@@ -97,7 +98,8 @@ def replace_charges(ctx: Context, request: ReplaceCharges) -> PlanVersion:
     version = _require_draft(load_version(ctx.session, request.plan_version_id, lock=True))
     version.charges.clear()
     ctx.session.flush()
-    version.charges = _charges(ctx.session, request.charges)
+    plan = ctx.session.get_one(PricePlan, version.plan_id)
+    version.charges = _charges(ctx.session, plan, request.charges)
     return version
 
 
@@ -119,13 +121,14 @@ def publish_version(ctx: Context, request: PublishVersion) -> PlanVersion:
     return version
 
 
-def _charges(session: Session, inputs: Sequence[ChargeInput]) -> list[Charge]:
+def _charges(session: Session, plan: PricePlan, inputs: Sequence[ChargeInput]) -> list[Charge]:
     wanted = {charge.item_code for charge in inputs}
     items = {
         item.code: item
         for item in session.scalars(select(BillableItem).where(BillableItem.code.in_(wanted)))
     }
-    if wrong := errors_in(inputs, items):
+    wrong = [*errors_in(inputs, items), *(add_on_errors(inputs) if plan.is_add_on else ())]
+    if wrong:
         raise InvalidError("The charges cannot be sold like this.", fields=wrong)
     decks = _decks(session, inputs)
     return [

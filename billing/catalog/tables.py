@@ -132,6 +132,8 @@ class PricePlan(Base):
     id: Mapped[UUID] = mapped_column(primary_key=True, default=new_id)
     code: Mapped[str] = mapped_column(unique=True)
     name: Mapped[str]
+    is_add_on: Mapped[bool] = mapped_column(default=False)
+    """Whether it is sold beside another plan, on the same subscription."""
     created_at: Mapped[datetime]
 
 

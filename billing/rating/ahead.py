@@ -152,7 +152,8 @@ def _credited(
 def _kept_line(frame: Frame, segments: Sequence[Segment], minor: int) -> RatedLine:
     """A line without an amount that says what is left; it is of the period's first charge."""
     first = min(
-        (one for one in segments if one.within(frame.period)), key=lambda one: one.starts_on
+        (one for one in segments if one.within(frame.period) and one.added_on is None),
+        key=lambda one: one.starts_on,
     )
     covered = first.within(frame.period) or frame.period
     entry: Mapping[str, str | None] = adjustment_entry(

@@ -33,6 +33,7 @@ class Coupon:
         day = line.covered.start
         return not self.plan_ids or any(
             one.plan_id in self.plan_ids
+            and any(charge.code == line.charge_code for charge in one.charges)
             and one.starts_on <= day
             and (one.ends_on is None or day < one.ends_on)
             for one in segments

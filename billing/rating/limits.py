@@ -35,6 +35,8 @@ class Billed:
     charge: Charge
     segments: tuple[Period, ...]
     """Their days within the period, in order."""
+    beside: frozenset[str] = frozenset()
+    """The codes of all charges of these segments; an add-on's segments have other codes."""
 
     @property
     def days(self) -> int:
@@ -43,7 +45,7 @@ class Billed:
 
     def holds(self, line: RatedLine) -> bool:
         """Whether a line is of one of its segments."""
-        return line.covered in self.segments
+        return line.covered in self.segments and line.charge_code in self.beside
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,13 +80,14 @@ class Frame:
 
 def billed_charges(period: Period, segments: Sequence[Segment]) -> list[Billed]:
     """Every charge that a period has, with the segments that have it."""
-    found: dict[Hashable, tuple[Charge, list[Period]]] = {}
+    found: dict[Hashable, tuple[Charge, list[Period], set[str]]] = {}
     for segment in sorted(segments, key=lambda one: one.starts_on):
         covered = segment.within(period)
         for charge in segment.charges if covered else ():
-            _, days = found.setdefault(charge.id or id(charge), (charge, []))
+            _, days, codes = found.setdefault(charge.id or id(charge), (charge, [], set()))
             days += [covered] if covered else []
-    return [Billed(charge, tuple(days)) for charge, days in found.values()]
+            codes |= {one.code for one in segment.charges}
+    return [Billed(charge, tuple(days), frozenset(codes)) for charge, days, codes in found.values()]
 
 
 def within_limits(

@@ -157,6 +157,8 @@ class Segment:
     recurring_to: date | None = None
     """First day that they no longer bill, if that is not the day after its last."""
     plan_id: UUID | None = None
+    added_on: date | None = None
+    """First day of the add-on that it is a part of; the plan's own segments have none."""
 
     def recurring_within(self, period: Period, whole: Period) -> Period | None:
         """The days of a whole period that its prices per period bill, if any.

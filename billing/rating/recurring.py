@@ -17,15 +17,15 @@ def recurring_lines(
     """A price per period, or once.
 
     Prorated, each segment bills its days of a full period. Otherwise the full price is billed
-    once, by the segment that the period opens with; a one-time price by the subscription's first,
-    never prorated.
+    once, by the segment that the period opens with; a one-time price by the first of the
+    subscription or of the add-on, never prorated.
     """
     is_prorated = charge.price_model == LICENCE or (
         charge.prorated and charge.price_model != ONE_TIME
     )
     billed = segment.recurring_within(frame.period, frame.whole)
     if charge.price_model == ONE_TIME:
-        billed = covered if covered.start == frame.starts_on else None
+        billed = covered if covered.start == (segment.added_on or frame.starts_on) else None
     elif not is_prorated and billed is not None and frame.period.start not in billed:
         billed = None
     if billed is None:

@@ -26,7 +26,7 @@ from billing.overrides.tables import PriceOverride
 from billing.rating import plan
 from billing.rating.simulate import Simulation, frames_can_rate, simulate
 from billing.simulations.load import Chosen, read_frames, set_apart
-from billing.subscriptions.tables import Subscription
+from billing.subscriptions.tables import Subscription, SubscriptionSegment
 
 _PRICE_DECIMALS: Final = 12
 Percent = Annotated[ExactDecimal, Field(ge=-100, le=10_000, decimal_places=6)]
@@ -118,10 +118,15 @@ def _check_months(request: SimulatePrices) -> None:
 
 
 def _subscriptions_apart(session: Session) -> set[str]:
-    """Those whose prices are not their plan's alone, or that a coupon makes smaller."""
+    """Those whose prices are not their plan's alone: agreed, with add-ons, or with a coupon."""
     agreed = select(PriceOverride.account_id)
     found = session.scalars(select(Subscription.id).where(Subscription.account_id.in_(agreed)))
-    return {str(one) for one in (*found, *subscriptions_with_coupons(session))}
+    added = session.scalars(
+        select(SubscriptionSegment.subscription_id).where(
+            SubscriptionSegment.add_on_id.is_not(None)
+        )
+    )
+    return {str(one) for one in (*found, *added, *subscriptions_with_coupons(session))}
 
 
 class _Changes:

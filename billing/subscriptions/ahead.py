@@ -140,7 +140,7 @@ def timeline_when_issued(session: Session, period: BillingPeriod) -> Timeline | 
     if known is None:
         return None
     cycle = session.get_one(Subscription, period.subscription_id).cycle
-    return Timeline(cycle, PARTS.validate_python(known["segments"]))
+    return Timeline.of(cycle, PARTS.validate_python(known["segments"]))
 
 
 def refuse_billed_ahead(session: Session, account_id: UUID, charge_code: str, day: date) -> None:

@@ -52,7 +52,7 @@ class Planned:
 def timeline_of(session: Session, subscription: Subscription) -> Timeline:
     """The segments of a subscription as a value."""
     rows = segments_of(session, subscription.id)
-    return Timeline(subscription.cycle, tuple(_part(row) for row in rows))
+    return Timeline.of(subscription.cycle, (_part(row) for row in rows))
 
 
 def store(
@@ -74,12 +74,12 @@ def store(
     )
     rows = {row.id: row for row in segments_of(ctx.session, subscription.id)}
     before = _snapshot(subscription.status, [_part(row) for row in rows.values()])
-    kept = {part.id for part in planned.timeline.parts}
+    kept = {part.id for part in planned.timeline.all_parts}
     for row in rows.values():
         if row.id not in kept:
             ctx.session.delete(row)
     ctx.session.flush()  # what takes the place of a segment may begin on its day
-    for part in planned.timeline.parts:
+    for part in planned.timeline.all_parts:
         row = rows.get(part.id) or SubscriptionSegment(id=part.id, subscription_id=subscription.id)
         _write(row, part)
         ctx.session.add(row)
@@ -94,7 +94,7 @@ def store(
         bills_from=planned.bills_from,
         proration=planned.proration,
         before=before if rows else None,
-        after=_snapshot(planned.status, planned.timeline.parts),
+        after=_snapshot(planned.status, planned.timeline.all_parts),
         undoes_id=undoes_id,
         migration_id=migration_id,
         made_by=ctx.actor.name,
@@ -136,7 +136,7 @@ def undone(
         ChangeKind.UNDO,
         latest.bills_from,
         None,
-        Timeline(subscription.cycle, parts),
+        Timeline.of(subscription.cycle, parts),
         SubscriptionStatus(latest.before["status"]),
     )
     return latest, planned
@@ -202,6 +202,8 @@ def _part(row: SubscriptionSegment) -> Part:
         recurring_from=row.recurring_from or row.starts_on,
         recurring_to=row.recurring_to or row.ends_on,
         cycle=row.cycle,
+        add_on_id=row.add_on_id,
+        added_on=row.added_on,
     )
 
 
@@ -212,6 +214,7 @@ def _write(row: SubscriptionSegment, part: Part) -> None:
     row.starts_on, row.ends_on = part.starts_on, part.ends_on
     row.recurring_from = None if part.recurring_from == part.starts_on else part.recurring_from
     row.recurring_to = None if part.recurring_to == part.ends_on else part.recurring_to
+    row.add_on_id, row.added_on = part.add_on_id, part.added_on
     row.interval = part.cycle and part.cycle.interval
     row.anchor_day = part.cycle and part.cycle.anchor_day
     row.anchor_month = part.cycle and part.cycle.anchor_month

@@ -165,7 +165,11 @@ def _moves(
         others = (
             select(SubscriptionSegment.subscription_id)
             .join(PlanVersion, PlanVersion.id == SubscriptionSegment.plan_version_id)
-            .where(PlanVersion.plan_id == version.plan_id, PlanVersion.id != version.id)
+            .where(
+                PlanVersion.plan_id == version.plan_id,
+                PlanVersion.id != version.id,
+                SubscriptionSegment.add_on_id.is_(None),
+            )
         )
         today = local_day(clock.now(), "UTC")
         query = query.where(
@@ -231,7 +235,7 @@ def _planned(
     part = timeline.at(day)
     if part is not None and part.plan_version_id == version.id:
         raise PreconditionError("It is on that version already.", code="already_there")
-    require_sellable(account, version, f"version {version.version}")
+    require_sellable(session, account, version, f"version {version.version}")
     after = timeline.switched(
         day,
         wish.proration,

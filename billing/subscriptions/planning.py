@@ -1,19 +1,23 @@
 """What a wish makes of a subscription: the rules, shared by commands and previews."""
 
+from collections.abc import Collection
 from datetime import date, timedelta
 from decimal import Decimal
+from uuid import UUID
 
+from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from billing.catalog.repository import active_version, is_priced_in, load_version
 from billing.catalog.rules import refused_prepaid
-from billing.catalog.tables import Anchor, PlanVersion, PriceModel
+from billing.catalog.tables import Anchor, Charge, PlanVersion, PriceModel, PricePlan
 from billing.clock import Clock
 from billing.customers.tables import Account, BillingMode
 from billing.errors import FieldError, InvalidError, PreconditionError
 from billing.periods import Cycle, Interval, local_day
 from billing.subscriptions.history import Planned, timeline_of
 from billing.subscriptions.requests import (
+    AddOnChoice,
     AnyChoice,
     Effective,
     EndChoice,
@@ -41,7 +45,7 @@ def plan_start(session: Session, account: Account, wish: Subscribe) -> Planned:
             fields=[FieldError("ends_on", "use a later day")],
         )
     version = active_version(session, wish.plan_code)
-    require_sellable(account, version, wish.plan_code)
+    require_sellable(session, account, version, wish.plan_code)
     trial = version.trial_days if wish.trial_days is None else wish.trial_days
     timeline = begin(
         _cycle(version, wish),
@@ -72,27 +76,26 @@ def plan_change(
     match wish:
         case PlanChoice():
             version = active_version(session, wish.plan_code)
-            require_sellable(account, version, wish.plan_code)
+            require_sellable(session, account, version, wish.plan_code)
             return plan_switch(
                 session, timeline, day, wish, version=version, currency=account.currency
             )
+        case AddOnChoice():
+            kind, after = ChangeKind.ADD_ON, _with_add_on(session, timeline, day, wish, account)
         case SeatChoice():
-            part = timeline.at(day)
-            after = timeline.switched(
-                day,
-                how,
-                plan_version_id=(part or timeline.parts[-1]).plan_version_id,
-                quantity=wish.quantity,
-            )
-            return Planned(ChangeKind.SEATS, day, how, after)
+            kind, after = ChangeKind.SEATS, _other_quantity(timeline, day, wish)
         case PauseChoice():
+            kind = ChangeKind.PAUSE
             after = timeline.paused(day, how, resume_on=wish.resume_on)
-            return Planned(ChangeKind.PAUSE, day, how, after)
         case ResumeChoice():
-            return Planned(ChangeKind.RESUME, day, how, timeline.resumed(day, how))
+            kind, after = ChangeKind.RESUME, timeline.resumed(day, how)
+        case EndChoice(add_on_id=UUID() as add_on_id):
+            kind = ChangeKind.REMOVE_ADD_ON
+            after = timeline.with_track(timeline.track(add_on_id).ended(day, how))
         case EndChoice():
             ended = SubscriptionStatus.ENDED
             return Planned(ChangeKind.END, day, how, timeline.ended(day, how), ended)
+    return Planned(kind, day, how, after)
 
 
 def plan_switch(
@@ -105,6 +108,7 @@ def plan_switch(
     currency: str,
 ) -> Planned:
     """Another plan version from a day on; whether that is more or less is seen by its fees."""
+    _require_other_codes(session, version, [one for one in timeline.tracks() if one.lasts(day)])
     after = timeline.switched(
         day,
         wish.proration,
@@ -121,6 +125,56 @@ def plan_switch(
     return Planned(kind, day, wish.proration, after)
 
 
+def _other_quantity(timeline: Timeline, day: date, wish: SeatChoice) -> Timeline:
+    track = timeline if wish.add_on_id is None else timeline.track(wish.add_on_id)
+    part = track.at(day) or track.parts[-1]
+    after = track.switched(
+        day, wish.proration, plan_version_id=part.plan_version_id, quantity=wish.quantity
+    )
+    return after if wish.add_on_id is None else timeline.with_track(after)
+
+
+def _with_add_on(
+    session: Session, timeline: Timeline, day: date, wish: AddOnChoice, account: Account
+) -> Timeline:
+    if wish.ends_on is not None and wish.ends_on <= day:
+        raise InvalidError(
+            "An add-on ends after it starts.", fields=[FieldError("ends_on", "use a later day")]
+        )
+    version = active_version(session, wish.plan_code)
+    require_sellable(session, account, version, wish.plan_code, add_on=True)
+    interval = timeline.calendar.on(day).interval
+    if version.interval is not interval:
+        raise PreconditionError(
+            f"The add-on bills by {version.interval.value}, the subscription by {interval.value}.",
+            code="other_interval",
+        )
+    others = [one for one in (timeline, *timeline.tracks()) if one.lasts(day)]
+    _require_other_codes(session, version, others)
+    return timeline.added(
+        (day, wish.ends_on), wish.proration, plan_version_id=version.id, quantity=wish.quantity
+    )
+
+
+def _require_other_codes(
+    session: Session, version: PlanVersion, tracks: Collection[Timeline]
+) -> None:
+    """Refuse charges that go by the code of one beside them: their lines would have one name."""
+    taken = session.scalars(
+        select(Charge.code).where(
+            Charge.plan_version_id.in_(
+                {part.plan_version_id for one in tracks for part in one.parts}
+            )
+        )
+    ).all()
+    if clash := {charge.code for charge in version.charges} & set(taken):
+        raise PreconditionError(
+            f"Another plan of the subscription has the charge {min(clash)}; an add-on has charges "
+            "with codes of their own.",
+            code="charge_code_taken",
+        )
+
+
 def effective_day(wanted: Effective, timeline: Timeline, today: date) -> date:
     """The local day that a wish begins on."""
     if isinstance(wanted, date):
@@ -130,8 +184,19 @@ def effective_day(wanted: Effective, timeline: Timeline, today: date) -> date:
     return timeline.calendar.containing(max(today, timeline.starts_on)).end
 
 
-def require_sellable(account: Account, version: PlanVersion, name: str) -> None:
-    """Refuse a version that has no price for the account, or cannot be debited as it is used."""
+def require_sellable(
+    session: Session, account: Account, version: PlanVersion, name: str, *, add_on: bool = False
+) -> None:
+    """Refuse a version that has no price for the account, or cannot be debited as it is used.
+
+    Args:
+        add_on: it is to be sold beside another plan; if not, by itself.
+    """
+    if session.get_one(PricePlan, version.plan_id).is_add_on is not add_on:
+        raise PreconditionError(
+            f"The plan {name} is sold {'by itself' if add_on else 'beside another'} only.",
+            code="not_an_add_on" if add_on else "is_add_on",
+        )
     priced = all(is_priced_in(charge, account.currency) for charge in version.charges)
     if not priced:
         raise PreconditionError(

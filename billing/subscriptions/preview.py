@@ -126,7 +126,7 @@ def compare(
 
 
 def _read_singly(session: Session, *timelines: Timeline | None) -> frozenset[str]:
-    versions = {part.plan_version_id for one in timelines if one for part in one.parts}
+    versions = {part.plan_version_id for one in timelines if one for part in one.all_parts}
     rated = load_rated(session, versions).values()
     return read_singly(charge for version in rated for charge in version.charges)
 
@@ -144,7 +144,7 @@ def _invoice(
     period = whole.intersection(life)
     if period is None:
         return None
-    versions = load_rated(session, {part.plan_version_id for part in timeline.parts})
+    versions = load_rated(session, {part.plan_version_id for part in timeline.all_parts})
     segments = [
         plan.Segment(
             part.starts_on,
@@ -154,8 +154,9 @@ def _invoice(
             part.recurring_from,
             part.recurring_to,
             versions[part.plan_version_id].plan_id,
+            part.added_on,
         )
-        for part in timeline.parts
+        for part in timeline.all_parts
     ]
     rating = rate_period(
         subscription_id,

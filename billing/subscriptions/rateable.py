@@ -109,7 +109,7 @@ def rateable_periods(
     known_then = {period.id: timeline_when_issued(session, period) for period, _, _ in rows}
     versions = {one.plan_version_id for found in segments.values() for one in found}
     versions |= {
-        part.plan_version_id for then in known_then.values() if then for part in then.parts
+        part.plan_version_id for then in known_then.values() if then for part in then.all_parts
     }
     known = {**load_rated(session, versions - set(prices or ())), **(prices or {})}
     agreements = agreements_of(session, {account.id for _, account, _ in rows})
@@ -120,7 +120,7 @@ def rateable_periods(
         timeline = known_then[period.id]
         then = [
             _in_force(one, known[one.plan_version_id], agreed)
-            for one in (timeline.parts if timeline else ())
+            for one in (timeline.all_parts if timeline else ())
         ]
         found[period.id] = RateablePeriod(
             period,
@@ -161,5 +161,6 @@ def _in_force(
             row.recurring_from,
             row.recurring_to,
             version.plan_id,
+            row.added_on,
         ),
     )

@@ -78,7 +78,7 @@ def calendars_of(session: Session, subscriptions: Collection[Subscription]) -> d
     found = {one.id: Calendar(one.cycle) for one in subscriptions}
     others = session.scalars(
         select(SubscriptionSegment)
-        .where(SubscriptionSegment.interval.is_not(None))
+        .where(SubscriptionSegment.interval.is_not(None), SubscriptionSegment.add_on_id.is_(None))
         .order_by(SubscriptionSegment.starts_on)
     )
     for segment in others:

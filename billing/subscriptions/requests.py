@@ -52,6 +52,8 @@ class SeatChoice(Request):
     """Another quantity of the plan version in force, and the local day it begins."""
 
     action: Literal["seats"] = "seats"
+    add_on_id: UUID | None = None
+    """Of this add-on, rather than of the plan."""
     quantity: Seats
     from_day: Effective
     proration: Proration = Proration.PRORATE
@@ -75,9 +77,11 @@ class ResumeChoice(Request):
 
 
 class EndChoice(Request):
-    """The first local day on which the subscription no longer bills."""
+    """The first local day on which the subscription no longer bills, or one of its add-ons."""
 
     action: Literal["end"] = "end"
+    add_on_id: UUID | None = None
+    """This add-on alone; with the subscription all of them end."""
     ends_on: Effective
     proration: Proration = Proration.PRORATE
 
@@ -89,14 +93,32 @@ class RenewChoice(Request):
     ends_on: Day | None = None
 
 
+class AddOnChoice(Request):
+    """An add-on beside the plan, and the local day it begins."""
+
+    action: Literal["add_on"] = "add_on"
+    plan_code: str
+    from_day: Effective
+    ends_on: Day | None = None
+    """Without one, it ends with the subscription."""
+    quantity: Seats = Decimal(1)
+    proration: Proration = Proration.PRORATE
+
+
 AnyChoice = Annotated[
-    PlanChoice | SeatChoice | PauseChoice | ResumeChoice | EndChoice | RenewChoice,
+    PlanChoice | AddOnChoice | SeatChoice | PauseChoice | ResumeChoice | EndChoice | RenewChoice,
     Field(discriminator="action"),
 ]
 
 
 class ChangePlan(PlanChoice):
     """Go on with another plan, or another quantity."""
+
+    subscription_id: UUID
+
+
+class AddAddOn(AddOnChoice):
+    """Go on with an add-on beside the plan."""
 
     subscription_id: UUID
 

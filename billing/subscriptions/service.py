@@ -12,6 +12,7 @@ from billing.subscriptions.history import store, undone
 from billing.subscriptions.planning import plan_change, plan_start
 from billing.subscriptions.repository import load_subscription, overlapping
 from billing.subscriptions.requests import (
+    AddAddOn,
     ChangePlan,
     ChangeSeats,
     EndSubscription,
@@ -59,6 +60,12 @@ def change_plan(ctx: Context, request: ChangePlan) -> Subscription:
     return _change(ctx, request)
 
 
+@command("subscription.add_on", Permission.SUBSCRIPTIONS_WRITE)
+def add_add_on(ctx: Context, request: AddAddOn) -> Subscription:
+    """Bill another plan beside the subscription's own."""
+    return _change(ctx, request)
+
+
 @command("subscription.change_seats", Permission.SUBSCRIPTIONS_WRITE)
 def change_seats(ctx: Context, request: ChangeSeats) -> Subscription:
     """Go on with another quantity of the version in force."""
@@ -102,6 +109,7 @@ def undo_change(ctx: Context, request: UndoChange) -> Subscription:
 def _change(
     ctx: Context,
     request: ChangePlan
+    | AddAddOn
     | ChangeSeats
     | PauseSubscription
     | ResumeSubscription

@@ -51,6 +51,8 @@ class ChangeKind(StrEnum):
     RESUME = "resume"
     END = "end"
     RENEW = "renew"
+    ADD_ON = "add_on"
+    REMOVE_ADD_ON = "remove_add_on"
     MIGRATE = "migrate"
     UNDO = "undo"
 
@@ -84,11 +86,18 @@ class Subscription(Base):
 
 
 class SubscriptionSegment(Base):
-    """One plan version and quantity over a half-open range of local days."""
+    """One plan version and quantity over a half-open range of local days.
+
+    Those of the plan follow each other; those of an add-on too, beside them.
+    """
 
     __tablename__ = "subscription_segments"
     __table_args__ = (
-        UniqueConstraint("subscription_id", "starts_on"),
+        UniqueConstraint(
+            "subscription_id", "add_on_id", "starts_on", postgresql_nulls_not_distinct=True
+        ),
+        CheckConstraint("num_nonnulls(add_on_id, added_on) IN (0, 2)", name="whole_add_on"),
+        CheckConstraint("starts_on >= added_on", name="within_add_on"),
         CheckConstraint("ends_on > starts_on", name="some_days"),
         CheckConstraint("quantity > 0 AND quantity <> 'NaN'", name="quantity_positive"),
         CheckConstraint("recurring_to >= recurring_from", name="recurring_in_order"),
@@ -115,6 +124,10 @@ class SubscriptionSegment(Base):
     """Of its periods, if they are others than the subscription began with."""
     anchor_day: Mapped[int | None] = mapped_column(Integer)
     anchor_month: Mapped[int | None] = mapped_column(Integer)
+    add_on_id: Mapped[UUID | None]
+    """Which of the subscription's add-ons it is a part of, if of one."""
+    added_on: Mapped[date | None]
+    """First day of the add-on."""
 
     @property
     def cycle(self) -> Cycle | None:

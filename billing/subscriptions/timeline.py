@@ -11,7 +11,7 @@ from datetime import date
 from decimal import Decimal
 from uuid import UUID
 
-from billing.errors import PreconditionError
+from billing.errors import PreconditionError, not_found
 from billing.ids import new_id
 from billing.periods import Calendar, Cycle
 from billing.subscriptions.tables import Phase, Proration
@@ -31,6 +31,10 @@ class Part:
     """None while it has no end."""
     cycle: Cycle | None = None
     """How its periods follow each other, if not as those that the subscription began with."""
+    add_on_id: UUID | None = None
+    """Which add-on it is a part of, if of one."""
+    added_on: date | None = None
+    """First day of the add-on."""
     id: UUID = field(default_factory=new_id)
 
     def holds(self, day: date) -> bool:
@@ -61,10 +65,29 @@ class Part:
 
 @dataclass(frozen=True, slots=True)
 class Timeline:
-    """The life of a subscription, in parts that follow each other without gap."""
+    """The life of a subscription, in parts that follow each other without gap.
+
+    Beside them are those of add-ons, each of which begins and ends within it.
+    """
 
     first_cycle: Cycle
     parts: tuple[Part, ...]
+    add_ons: tuple[Part, ...] = ()
+
+    @classmethod
+    def of(cls, first_cycle: Cycle, parts: Iterable[Part]) -> "Timeline":
+        """From all parts, in order."""
+        found = list(parts)
+        return cls(
+            first_cycle,
+            tuple(part for part in found if part.add_on_id is None),
+            tuple(part for part in found if part.add_on_id is not None),
+        )
+
+    @property
+    def all_parts(self) -> tuple[Part, ...]:
+        """Those of the plan, and of add-ons."""
+        return (*self.parts, *self.add_ons)
 
     @property
     def calendar(self) -> Calendar:
@@ -101,6 +124,11 @@ class Timeline:
             cycle: that of the periods from then on, if it is another.
         """
         self._require_inside(day)
+        if cycle is not None and any(one.lasts(day) for one in self.tracks()):
+            raise PreconditionError(
+                "An add-on is billed by the periods as they are; end it by that day.",
+                code="has_add_ons",
+            )
         before, after = self._cut(day)
         if len({(part.plan_version_id, part.quantity) for part in after}) > 1:
             raise PreconditionError(
@@ -135,6 +163,9 @@ class Timeline:
         silent = replace(after[0], id=new_id()).silent(Phase.PAUSED)
         parts = (*(part.billing_until(stopped) for part in before), silent)
         paused = replace(self, parts=parts)
+        for track in self.tracks():
+            if track.lasts(day):
+                paused = paused.with_track(track.paused(day, proration, resume_on=None))
         return paused if resume_on is None else paused.resumed(resume_on, proration)
 
     def resumed(self, day: date, proration: Proration) -> "Timeline":
@@ -149,14 +180,24 @@ class Timeline:
         active = _active(last, day)
         moved = self.begins(day, proration, before)
         billed = (part.billing_until(moved) for part in before)
-        return replace(self, parts=(*billed, active.billing_from(moved)))
+        resumed = replace(self, parts=(*billed, active.billing_from(moved)))
+        for track in self.tracks():
+            if track.parts[-1].phase is Phase.PAUSED and track.parts[-1].holds(day):
+                resumed = resumed.with_track(track.resumed(day, proration))
+        return resumed
 
     def ended(self, day: date, proration: Proration) -> "Timeline":
         """Ended before a day."""
         self._require_inside(day)
         before, _ = self._cut(day)
         stopped = self._stops(day, proration)
-        return replace(self, parts=tuple(part.billing_until(stopped) for part in before))
+        ended = replace(self, parts=tuple(part.billing_until(stopped) for part in before))
+        for track in self.tracks():
+            if track.starts_on >= day:
+                ended = ended.without(track)
+            elif track.lasts(day):
+                ended = ended.with_track(track.ended(day, proration))
+        return ended
 
     def renewed(self, ends_on: date | None) -> "Timeline":
         """Going on until a later day, or without end."""
@@ -170,6 +211,83 @@ class Timeline:
         if longer.phase is Phase.ACTIVE:
             longer = replace(longer, recurring_to=ends_on)
         return replace(self, parts=(*self.parts[:-1], longer))
+
+    def added(
+        self,
+        days: tuple[date, date | None],
+        proration: Proration,
+        *,
+        plan_version_id: UUID,
+        quantity: Decimal,
+    ) -> "Timeline":
+        """With an add-on from a day on, until another or until the plan ends.
+
+        Args:
+            days: the first local day, and the first without it.
+        """
+        day, ends_on = days
+        main = self.at(day)
+        if main is None:
+            self._require_inside(day)
+        meanwhile = [part for part in self.parts if part.ends_on is None or part.ends_on > day]
+        if (
+            main is None
+            or len({(part.phase is Phase.PAUSED, part.cycle) for part in meanwhile}) > 1
+        ):
+            raise PreconditionError(
+                "A pause or another interval is agreed for a later day.", code="later_change"
+            )
+        if main.phase is Phase.PAUSED:
+            raise PreconditionError("A paused subscription has no add-ons.", code="not_active")
+        until = min((one for one in (ends_on, self.ends_on) if one is not None), default=None)
+        part = Part(
+            plan_version_id,
+            quantity,
+            Phase.ACTIVE,
+            day,
+            until,
+            day,
+            until,
+            cycle=main.cycle,
+            add_on_id=new_id(),
+            added_on=day,
+        )
+        part = part.billing_from(self.begins(day, proration, ()))
+        return replace(self, add_ons=(*self.add_ons, part))
+
+    def tracks(self) -> list["Timeline"]:
+        """The life of each add-on."""
+        ids = dict.fromkeys(part.add_on_id for part in self.add_ons)
+        return [
+            Timeline(
+                self.first_cycle, tuple(part for part in self.add_ons if part.add_on_id == one)
+            )
+            for one in ids
+        ]
+
+    def track(self, add_on_id: UUID) -> "Timeline":
+        """The life of an add-on.
+
+        Raises:
+            NotFoundError: if there is none.
+        """
+        for one in self.tracks():
+            if one.parts[0].add_on_id == add_on_id:
+                return one
+        raise not_found("add-on", add_on_id)
+
+    def with_track(self, track: "Timeline") -> "Timeline":
+        """With the life of an add-on as it is now."""
+        return replace(self, add_ons=(*self.without(track).add_ons, *track.parts))
+
+    def without(self, track: "Timeline") -> "Timeline":
+        """Without an add-on."""
+        gone = track.parts[0].add_on_id
+        return replace(self, add_ons=tuple(one for one in self.add_ons if one.add_on_id != gone))
+
+    def lasts(self, day: date) -> bool:
+        """Whether it goes on after the night before a day."""
+        return self.ends_on is None or self.ends_on > day
 
     def _require_inside(self, day: date) -> None:
         if day <= self.starts_on or (self.ends_on is not None and day >= self.ends_on):

@@ -80,7 +80,7 @@ def _segments(
     rows = session.execute(
         select(SubscriptionSegment, Subscription)
         .join(Subscription, Subscription.id == SubscriptionSegment.subscription_id)
-        .where(Subscription.account_id.in_(ids))
+        .where(Subscription.account_id.in_(ids), SubscriptionSegment.add_on_id.is_(None))
         .order_by(SubscriptionSegment.starts_on)
     )
     for segment, subscription in rows:

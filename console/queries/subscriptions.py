@@ -96,7 +96,7 @@ def subscriptions(
             join billing.accounts a on a.id = s.account_id
             join billing.customers c on c.id = a.customer_id
             left join billing.subscription_segments g
-              on g.subscription_id = s.id and g.starts_on <= :today
+              on g.subscription_id = s.id and g.add_on_id is null and g.starts_on <= :today
              and (g.ends_on is null or g.ends_on > :today)
             left join billing.price_plan_versions v on v.id = g.plan_version_id
             left join billing.price_plans p on p.id = v.plan_id

@@ -82,6 +82,7 @@ class PlanAttributes(Attributes):
 
     code: str
     name: str
+    is_add_on: bool
     created_at: datetime
 
 

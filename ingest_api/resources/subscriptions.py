@@ -23,6 +23,8 @@ from billing.subscriptions.repository import (
     segments_of,
 )
 from billing.subscriptions.requests import (
+    AddAddOn,
+    AddOnChoice,
     AnyChoice,
     ChangePlan,
     ChangeSeats,
@@ -40,6 +42,7 @@ from billing.subscriptions.requests import (
     UndoChange,
 )
 from billing.subscriptions.service import (
+    add_add_on,
     change_plan,
     change_seats,
     end_subscription,
@@ -91,6 +94,9 @@ class SegmentAttributes(Attributes):
     recurring_from: date | None
     recurring_to: date | None
     cycle: CycleAttributes | None
+    add_on_id: UUID | None
+    """What the segments of one add-on share."""
+    added_on: date | None
 
 
 class SubscriptionSummary(Attributes):
@@ -238,7 +244,7 @@ def change_resource(row: SubscriptionChange) -> Resource[ChangeAttributes]:
 
 def preview_resource(preview: ChangePreview) -> Resource[PreviewAttributes]:
     """A preview as the API shows it; it has no id, for it is stored nowhere."""
-    parts = preview.timeline.parts
+    parts = preview.timeline.all_parts
     return Resource(
         id="preview",
         type="subscription_preview",
@@ -305,6 +311,21 @@ def change(
     """Go on with another plan from a local day on; what went before stays."""
     request = build(ChangePlan, subscription_id=subscription_id, **body.model_dump())
     return reply.one(subscription_resource(ctx.session, change_plan(ctx, request)))
+
+
+@router.post("/{subscription_id}/add-ons", summary="Add an add-on")
+def add_on(
+    ctx: Commands,
+    _: Writer,
+    reply: Envelope,
+    subscription_id: UUID,
+    body: Annotated[
+        AddOnChoice, Body(examples=[{"plan_code": "dedicated-number", "from_day": "2026-09-16"}])
+    ],
+) -> Answer[SubscriptionAttributes]:
+    """Bill another plan beside the subscription's own, in the same periods."""
+    request = build(AddAddOn, subscription_id=subscription_id, **body.model_dump())
+    return reply.one(subscription_resource(ctx.session, add_add_on(ctx, request)))
 
 
 @router.post("/{subscription_id}/seats", summary="Change the quantity")

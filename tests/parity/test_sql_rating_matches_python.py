@@ -168,6 +168,8 @@ class World:
     """Whether it is issued already, and the next period was changed after that."""
     known_interval: Interval | None = None
     """Of the period that was to follow, as the issued invoice knew, if it was another."""
+    add_on: Plan | None = None
+    added_on: date | None = None
 
     @property
     def spans(self) -> list[tuple[Plan, date, date | None]]:
@@ -229,8 +231,8 @@ def tiers(draw: st.DrawFn, model: str) -> tuple[Tier, ...]:
 
 
 @st.composite
-def charges(draw: st.DrawFn, code: str, currency: str) -> Charge:
-    model = draw(st.sampled_from(sorted(MODELS)))
+def charges(draw: st.DrawFn, code: str, currency: str, models: frozenset[str] = MODELS) -> Charge:
+    model = draw(st.sampled_from(sorted(models)))
     is_usage = model not in {*PERIOD_MODELS, COMMITMENT}
     if not is_usage:
         matches: list[dict[str, str]] = [{}]
@@ -313,6 +315,13 @@ def plans(draw: st.DrawFn, currency: str) -> Plan:
 
 
 @st.composite
+def add_ons(draw: st.DrawFn, currency: str) -> Plan:
+    count = draw(st.integers(1, 2))
+    made = tuple(draw(charges(f"a{index}", currency, PERIOD_MODELS)) for index in range(count))
+    return Plan(made, draw(st.sampled_from([Decimal(1), Decimal("2.5")])))
+
+
+@st.composite
 def coupons(draw: st.DrawFn) -> Off:
     percent = draw(st.sampled_from([None, Decimal("12.5"), Decimal("33.3333"), Decimal(100)]))
     amount = None if percent else draw(st.integers(1, 5000))
@@ -364,6 +373,8 @@ def worlds(draw: st.DrawFn) -> World:
         draw(st.one_of(st.none(), coupons())),
         draw(st.booleans()),
         draw(st.sampled_from([None, None, Interval.WEEK, Interval.QUARTER, Interval.YEAR])),
+        draw(st.one_of(st.none(), add_ons(currency))),
+        start + timedelta(days=draw(st.sampled_from([0, 0, 3, period.days - 1, period.days]))),
     )
 
 
@@ -438,12 +449,24 @@ def in_python(
     segments = [
         Segment(start, end, tuple(charges_of), plan.quantity, plan_id=plan_id)
         for (plan, start, end), charges_of, plan_id in zip(
-            world.spans, stored, plan_ids, strict=True
+            world.spans, stored, plan_ids, strict=False
         )
     ]
     if world.moved_to:
         segments[0] = replace(segments[0], recurring_to=world.moved_to)
         segments[1] = replace(segments[1], recurring_from=world.moved_to)
+    if world.add_on is not None and world.added_on is not None:
+        charges_of, quantity = tuple(stored[-1]), world.add_on.quantity
+        segments.append(
+            Segment(
+                world.added_on,
+                None,
+                charges_of,
+                quantity,
+                plan_id=plan_ids[-1],
+                added_on=world.added_on,
+            )
+        )
     return rate_period(
         subscription_id,
         world.period,
@@ -489,7 +512,7 @@ def change_next(
     """Another seat from the next period on, and no more than two days of that."""
     known = timeline_of(session, subscription)
     last = session.get_one(SubscriptionSegment, known.parts[-1].id)
-    if interval is not None:
+    if interval is not None and not known.add_ons:
         known = known.switched(
             period.ends_on,
             Proration.PRORATE,
@@ -519,7 +542,7 @@ def change_next(
                 subscription_id=subscription.id,
                 number=number,
                 kind=ChangeKind.SEATS,
-                after={"segments": PARTS.dump_python(known.parts, mode="json")},
+                after={"segments": PARTS.dump_python(known.all_parts, mode="json")},
                 made_at=made_at,
                 **days,
             )
@@ -614,6 +637,21 @@ def test_generated_plans_rate_alike_in_sql_and_python(
             ]
             stored = [made[id(plan)][1] for plan, _, _ in world.spans]
             plan_ids = [made[id(plan)][0].plan_id for plan, _, _ in world.spans]
+            if world.add_on is not None and world.added_on is not None:
+                version, its_charges = make_plan(session, world.add_on.charges)
+                session.add(
+                    SubscriptionSegment(
+                        subscription_id=subscription.id,
+                        plan_version_id=version.id,
+                        quantity=world.add_on.quantity,
+                        starts_on=world.added_on,
+                        add_on_id=version.id,
+                        added_on=world.added_on,
+                    )
+                )
+                session.flush()
+                stored.append(its_charges)
+                plan_ids.append(version.plan_id)
             due = in_python(world, subscription.id, stored, kept, plan_ids)
             ahead = around(session, world, period, due, issued)
             coupon = redeemed(session, world, period, plan_ids[0])

@@ -43,6 +43,7 @@ select
     parts.ends_on,
     parts.recurring_from,
     parts.recurring_to,
+    parts.added_on,
     parts.cycle ->> 'interval' as billing_interval,
     (parts.cycle ->> 'anchor_day')::int as anchor_day,
     max(coalesce(parts.ends_on, 'infinity'::date)) over (
@@ -57,5 +58,6 @@ cross join lateral jsonb_to_recordset(known.segments) as parts (
     ends_on date,
     recurring_from date,
     recurring_to date,
-    cycle jsonb
+    cycle jsonb,
+    added_on date
 )

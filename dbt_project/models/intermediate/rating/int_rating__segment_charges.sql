@@ -12,7 +12,8 @@ segments as (
         starts_on,
         ends_on,
         recurring_from,
-        recurring_to
+        recurring_to,
+        added_on
     from {{ ref("stg_billing__subscription_segments") }}
     union all
     select
@@ -24,7 +25,8 @@ segments as (
         starts_on,
         ends_on,
         recurring_from,
-        recurring_to
+        recurring_to,
+        added_on
     from {{ ref("int_rating__known_then") }}
 ),
 
@@ -63,7 +65,8 @@ select
     charges.unit_rounding,
     charges.bills_zero,
     charges.discount_percent,
-    subscriptions.starts_on as subscribed_on,
+    segments.added_on,
+    coalesce(segments.added_on, subscriptions.starts_on) as subscribed_on,
     charges.rate_deck_id,
     items.item_code,
     items.event_type,

@@ -68,7 +68,7 @@ left_over as (
 first_charges as (
     select distinct on (billing_period_id) *
     from segment_charges
-    where not is_ahead
+    where not is_ahead and added_on is null
     order by billing_period_id, covered_from, charge_ordinal
 )
 

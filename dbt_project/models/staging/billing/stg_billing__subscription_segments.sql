@@ -8,5 +8,6 @@ select
     ends_on,
     recurring_from,
     recurring_to,
-    interval::text as billing_interval
+    interval::text as billing_interval,
+    added_on
 from {{ source('billing', 'subscription_segments') }}
