@@ -88,10 +88,13 @@ def list_versions(session: Session, actor: Actor, plan_id: UUID) -> Sequence[Pla
     ).all()
 
 
-def list_plans(session: Session, actor: Actor) -> Sequence[PricePlan]:
-    """All plans by code."""
+def list_plans(session: Session, actor: Actor, *, family: str | None = None) -> Sequence[PricePlan]:
+    """All plans by code, or those of a family from the lowest tier up."""
     actor.require(Permission.CATALOG_READ)
-    return session.scalars(select(PricePlan).order_by(PricePlan.code)).all()
+    query = select(PricePlan).order_by(PricePlan.code)
+    if family is not None:
+        query = select(PricePlan).filter_by(family=family).order_by(PricePlan.tier)
+    return session.scalars(query).all()
 
 
 def get_plan(session: Session, actor: Actor, plan_id: UUID) -> PricePlan:

@@ -119,6 +119,10 @@ class CreatePlan(Request):
     name: str = Field(min_length=1, max_length=200, pattern=_TEXT)
     is_add_on: bool = False
     """Sold beside another plan, with prices per period or once."""
+    family: str | None = Field(default=None, pattern=_CODE)
+    """The plans that a customer chooses among, such as good, better and best."""
+    tier: int | None = Field(default=None, ge=1, le=1000)
+    """Its place in the family; to a higher one is an upgrade."""
 
 
 class Terms(Request):

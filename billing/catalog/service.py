@@ -65,6 +65,16 @@ def create_item(ctx: Context, request: CreateItem) -> BillableItem:
 def create_plan(ctx: Context, request: CreatePlan) -> PricePlan:
     """Name a new offer."""
     _refuse_taken(ctx.session, PricePlan, request.code)
+    if (request.family is None) is not (request.tier is None):
+        wrong = FieldError("tier", "a family and the tier in it go together")
+        raise InvalidError("The plan's place is not complete.", fields=[wrong])
+    if request.family is not None:
+        lock_for_transaction(ctx.session, f"plans:{request.family}")
+        place = {"family": request.family, "tier": request.tier}
+        if other := ctx.session.scalar(select(PricePlan.code).filter_by(**place)):
+            raise ConflictError(
+                f"The plan {other} is tier {request.tier} of {request.family}.", code="tier_taken"
+            )
     plan = PricePlan(**request.model_dump(), created_at=ctx.clock.now())
     ctx.session.add(plan)
     return plan

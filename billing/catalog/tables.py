@@ -128,12 +128,21 @@ class PricePlan(Base):
     """A named offer."""
 
     __tablename__ = "price_plans"
+    __table_args__ = (
+        UniqueConstraint("family", "tier"),
+        CheckConstraint("num_nonnulls(family, tier) IN (0, 2)", name="tier_of_family"),
+        CheckConstraint("tier > 0", name="tier_positive"),
+    )
 
     id: Mapped[UUID] = mapped_column(primary_key=True, default=new_id)
     code: Mapped[str] = mapped_column(unique=True)
     name: Mapped[str]
     is_add_on: Mapped[bool] = mapped_column(default=False)
     """Whether it is sold beside another plan, on the same subscription."""
+    family: Mapped[str | None]
+    """Plans that a customer chooses among, such as good, better and best."""
+    tier: Mapped[int | None] = mapped_column(Integer)
+    """Its place in the family; a higher one is more."""
     created_at: Mapped[datetime]
 
 

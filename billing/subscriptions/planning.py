@@ -107,7 +107,7 @@ def plan_switch(
     version: PlanVersion,
     currency: str,
 ) -> Planned:
-    """Another plan version from a day on; whether that is more or less is seen by its fees."""
+    """Another plan version from a day on; its tier or its fees say whether that is more."""
     _require_other_codes(session, version, [one for one in timeline.tracks() if one.lasts(day)])
     after = timeline.switched(
         day,
@@ -117,11 +117,14 @@ def plan_switch(
         cycle=other_cycle(timeline, version, day),
     )
     part = timeline.at(day) or timeline.parts[-1]
-    before_fee = _fee(load_version(session, part.plan_version_id), currency) * part.quantity
-    after_fee = _fee(version, currency) * wish.quantity
+    old = load_version(session, part.plan_version_id)
+    before, now = (session.get_one(PricePlan, one.plan_id) for one in (old, version))
+    more = _fee(version, currency) * wish.quantity - _fee(old, currency) * part.quantity
+    if now.family == before.family and now.tier and before.tier and now.tier != before.tier:
+        more = Decimal(now.tier - before.tier)
     kind = ChangeKind.CHANGE
-    if after_fee != before_fee:
-        kind = ChangeKind.UPGRADE if after_fee > before_fee else ChangeKind.DOWNGRADE
+    if more:
+        kind = ChangeKind.UPGRADE if more > 0 else ChangeKind.DOWNGRADE
     return Planned(kind, day, wish.proration, after)
 
 

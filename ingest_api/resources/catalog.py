@@ -83,6 +83,8 @@ class PlanAttributes(Attributes):
     code: str
     name: str
     is_add_on: bool
+    family: str | None
+    tier: int | None
     created_at: datetime
 
 
@@ -297,10 +299,13 @@ def create_billable_item(
 
 @router.get("/price-plans", summary="List price plans")
 def list_price_plans(
-    session: ReadSession, actor: Reader, reply: Envelope
+    session: ReadSession,
+    actor: Reader,
+    reply: Envelope,
+    family: Annotated[str | None, Query(description="Only of this family, by tier.")] = None,
 ) -> ListAnswer[PlanAttributes]:
-    """All plans by code."""
-    return reply.all(list_plans(session, actor), plan_resource)
+    """All plans by code, or those of a family from the lowest tier up."""
+    return reply.all(list_plans(session, actor, family=family), plan_resource)
 
 
 @router.post("/price-plans", status_code=201, summary="Create a price plan")

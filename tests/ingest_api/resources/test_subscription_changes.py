@@ -189,6 +189,24 @@ def test_a_plan_says_its_interval_and_another_begins_where_a_period_ends(
     assert periods(api) == [MAY, JUNE]
 
 
+def test_a_higher_tier_of_a_family_is_an_upgrade_whatever_it_costs(api: Api, account: Any) -> None:
+    for code, tier, price in (("better", 20, "500"), ("good", 10, "600")):
+        body = {"code": code, "name": code.title(), "family": "basic", "tier": tier}
+        plan = api.post("/price-plans", body)
+        version = draft(api, plan["id"], platform_charge(price))
+        api.post(f"/plan-versions/{version['id']}/publish")
+    body = {"code": "best", "name": "Best", "family": "basic", "tier": 20}
+    assert api.refused("POST", "/price-plans", 409, json=body)["code"] == "tier_taken"
+    del body["tier"]
+    assert api.refused("POST", "/price-plans", 400, json=body)["fields"][0]["field"] == "tier"
+    listed = api.get("/price-plans?family=basic")
+    assert [one["attributes"]["code"] for one in listed] == ["good", "better"]
+    path = start(api, account, plan_code="good")
+    for code, kind in (("better", "upgrade"), ("small", "downgrade"), ("large", "upgrade")):
+        wish = {"action": "change", "plan_code": code, "from_day": "2026-05-11"}
+        assert api.post(f"{path}/preview", wish)["attributes"]["kind"] == kind
+
+
 def test_periods_follow_an_end_and_its_undoing(api: Api, account: Any) -> None:
     path = start(api, account)
     assert periods(api) == [MAY, JUNE]
