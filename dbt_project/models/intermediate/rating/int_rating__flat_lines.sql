@@ -1,6 +1,7 @@
 -- Step 4 of rating for prices per period. Prorated, each segment bills its days of a full period,
 -- each stretch of them at the price in force; otherwise the full price is billed once, by the
--- segment that the period opens with, and a one-time price by the subscription's first. A charge without a price in the account's currency comes out
+-- segment that the period opens with, and a one-time price by the first one of the subscription or of
+-- the add-on. A charge without a price in the account's currency comes out
 -- without a rate.
 with segment_charges as (
     select * from {{ ref("int_rating__segment_charges") }}

@@ -10,7 +10,8 @@
 }}
 
 -- The usage that a rating run read, whoever was to count it: prices can then be tried on it long
--- afterwards without reading events again. Segments part it, because each may have other prices.
+-- afterwards without reading events again. Segments of the plan part it, because each may have other
+-- prices; add-ons have none for usage.
 with usage_rows as (select * from {{ ref("int_rating__usage") }}),
 
 segments as (
@@ -22,7 +23,7 @@ segments as (
         covered_from,
         covered_to
     from {{ ref("int_rating__segment_charges") }}
-    where not is_ahead
+    where not is_ahead and added_on is null
 )
 
 select
