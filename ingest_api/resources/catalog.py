@@ -2,7 +2,7 @@
 
 from datetime import datetime
 from decimal import Decimal
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 from uuid import UUID
 
 from fastapi import APIRouter, Body, Query
@@ -14,13 +14,11 @@ from billing.catalog.diff import Change, diff_versions
 from billing.catalog.repository import (
     get_plan,
     get_version,
-    list_items,
     list_plans,
     list_versions,
 )
 from billing.catalog.requests import (
     ChargeInput,
-    CreateItem,
     CreatePlan,
     DraftVersion,
     PublishVersion,
@@ -28,19 +26,14 @@ from billing.catalog.requests import (
     Terms,
 )
 from billing.catalog.service import (
-    create_item,
     create_plan,
     draft_version,
     publish_version,
     replace_charges,
 )
 from billing.catalog.tables import (
-    Aggregation,
     Anchor,
-    BillableItem,
     Charge,
-    Conversion,
-    ItemKind,
     PlanVersion,
     PriceModel,
     PricePlan,
@@ -59,22 +52,6 @@ router = APIRouter(tags=["catalogue"])
 
 Reader = Annotated[Actor, needs(Permission.CATALOG_READ)]
 Writer = Annotated[Actor, needs(Permission.CATALOG_WRITE)]
-
-
-class ItemAttributes(Attributes):
-    """Something that can be a line on an invoice."""
-
-    code: str
-    name: str
-    kind: ItemKind
-    event_type: str | None
-    event_filter: dict[str, Any]
-    aggregation: Aggregation
-    property_name: str | None
-    conversion: Conversion | None
-    unit: str
-    sac: str
-    created_at: datetime
 
 
 class PlanAttributes(Attributes):
@@ -186,12 +163,6 @@ class NewCharges(Request):
     charges: tuple[ChargeInput, ...] = Field(min_length=1, max_length=200)
 
 
-def item_resource(row: BillableItem) -> Resource[ItemAttributes]:
-    """A billable item as the API shows it."""
-    attributes = ItemAttributes.model_validate(row)
-    return Resource(id=str(row.id), type="billable_item", attributes=attributes)
-
-
 def plan_resource(row: PricePlan) -> Resource[PlanAttributes]:
     """A plan as the API shows it."""
     return Resource(
@@ -252,15 +223,6 @@ def _rate(row: Rate) -> RateAttributes:
     return RateAttributes(id=row.id, currency=row.currency, match=row.match, tiers=tiers)
 
 
-_NEW_ITEM = {
-    "code": "otp-sms",
-    "name": "One-time passwords by SMS",
-    "kind": "usage",
-    "event_type": "otp.sms",
-    "event_filter": {"status": ["delivered", "sent"]},
-    "unit": "message",
-    "sac": "998429",
-}
 _NEW_VERSION = {
     "charges": [
         {
@@ -276,25 +238,6 @@ _NEW_VERSION = {
         }
     ]
 }
-
-
-@router.get("/billable-items", summary="List billable items")
-def list_billable_items(
-    session: ReadSession, actor: Reader, reply: Envelope
-) -> ListAnswer[ItemAttributes]:
-    """All billable items by code."""
-    return reply.all(list_items(session, actor), item_resource)
-
-
-@router.post("/billable-items", status_code=201, summary="Create a billable item")
-def create_billable_item(
-    ctx: Commands,
-    _: Writer,
-    reply: Envelope,
-    body: Annotated[CreateItem, Body(examples=[_NEW_ITEM])],
-) -> Answer[ItemAttributes]:
-    """Define something that plans can price."""
-    return reply.one(item_resource(create_item(ctx, body)))
 
 
 @router.get("/price-plans", summary="List price plans")

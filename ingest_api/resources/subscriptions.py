@@ -11,12 +11,6 @@ from billing.access.actor import Actor
 from billing.access.roles import Permission
 from billing.periods import Interval
 from billing.subscriptions.history import list_changes
-from billing.subscriptions.preview import (
-    ChangePreview,
-    NextInvoice,
-    preview_change,
-    preview_start,
-)
 from billing.subscriptions.repository import (
     get_subscription,
     list_subscriptions,
@@ -25,7 +19,6 @@ from billing.subscriptions.repository import (
 from billing.subscriptions.requests import (
     AddAddOn,
     AddOnChoice,
-    AnyChoice,
     ChangePlan,
     ChangeSeats,
     EndChoice,
@@ -61,7 +54,7 @@ from billing.subscriptions.tables import (
     SubscriptionStatus,
 )
 from ingest_api.auth import needs
-from ingest_api.dependencies import Commands, CurrentServices, Envelope, Paging, ReadSession, build
+from ingest_api.dependencies import Commands, Envelope, Paging, ReadSession, build
 from ingest_api.envelope import Amount, Answer, Attributes, ListAnswer, Resource, refer
 
 router = APIRouter(prefix="/subscriptions", tags=["subscriptions"])
@@ -132,41 +125,6 @@ class ChangeAttributes(Attributes):
     made_at: datetime
 
 
-class PreviewLineAttributes(Attributes):
-    """One line, before tax."""
-
-    line_ref: str
-    charge_code: str
-    description: str
-    quantity: Amount
-    unit: str
-    amount_minor: int
-    is_recurring: bool
-
-
-class NextInvoiceAttributes(Attributes):
-    """The lines of the period with the usage known so far, before tax."""
-
-    period_start: date
-    period_end: date
-    amount_minor: int
-    lines: list[PreviewLineAttributes]
-    unpriced_events: int
-    """Events that no rate matches: they would park the invoice."""
-
-
-class PreviewAttributes(Attributes):
-    """The invoice of the period in which a change begins, without the change and with it."""
-
-    kind: ChangeKind
-    effective_on: date
-    currency: str
-    before: NextInvoiceAttributes | None
-    after: NextInvoiceAttributes | None
-    difference_minor: int
-    segments: list[SegmentAttributes]
-
-
 def subscription_summary(row: Subscription) -> Resource[SubscriptionSummary]:
     """A subscription in a list."""
     return Resource(
@@ -190,7 +148,7 @@ def subscription_resource(session: Session, row: Subscription) -> Resource[Subsc
     )
 
 
-_NEW_SUBSCRIPTION = {
+NEW_SUBSCRIPTION = {
     "account_id": "019aa000-0000-7000-8000-000000000002",
     "plan_code": "starter",
     "starts_on": "2026-08-01",
@@ -216,7 +174,7 @@ def start(
     ctx: Commands,
     _: Writer,
     reply: Envelope,
-    body: Annotated[Subscribe, Body(examples=[_NEW_SUBSCRIPTION])],
+    body: Annotated[Subscribe, Body(examples=[NEW_SUBSCRIPTION])],
 ) -> Answer[SubscriptionAttributes]:
     """Put an account on a plan's active version, from a local day on."""
     return reply.one(subscription_resource(ctx.session, subscribe(ctx, body)))
@@ -240,64 +198,6 @@ def change_resource(row: SubscriptionChange) -> Resource[ChangeAttributes]:
         attributes=ChangeAttributes.model_validate(row),
         relationships=refer(subscription=("subscription", row.subscription_id), **undone),
     )
-
-
-def preview_resource(preview: ChangePreview) -> Resource[PreviewAttributes]:
-    """A preview as the API shows it; it has no id, for it is stored nowhere."""
-    parts = preview.timeline.all_parts
-    return Resource(
-        id="preview",
-        type="subscription_preview",
-        attributes=PreviewAttributes(
-            kind=preview.kind,
-            effective_on=preview.effective_on,
-            currency=preview.currency,
-            before=_next_invoice(preview.before),
-            after=_next_invoice(preview.after),
-            difference_minor=preview.difference_minor,
-            segments=[SegmentAttributes.model_validate(part) for part in parts],
-        ),
-    )
-
-
-def _next_invoice(found: NextInvoice | None) -> NextInvoiceAttributes | None:
-    if found is None:
-        return None
-    return NextInvoiceAttributes(
-        period_start=found.period.start,
-        period_end=found.period.end,
-        amount_minor=found.amount_minor,
-        lines=[PreviewLineAttributes.model_validate(line) for line in found.rating.lines],
-        unpriced_events=sum(one.event_count for one in found.rating.unrated),
-    )
-
-
-@router.post("/preview", summary="Preview a new subscription")
-def preview_new(
-    session: ReadSession,
-    actor: Reader,
-    reply: Envelope,
-    body: Annotated[Subscribe, Body(examples=[_NEW_SUBSCRIPTION])],
-) -> Answer[PreviewAttributes]:
-    """The first invoice of a subscription; nothing is stored."""
-    return reply.one(preview_resource(preview_start(session, actor, body)))
-
-
-@router.post("/{subscription_id}/preview", summary="Preview a change")
-def preview(
-    session: ReadSession,
-    actor: Reader,
-    reply: Envelope,
-    services: CurrentServices,
-    subscription_id: UUID,
-    body: Annotated[
-        AnyChoice,
-        Body(examples=[{"action": "change", "plan_code": "growth", "from_day": "2026-09-16"}]),
-    ],
-) -> Answer[PreviewAttributes]:
-    """The next invoice without a change and with it; nothing is stored."""
-    found = preview_change(session, actor, services.clock, subscription_id, body)
-    return reply.one(preview_resource(found))
 
 
 @router.post("/{subscription_id}/change", summary="Change plan")
