@@ -215,6 +215,7 @@ def _write(row: SubscriptionSegment, part: Part) -> None:
     row.recurring_from = None if part.recurring_from == part.starts_on else part.recurring_from
     row.recurring_to = None if part.recurring_to == part.ends_on else part.recurring_to
     row.add_on_id, row.added_on = part.add_on_id, part.added_on
-    row.interval = part.cycle and part.cycle.interval
-    row.anchor_day = part.cycle and part.cycle.anchor_day
-    row.anchor_month = part.cycle and part.cycle.anchor_month
+    row.interval = row.anchor_day = row.anchor_month = None
+    if part.cycle is not None:
+        row.interval = part.cycle.interval
+        row.anchor_day, row.anchor_month = part.cycle.anchor_day, part.cycle.anchor_month
