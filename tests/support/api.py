@@ -1,10 +1,10 @@
 """The whole API in this process, on a database of the test's own, with a key for every role."""
 
 import asyncio
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Coroutine, Iterator, Mapping
+from contextlib import AbstractAsyncContextManager, contextmanager
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, cast
 
 import httpx
 import pytest
@@ -21,8 +21,11 @@ from billing.db.engine import open_engine
 from billing.db.unit_of_work import unit_of_work
 from billing.logs import configure_logs
 from billing.settings import Settings
-from ingest_api.main import app
+from billing.usage.tables import ShardMode, ShardState
+from ingest_api.main import app, create_app
 from ingest_api.services import Services
+
+NO_REDIS = "redis://127.0.0.1:1"
 
 
 @dataclass
@@ -34,6 +37,7 @@ class Api:
     settings: Settings
     clock: ManualClock
     keys: dict[Role, str] = field(default_factory=dict)
+    run: Callable[[Coroutine[Any, Any, Any]], Any] = asyncio.run
 
     def call(
         self,
@@ -50,14 +54,14 @@ class Api:
     def together(self, *calls: tuple[str, str, Mapping[str, Any]]) -> list[httpx.Response]:
         """Several requests at the same time."""
 
-        async def run() -> list[httpx.Response]:
+        async def all_of_them() -> list[httpx.Response]:
             transport = httpx.ASGITransport(self.app, raise_app_exceptions=False)
             async with httpx.AsyncClient(transport=transport, base_url="http://api") as client:
                 return await asyncio.gather(
                     *(self._send(client, method, path, **rest) for method, path, rest in calls)
                 )
 
-        return asyncio.run(run())
+        return cast("list[httpx.Response]", self.run(all_of_them()))
 
     def get(self, path: str, **arguments: Any) -> Any:
         """The data at a path."""
@@ -122,6 +126,52 @@ def running_api(database_url: str, redis_url: str, clock: ManualClock) -> Iterat
         yield api
     finally:
         engine.dispose()
+
+
+@contextmanager
+def whole_api(database_url: str, clock: ManualClock) -> Iterator[Api]:
+    """The application as it starts, with the intake: all its requests are of one loop.
+
+    There is no Redis: PostgreSQL alone takes events in.
+    """
+    settings = Settings.model_validate({"DATABASE_URL": database_url, "REDIS_URL": NO_REDIS})
+    _take_in_directly(database_url, settings.shard_count)
+    application = create_app(settings, clock)
+    lifespan = application.router.lifespan_context(application)
+    with asyncio.Runner() as runner:
+        runner.run(_enter(lifespan))
+        try:
+            engine = application.state.services.engine
+            api = Api(application, engine, settings, clock, run=runner.run)
+            _issue_keys(api)
+            yield api
+        finally:
+            runner.run(_leave(lifespan))
+
+
+def _take_in_directly(database_url: str, shards: int) -> None:
+    engine = open_engine(database_url, application="test-api", pool_size=1)
+    with unit_of_work(engine) as session:
+        session.add_all(
+            ShardState(
+                shard=shard,
+                epoch=1,
+                mode=ShardMode.DIRECT,
+                undrained_epoch=1,
+                undrained_ms=0,
+                undrained_seq=0,
+            )
+            for shard in range(shards)
+        )
+    engine.dispose()
+
+
+async def _enter(lifespan: AbstractAsyncContextManager[Any]) -> None:
+    await lifespan.__aenter__()
+
+
+async def _leave(lifespan: AbstractAsyncContextManager[Any]) -> None:
+    await lifespan.__aexit__(None, None, None)
 
 
 def _issue_keys(api: Api) -> None:
