@@ -19,6 +19,7 @@ _LABELS: Final = {
     LedgerKind.TOP_UP: "Receipt voucher",
     LedgerKind.DEPOSIT: "Deposit",
     LedgerKind.PROMOTION: "Promotional credits",
+    LedgerKind.COMMITMENT: "Credits on commitment",
     LedgerKind.CREDIT_NOTE: "Credit note",
     LedgerKind.CORRECTION: "Correction",
 }

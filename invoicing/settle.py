@@ -6,18 +6,19 @@ the tax that was collected with the top-ups becomes output tax. Credits in a wal
 tax-exclusive, so the two halves of the invoice are settled from two places.
 """
 
-from sqlalchemy import select, text
+from sqlalchemy import func, select, text
 from sqlalchemy.orm import Session
 
 from billing.commands import Context
 from billing.customers.tables import Account, BillingMode
 from billing.errors import PreconditionError
 from billing.invoices.settlement import SettlementSource
-from billing.invoices.tables import Invoice, InvoiceAllocation
+from billing.invoices.tables import Invoice, InvoiceAllocation, InvoiceLine
 from billing.money import currency, minor_to_units
-from billing.periods import Period
+from billing.periods import Period, local_midnight
 from billing.tax.einvoice import DocumentType
 from billing.wallets.allocations import allocate
+from billing.wallets.grant_draws import draw_for_invoice
 from billing.wallets.ledger import Posting, post_adjustment, post_transaction, tax_held
 from billing.wallets.tables import AdvancePolicy, LedgerAccount, LedgerKind, Wallet
 
@@ -51,6 +52,7 @@ def settle_from_wallet(ctx: Context, invoice: Invoice, account: Account) -> list
     wallet = _lock_wallet(ctx.session, invoice, account)
     _require_agreeing(invoice, wallet)
     rated_units = minor_to_units(invoice.taxable_minor, invoice.currency)
+    _draw_grants(ctx, invoice, account, wallet)
     _true_up(ctx, invoice, account, wallet, rated_units)
     tax_units = min(
         minor_to_units(invoice.tax_minor, invoice.currency), tax_held(ctx.session, wallet)
@@ -131,6 +133,22 @@ def _lock_wallet(session: Session, invoice: Invoice, account: Account) -> Wallet
             code="no_wallet",
         )
     return wallet
+
+
+def _draw_grants(ctx: Context, invoice: Invoice, account: Account, wallet: Wallet) -> None:
+    """Grants for some items give back what the wallet was debited for them."""
+    by_item = ctx.session.execute(
+        select(InvoiceLine.item_code, func.sum(InvoiceLine.amount_minor))
+        .where(InvoiceLine.invoice_id == invoice.id)
+        .group_by(InvoiceLine.item_code)
+    )
+    draw_for_invoice(
+        ctx,
+        wallet,
+        invoice.id,
+        begins_at=local_midnight(invoice.period_start, account.zone),
+        minor_by_item={code: int(minor) for code, minor in by_item},
+    )
 
 
 def _true_up(

@@ -1,4 +1,4 @@
-"""Which lot paid what: first in, first out, written down once and never changed.
+"""Which lot paid what: each in its turn, written down once and never changed.
 
 `lots.py` says what is left of each lot now, with usage that no invoice shows yet. Here stands what
 documents were made of: an invoice of usage adjusts advances, a refund gives them back. The rows
@@ -17,7 +17,7 @@ from sqlalchemy.orm import Session
 
 from billing.access.actor import Actor
 from billing.wallets.ledger import lock_wallet
-from billing.wallets.lots import origin_of
+from billing.wallets.lots import Turn, ended_lot, origin_of
 from billing.wallets.repository import find_wallet
 from billing.wallets.tables import AdvancePolicy, LedgerKind, LotAllocation, Wallet
 
@@ -28,7 +28,8 @@ _POSTED: Final = text(
     WITH postings AS (
         SELECT a.ledger_transaction_id AS id FROM billing.wallet_adjustments a
         WHERE a.wallet_id = :wallet AND a.kind IN ('top_up', 'refund', 'deposit',
-            'deposit_refund', 'promotion', 'credit_note', 'correction', 'invoice')
+            'deposit_refund', 'promotion', 'commitment', 'credit_note', 'correction', 'invoice',
+            'expiry', 'void')
         UNION
         SELECT t.id FROM billing.invoices i
         JOIN billing.ledger_transactions t ON t.reference = 'invoice:' || i.id
@@ -37,10 +38,12 @@ _POSTED: Final = text(
     SELECT t.id, t.kind, t.reference,
         coalesce(sum(e.amount_units) FILTER (WHERE e.account = 'wallet'), 0) AS wallet,
         coalesce(sum(e.amount_units) FILTER (WHERE e.account = 'revenue'), 0) AS revenue,
-        coalesce(sum(e.amount_units) FILTER (WHERE e.account = 'tax_on_advances'), 0) AS tax
+        coalesce(sum(e.amount_units) FILTER (WHERE e.account = 'tax_on_advances'), 0) AS tax,
+        g.priority, g.expires_at
     FROM postings JOIN billing.ledger_transactions t USING (id)
     JOIN billing.ledger_entries e ON e.transaction_id = t.id AND e.wallet_id = :wallet
-    GROUP BY t.id
+    LEFT JOIN billing.credit_grants g ON g.ledger_transaction_id = t.id
+    GROUP BY t.id, g.id
     ORDER BY t.id
     """
 )
@@ -71,17 +74,21 @@ class Supply:
     origin: str
     credit_units: int
     tax_units: int
+    turn: Turn = field(default_factory=Turn)
 
 
 @dataclass(slots=True)
 class Demand:
-    """What an invoice or a refund takes, as far as no lot was found for it; wallet units."""
+    """What an invoice, a refund or an end takes and no lot was found for yet; wallet units."""
 
     id: UUID
     credit_units: int
     tax_units: int
     origin: str | None = None
-    """Of a refund: the payment it gives back, whose lot goes first."""
+    """Of a refund: the payment it gives back, whose lot goes first; of an invoice: itself, for
+    what grants for its items put into the wallet with it."""
+    only_lot: UUID | None = None
+    """Of an end: what it ends, and nothing else."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,16 +124,17 @@ class _Book:
     demands: list[Demand] = field(default_factory=list)
 
 
-def first_in_first_out(supplies: Iterable[Supply], demands: Iterable[Demand]) -> list[Part]:
+def each_in_its_turn(supplies: Iterable[Supply], demands: Iterable[Demand]) -> list[Part]:
     """Meet demands in their order from lots in theirs; a refund from its own lot first.
 
+    Lots are used by priority, then by the end that comes first, then first in, first out.
     Credits and tax are each used up by themselves, so that both add up whatever rates said. What
     the lots do not hold stays open.
     """
-    lots = list(supplies)
+    lots = sorted(supplies, key=lambda one: one.turn.key)
     parts = []
     for demand in demands:
-        for lot in sorted(lots, key=lambda one: demand.origin not in {None, one.origin}):
+        for lot in _open_to(demand, lots):
             part = Part(
                 lot.id,
                 demand.id,
@@ -142,12 +150,18 @@ def first_in_first_out(supplies: Iterable[Supply], demands: Iterable[Demand]) ->
     return parts
 
 
+def _open_to(demand: Demand, lots: Iterable[Supply]) -> list[Supply]:
+    if demand.only_lot is not None:
+        return [one for one in lots if one.id == demand.only_lot]
+    return sorted(lots, key=lambda one: demand.origin not in {None, one.origin})
+
+
 def allocate(session: Session, wallet: Wallet, now: datetime) -> None:
     """Write down which lots paid the invoices and refunds of a wallet that have none yet."""
     wallet = lock_wallet(session, wallet)
     session.flush()
     book = _open_book(session, wallet)
-    for part in first_in_first_out(book.supplies, book.demands):
+    for part in each_in_its_turn(book.supplies, book.demands):
         session.add(
             LotAllocation(
                 wallet_id=wallet.id,
@@ -216,12 +230,18 @@ def _open_book(session: Session, wallet: Wallet) -> _Book:
         gone = (taken if takes else given).get(row.id, [0, 0])
         left = abs(credit_units) - gone[0], abs(tax_units) - gone[1]
         if takes:
-            is_refund = row.kind in {LedgerKind.REFUND, LedgerKind.DEPOSIT_REFUND}
-            origin = origin_of(row.reference) if is_refund else None
-            book.demands.append(Demand(row.id, *left, origin))
+            only_lot = ended_lot(LedgerKind(row.kind), row.reference)
+            book.demands.append(Demand(row.id, *left, _origin(row), only_lot))
         else:
-            book.supplies.append(Supply(row.id, origin_of(row.reference), *left))
+            turn = Turn() if row.priority is None else Turn(row.priority, row.expires_at)
+            book.supplies.append(Supply(row.id, origin_of(row.reference), *left, turn))
     return book
+
+
+def _origin(row: Any) -> str | None:
+    if row.kind in {LedgerKind.REFUND, LedgerKind.DEPOSIT_REFUND}:
+        return origin_of(row.reference)
+    return str(row.reference) if row.kind == LedgerKind.INVOICE else None
 
 
 def _is_use(row: Any) -> bool:

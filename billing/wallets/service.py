@@ -1,5 +1,6 @@
-"""Commands on wallets: open one, top it up, grant, correct, set its limits."""
+"""Commands on wallets: open one, top it up, correct, set its limits; `grants.py` grants."""
 
+from typing import Final
 from uuid import UUID
 
 from pydantic import Field
@@ -22,8 +23,8 @@ from billing.wallets.tables import (
     WalletStatus,
 )
 
-_REFERENCE = Field(min_length=1, max_length=128, pattern=r"^[A-Za-z0-9_.:/-]+$")
-_NOTE = Field(default="", max_length=500)
+REFERENCE: Final = Field(min_length=1, max_length=128, pattern=r"^[A-Za-z0-9_.:/-]+$")
+NOTE: Final = Field(default="", max_length=500)
 
 
 class CreateWallet(Request):
@@ -55,18 +56,9 @@ class TopUp(Request):
     wallet_id: UUID
     amount_minor: int = Field(gt=0)
     tax_minor: int = Field(default=0, ge=0)
-    reference: str = _REFERENCE
+    reference: str = REFERENCE
     """Natural key of the payment: the same one is never credited twice."""
-    note: str = _NOTE
-
-
-class GrantPromotion(Request):
-    """Credits given away."""
-
-    wallet_id: UUID
-    amount_minor: int = Field(gt=0)
-    reference: str = _REFERENCE
-    note: str = _NOTE
+    note: str = NOTE
 
 
 class CorrectWallet(Request):
@@ -74,7 +66,7 @@ class CorrectWallet(Request):
 
     wallet_id: UUID
     amount_units: int
-    reference: str = _REFERENCE
+    reference: str = REFERENCE
     note: str = Field(min_length=3, max_length=500)
 
 
@@ -91,14 +83,14 @@ def create_wallet(ctx: Context, request: CreateWallet) -> Wallet:
         select(Wallet.id).filter_by(account_id=account.id, currency=account.currency)
     ):
         raise ConflictError("The account has a wallet already.", code="wallet_exists")
-    now = ctx.clock.now()
+    now, code = ctx.clock.now(), account.currency
     wallet = Wallet(
         account_id=account.id,
-        currency=account.currency,
+        currency=code,
         shard=account.shard,
         balance_units=0,
-        credit_line_units=_units(request.credit_line_minor, account.currency, "credit_line_minor"),
-        low_balance_units=_units(request.low_balance_minor, account.currency, "low_balance_minor"),
+        credit_line_units=units_of(request.credit_line_minor, code, "credit_line_minor"),
+        low_balance_units=units_of(request.low_balance_minor, code, "low_balance_minor"),
         status=WalletStatus.SUSPENDED,
         created_at=now,
         updated_at=now,
@@ -114,10 +106,10 @@ def set_wallet_limits(ctx: Context, request: SetWalletLimits) -> Wallet:
     wallet = lock_wallet(ctx.session, get_wallet(ctx.session, ctx.actor, request.wallet_id))
     if wallet.advance_policy is AdvancePolicy.TAX_INVOICE and request.credit_line_minor:
         raise _no_credit()
-    wallet.credit_line_units = _units(
+    wallet.credit_line_units = units_of(
         request.credit_line_minor, wallet.currency, "credit_line_minor"
     )
-    wallet.low_balance_units = _units(
+    wallet.low_balance_units = units_of(
         request.low_balance_minor, wallet.currency, "low_balance_minor"
     )
     wallet.status = status_of(wallet)
@@ -153,10 +145,21 @@ def top_up(ctx: Context, request: TopUp) -> Wallet:
     """Credit a payment: the wallet gains the credits, the tax waits for the invoice."""
     wallet = get_wallet(ctx.session, ctx.actor, request.wallet_id)
     reference = f"top_up:{request.reference}"
-    credits_units = _units(request.amount_minor, wallet.currency, "amount_minor")
-    tax_units = _units(request.tax_minor, wallet.currency, "tax_minor")
-    if _was_posted(ctx.session, wallet, reference, credits_units):
-        return wallet
+    credits_units = units_of(request.amount_minor, wallet.currency, "amount_minor")
+    if not _was_posted(ctx.session, wallet, reference, credits_units):
+        credit_payment(ctx, wallet, request)
+    return wallet
+
+
+def credit_payment(ctx: Context, wallet: Wallet, request: TopUp) -> WalletAdjustment:
+    """Post what came in; the wallet's policy says what it is.
+
+    Raises:
+        PreconditionError: if it is a deposit and tax is said to have come with it.
+        ConflictError: if its reference was posted before.
+    """
+    credits_units = units_of(request.amount_minor, wallet.currency, "amount_minor")
+    tax_units = units_of(request.tax_minor, wallet.currency, "tax_minor")
     is_deposit = wallet.advance_policy is AdvancePolicy.DEPOSIT
     if is_deposit and tax_units:
         raise PreconditionError(
@@ -166,27 +169,18 @@ def top_up(ctx: Context, request: TopUp) -> Wallet:
         Posting(LedgerAccount.TAX_ON_ADVANCES, tax_units),
         Posting(LedgerAccount.CASH, -tax_units),
     ]
-    post_adjustment(
+    return post_adjustment(
         ctx.session,
         wallet,
         amount_units=credits_units,
         kind=LedgerKind.DEPOSIT if is_deposit else LedgerKind.TOP_UP,
         counter_account=LedgerAccount.CASH,
-        reference=reference,
+        reference=f"top_up:{request.reference}",
         note=request.note,
         actor=ctx.actor.name,
         now=ctx.clock.now(),
         further=tax if tax_units else (),
     )
-    return wallet
-
-
-@command("wallet.grant", Permission.WALLETS_WRITE)
-def grant_promotion(ctx: Context, request: GrantPromotion) -> Wallet:
-    """Give credits away."""
-    wallet = get_wallet(ctx.session, ctx.actor, request.wallet_id)
-    units = _units(request.amount_minor, wallet.currency, "amount_minor")
-    return _adjust(ctx, wallet, request, units, LedgerKind.PROMOTION, LedgerAccount.PROMOTION)
 
 
 @command("wallet.correct", Permission.WALLETS_WRITE)
@@ -198,14 +192,20 @@ def correct_wallet(ctx: Context, request: CorrectWallet) -> Wallet:
             "A correction must move something, and less than a wallet can hold.",
             fields=[FieldError("amount_units", "must not be 0, and be below 2^53")],
         )
-    return _adjust(
-        ctx,
-        wallet,
-        request,
-        request.amount_units,
-        LedgerKind.CORRECTION,
-        LedgerAccount.CORRECTION,
-    )
+    reference = f"correction:{request.reference}"
+    if not _was_posted(ctx.session, wallet, reference, request.amount_units):
+        post_adjustment(
+            ctx.session,
+            wallet,
+            amount_units=request.amount_units,
+            kind=LedgerKind.CORRECTION,
+            counter_account=LedgerAccount.CORRECTION,
+            reference=reference,
+            note=request.note,
+            actor=ctx.actor.name,
+            now=ctx.clock.now(),
+        )
+    return wallet
 
 
 def get_wallet(session: Session, actor: Actor, wallet_id: UUID) -> Wallet:
@@ -229,30 +229,6 @@ def _no_credit() -> PreconditionError:
     )
 
 
-def _adjust(
-    ctx: Context,
-    wallet: Wallet,
-    request: GrantPromotion | CorrectWallet,
-    amount_units: int,
-    kind: LedgerKind,
-    counter_account: LedgerAccount,
-) -> Wallet:
-    reference = f"{kind.value}:{request.reference}"
-    if not _was_posted(ctx.session, wallet, reference, amount_units):
-        post_adjustment(
-            ctx.session,
-            wallet,
-            amount_units=amount_units,
-            kind=kind,
-            counter_account=counter_account,
-            reference=reference,
-            note=request.note,
-            actor=ctx.actor.name,
-            now=ctx.clock.now(),
-        )
-    return wallet
-
-
 def _was_posted(session: Session, wallet: Wallet, reference: str, amount_units: int) -> bool:
     """Whether this reference was credited before; the wallet is locked, so two cannot race.
 
@@ -271,7 +247,12 @@ def _was_posted(session: Session, wallet: Wallet, reference: str, amount_units: 
     return True
 
 
-def _units(amount_minor: int, code: str, field: str) -> int:
+def units_of(amount_minor: int, code: str, field: str) -> int:
+    """An amount of a request in wallet units.
+
+    Raises:
+        InvalidError: if it is more than a wallet can hold; it names the field.
+    """
     units = minor_to_units(amount_minor, currency(code).code)
     if units >= WALLET_UNITS_LIMIT:
         raise InvalidError(

@@ -4,17 +4,19 @@ A balance is the sum of immutable entries; `wallets.balance_units` and Redis are
 Signs: a credit to the wallet is positive; within one transaction all entries sum to zero.
 """
 
-from datetime import datetime
+from datetime import date, datetime
 from enum import StrEnum
 from typing import Any
 from uuid import UUID
 
 from sqlalchemy import (
+    ARRAY,
     CheckConstraint,
     ForeignKey,
     Index,
     Integer,
     LargeBinary,
+    Text,
     UniqueConstraint,
     text,
 )
@@ -55,6 +57,8 @@ class LedgerAccount(StrEnum):
     CASH = "cash"
     TAX_ON_ADVANCES = "tax_on_advances"
     PROMOTION = "promotion"
+    COMMITMENT = "commitment"
+    """Credits that customers have on the strength of what they committed to."""
     CORRECTION = "correction"
     REVENUE = "revenue"
     OUTPUT_TAX = "output_tax"
@@ -69,12 +73,26 @@ class LedgerKind(StrEnum):
     """Money that came in untaxed; `top_up` is what came in as an advance."""
     DEPOSIT_REFUND = "deposit_refund"
     PROMOTION = "promotion"
+    COMMITMENT = "commitment"
+    EXPIRY = "expiry"
+    """What was left of a grant when its time was over."""
+    VOID = "void"
+    """What was left of a grant when it was taken back."""
     AMENDMENT = "amendment"
     TRUE_UP = "true_up"
     CORRECTION = "correction"
     INVOICE = "invoice"
     REFUND = "refund"
     CREDIT_NOTE = "credit_note"
+
+
+class GrantKind(StrEnum):
+    """Where the credits of a grant come from."""
+
+    PROMOTIONAL = "promotional"
+    PURCHASED = "purchased"
+    """Paid for, as any top-up is; a grant gives them a priority."""
+    COMMITMENT = "commitment"
 
 
 class Wallet(Base):
@@ -183,6 +201,68 @@ class LotAllocation(Base):
     """The posting of the invoice, refund or correction that took them."""
     credit_units: Mapped[int]
     tax_units: Mapped[int]
+    recorded_at: Mapped[datetime]
+
+
+class CreditGrant(Base):
+    """Credits with a priority, and a scope and an end if they have them; in wallet units.
+
+    Only `voided_at` and `void_reason` are ever set later.
+    """
+
+    __tablename__ = "credit_grants"
+    __table_args__ = (
+        UniqueConstraint("kind", "reference"),
+        CheckConstraint("amount_units > 0", name="something"),
+        CheckConstraint("priority BETWEEN 0 AND 100", name="priority_in_range"),
+        CheckConstraint(
+            "(ledger_transaction_id IS NULL) = (cardinality(item_codes) > 0)",
+            name="scoped_is_not_in_the_balance",
+        ),
+        CheckConstraint(
+            "kind <> 'purchased' OR (cardinality(item_codes) = 0 AND expires_on IS NULL)",
+            name="paid_stays",
+        ),
+        CheckConstraint("(expires_on IS NULL) = (expires_at IS NULL)", name="one_end"),
+        Index("ix_credit_grants_wallet_id", "wallet_id"),
+        Index("ix_credit_grants_expires_at", "expires_at"),
+    )
+
+    id: Mapped[UUID] = mapped_column(primary_key=True, default=new_id)
+    wallet_id: Mapped[UUID] = mapped_column(ForeignKey("billing.wallets.id"))
+    kind: Mapped[GrantKind] = mapped_column(choices(GrantKind))
+    priority: Mapped[int] = mapped_column(Integer)
+    """The lower it is, the earlier the credits are used."""
+    item_codes: Mapped[list[str]] = mapped_column(ARRAY(Text))
+    """What it pays for; empty is everything."""
+    amount_units: Mapped[int]
+    expires_on: Mapped[date | None]
+    """The first day, of the account's, on which it no longer holds."""
+    expires_at: Mapped[datetime | None]
+    """When that day begins."""
+    reference: Mapped[str]
+    note: Mapped[str]
+    granted_by: Mapped[str]
+    granted_at: Mapped[datetime]
+    ledger_transaction_id: Mapped[UUID | None] = mapped_column(
+        ForeignKey("billing.ledger_transactions.id"), unique=True
+    )
+    """What put it into the balance; a grant for some items gets there with its invoices."""
+    voided_at: Mapped[datetime | None]
+    void_reason: Mapped[str | None]
+
+
+class CreditGrantDraw(Base):
+    """What of a grant for some items an invoice took. Never updated, never deleted."""
+
+    __tablename__ = "credit_grant_draws"
+    __table_args__ = (CheckConstraint("amount_units > 0", name="something"),)
+
+    grant_id: Mapped[UUID] = mapped_column(ForeignKey("billing.credit_grants.id"), primary_key=True)
+    ledger_transaction_id: Mapped[UUID] = mapped_column(
+        ForeignKey("billing.ledger_transactions.id"), primary_key=True
+    )
+    amount_units: Mapped[int]
     recorded_at: Mapped[datetime]
 
 

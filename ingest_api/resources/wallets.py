@@ -18,13 +18,11 @@ from billing.wallets.repository import Movement, find_wallet, list_movements, li
 from billing.wallets.service import (
     CorrectWallet,
     CreateWallet,
-    GrantPromotion,
     SetAdvancePolicy,
     SetWalletLimits,
     TopUp,
     correct_wallet,
     create_wallet,
-    grant_promotion,
     set_advance_policy,
     set_wallet_limits,
     top_up,
@@ -81,7 +79,8 @@ class MovementAttributes(Attributes):
 
 
 class LotAttributes(Attributes):
-    """Credits that came in together, in wallet units; used first in, first out."""
+    """Credits that came in together, in wallet units; a grant's in its turn, others first in, first
+    out."""
 
     kind: LedgerKind
     reference: str
@@ -218,7 +217,6 @@ _PAYMENT = {
     "reference": "NEFT-AXISN26215001",
     "note": "Bank transfer",
 }
-_GRANT = {"amount_minor": 50000, "reference": "welcome-acme", "note": "Welcome credits"}
 _CORRECTION = {"amount_units": -1500000, "reference": "ticket-812", "note": "Counted twice"}
 
 
@@ -325,19 +323,6 @@ def add_payment(
     """Credit a payment that came in; its reference is credited once."""
     request = build(TopUp, wallet_id=wallet_id, **body.model_dump())
     return reply.one(wallet_resource(top_up(ctx, request)))
-
-
-@router.post("/{wallet_id}/grants", status_code=201, summary="Grant promotional credits")
-def add_grant(
-    ctx: Commands,
-    _: Writer,
-    reply: Envelope,
-    wallet_id: UUID,
-    body: Annotated[Credit, Body(examples=[_GRANT])],
-) -> Answer[WalletAttributes]:
-    """Give credits away."""
-    request = build(GrantPromotion, wallet_id=wallet_id, **body.model_dump())
-    return reply.one(wallet_resource(grant_promotion(ctx, request)))
 
 
 @router.post("/{wallet_id}/corrections", status_code=201, summary="Correct a balance")

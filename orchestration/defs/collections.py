@@ -1,4 +1,4 @@
-"""Collecting: wallets that fill themselves, charges, reminders, letters."""
+"""Collecting: grants that end, wallets that fill themselves, charges, reminders, letters."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -13,6 +13,7 @@ from billing.mail.service import send_queued
 from billing.mail.smtp import sender
 from billing.periods import DEFAULT_ZONE
 from billing.settings import Settings
+from billing.wallets.grants import expire_grants
 from invoicing.charges import fill_and_charge
 from invoicing.collect import Collector
 from invoicing.gateways.registry import gateways
@@ -44,9 +45,10 @@ def dunning() -> dg.MaterializeResult[None]:
 
 @dg.asset(key=CHARGES, group_name="billing", deps=[DUNNING])
 def charges() -> dg.MaterializeResult[None]:
-    """Wallets that run low, charges that wait, letters that wait."""
+    """Grants that are over, wallets that run low, charges that wait, letters that wait."""
     with _engine() as engine:
         clock = SystemClock()
+        expired = expire_grants(engine, clock)
         collector = Collector(engine, clock, gateways(), GatewaySettings.load())
         answered, away = fill_and_charge(collector)
         sent = failed = mailed = held_back = 0
@@ -57,6 +59,7 @@ def charges() -> dg.MaterializeResult[None]:
             sent, failed = send_queued(engine, clock, by_mail)
     return dg.MaterializeResult(
         metadata={
+            "grants expired": expired,
             "charges answered": answered,
             "charges to try again": away,
             "documents mailed": mailed,

@@ -40,9 +40,9 @@ _LINE = text(
         (line_ref, rating_run_id, invoice_month, account_id, customer_id, charge_code, item_code,
          sac, description, period_start, period_end, quantity, event_count, unit, unit_price,
          currency, amount, amount_minor, is_recurring, tier_breakdown)
-    VALUES (:line_ref, :run, :month, :account, :customer, 'sms', 'sms', '998413', :description,
-            :start, :end, :quantity, 1, 'message', :unit_price, :currency, 0, :amount_minor,
-            false, :tiers)
+    VALUES (:line_ref, :run, :month, :account, :customer, :charge_code, :charge_code, '998413',
+            :description, :start, :end, :quantity, 1, 'message', :unit_price, :currency, 0,
+            :amount_minor, false, :tiers)
     """
 ).bindparams(bindparam("tiers", type_=JSONB))
 
@@ -68,6 +68,7 @@ def make_rated_line(
     account: Account,
     *,
     amount_minor: int,
+    charge_code: str = "sms",
     line_ref: str | None = None,
     month: date = date(2026, 6, 1),
     period_end: date = date(2026, 7, 1),
@@ -81,6 +82,7 @@ def make_rated_line(
         _LINE,
         {
             "line_ref": reference,
+            "charge_code": charge_code,
             "run": run_id,
             "month": month,
             "account": account.id,

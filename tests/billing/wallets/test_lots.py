@@ -1,12 +1,12 @@
-"""Lots: first in, first out, whatever was used, granted and refunded."""
+"""Lots: each in its turn, first in, first out, whatever was used, granted and refunded."""
 
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from uuid import UUID
 
 from hypothesis import given
 from hypothesis import strategies as st
 
-from billing.wallets.lots import Inflow, lots_after
+from billing.wallets.lots import Inflow, Turn, end_reference, lots_after
 from billing.wallets.tables import LedgerKind
 
 AT = datetime(2026, 7, 15, tzinfo=UTC)
@@ -33,6 +33,46 @@ def test_a_refund_takes_its_own_lot_back_and_not_the_oldest() -> None:
 
 def test_a_balance_below_zero_leaves_nothing() -> None:
     assert [lot.left_units for lot in lots_after([inflow(1, 100)], -5)] == [0]
+
+
+def in_turn(number: int, units: int, priority: int, days: int | None = None) -> Inflow:
+    ends = None if days is None else AT + timedelta(days=days)
+    reference = f"promotion:{number}"
+    turn = Turn(priority, ends)
+    return Inflow(UUID(int=number + 1), LedgerKind.PROMOTION, reference, AT, units, turn=turn)
+
+
+def test_the_lowest_priority_is_used_first_then_what_ends_first() -> None:
+    flows = [in_turn(1, 100, 50), in_turn(2, 60, 10), in_turn(3, 70, 50, 9), in_turn(4, 80, 50, 8)]
+    left = {
+        balance: [lot.left_units for lot in lots_after(flows, balance)]
+        for balance in (300, 200, 100, 30)
+    }
+    assert left == {
+        300: [100, 50, 70, 80],
+        200: [100, 0, 70, 30],
+        100: [100, 0, 0, 0],
+        30: [30, 0, 0, 0],
+    }
+
+
+def test_what_is_invoiced_stays_with_the_lots_of_the_invoice() -> None:
+    flows = [in_turn(1, 100, 50), in_turn(2, 60, 10)]
+    lots = lots_after(flows, 70, {flows[0].id: 40})
+    assert [lot.used_units for lot in lots] == [40, 50]
+    # more came back than was used since: the last lot in turn gets it
+    assert [lot.used_units for lot in lots_after(flows, 130, {flows[0].id: 40})] == [30, 0]
+
+
+def test_an_end_takes_from_its_own_lot_alone() -> None:
+    flows = [in_turn(1, 100, 50), in_turn(2, 60, 10, 5)]
+    reference = end_reference(LedgerKind.EXPIRY, flows[1].id, 1)
+    end = Inflow(UUID(int=9), LedgerKind.EXPIRY, reference, AT, -20)
+    lots = lots_after([*flows, end], 100)
+    assert [(lot.refunded_units, lot.used_units, lot.left_units) for lot in lots] == [
+        (0, 0, 100),
+        (20, 40, 0),
+    ]
 
 
 @given(

@@ -16,15 +16,14 @@ from billing.db.engine import open_engine
 from billing.db.unit_of_work import unit_of_work
 from billing.errors import BillingError, ConflictError, ForbiddenError, InvalidError, NotFoundError
 from billing.ids import new_id
+from billing.wallets.grants import GrantCredits, grant_credits
 from billing.wallets.service import (
     CorrectWallet,
     CreateWallet,
-    GrantPromotion,
     SetWalletLimits,
     TopUp,
     correct_wallet,
     create_wallet,
-    grant_promotion,
     set_wallet_limits,
     top_up,
 )
@@ -92,7 +91,7 @@ def test_a_repeated_key_gives_the_first_result(ctx: Context, wallet: Wallet) -> 
 
 
 def test_grants_and_corrections_have_their_own_other_side(ctx: Context, wallet: Wallet) -> None:
-    grant_promotion(ctx, GrantPromotion(wallet_id=wallet.id, amount_minor=100, reference="g"))
+    grant_credits(ctx, GrantCredits(wallet_id=wallet.id, amount_minor=100, reference="g"))
     correct_wallet(
         ctx,
         CorrectWallet(wallet_id=wallet.id, amount_units=-3, reference="c", note="one too many"),

@@ -11,7 +11,7 @@ from sqlalchemy.exc import DBAPIError
 
 from billing.customers.tables import Account, BillingMode
 from billing.db.unit_of_work import unit_of_work
-from billing.wallets.allocations import Demand, Supply, first_in_first_out
+from billing.wallets.allocations import Demand, Supply, each_in_its_turn
 from invoicing.assemble import draft_invoices
 from invoicing.vouchers import issue_missing_vouchers
 from tests.support.api import Api
@@ -101,18 +101,18 @@ def test_what_no_lot_holds_stays_open_until_one_comes() -> None:
     lots = [Supply(UUID(int=1), "a", 100, 18)]
     demands = [Demand(UUID(int=8), 120, 18), Demand(UUID(int=9), 50, 0)]
 
-    parts = first_in_first_out(lots, demands)
+    parts = each_in_its_turn(lots, demands)
     assert [(part.used_by_id.int, part.credit_units) for part in parts] == [(8, 100)]
 
     lots.append(Supply(UUID(int=2), "b", 60, 11))
-    parts = first_in_first_out(lots, demands)
+    parts = each_in_its_turn(lots, demands)
     assert [(part.used_by_id.int, part.credit_units) for part in parts] == [(8, 20), (9, 40)]
 
 
 def test_a_refund_takes_its_own_lot_and_only_then_the_oldest() -> None:
     lots = [Supply(UUID(int=1), "a", 100, 18), Supply(UUID(int=2), "b", 30, 5)]
 
-    parts = first_in_first_out(lots, [Demand(UUID(int=9), 50, 9, origin="b")])
+    parts = each_in_its_turn(lots, [Demand(UUID(int=9), 50, 9, origin="b")])
 
     assert [(part.lot_id.int, part.credit_units, part.tax_units) for part in parts] == [
         (2, 30, 5),
