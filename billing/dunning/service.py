@@ -18,6 +18,7 @@ from billing.customers.tables import Account, AccountStatus, Customer, Suspensio
 from billing.db.unit_of_work import read_only, unit_of_work
 from billing.dunning.letters import Letter, letter
 from billing.dunning.rules import Step, steps_due
+from billing.dunning.standing import lock_concerned
 from billing.dunning.tables import (
     AccountDunning,
     DunningAction,
@@ -134,8 +135,8 @@ def take_steps(ctx: Context, request: TakeSteps) -> Invoice:
     invoice = session.get_one(
         Invoice, request.invoice_id, with_for_update=True, populate_existing=True
     )
-    account = load_account(session, invoice.account_id, lock=True)
-    schedule = _schedule_of(session, account, _today(ctx.clock))
+    concerned = lock_concerned(session, invoice, _today(ctx.clock))
+    schedule = _schedule_of(session, invoice.account_id, _today(ctx.clock))
     if (
         schedule is None
         or invoice.status is not InvoiceStatus.DUE
@@ -153,7 +154,7 @@ def take_steps(ctx: Context, request: TakeSteps) -> Invoice:
     for step in passed_over:
         _note(ctx, invoice, schedule, step, StepOutcome.SKIPPED)
     for step in due:
-        is_done = _take(ctx, invoice, account, step)
+        is_done = _take(ctx, invoice, concerned, step)
         outcome = StepOutcome.DONE if is_done else StepOutcome.NOT_POSSIBLE
         _note(ctx, invoice, schedule, step, outcome)
     return invoice
@@ -214,13 +215,13 @@ def schedule_for(session: Session, setting: AccountDunning | None) -> DunningSch
     return session.scalars(select(DunningSchedule).filter_by(is_default=True)).one_or_none()
 
 
-def _schedule_of(session: Session, account: Account, today: date) -> DunningSchedule | None:
+def _schedule_of(session: Session, account_id: UUID, today: date) -> DunningSchedule | None:
     """What holds for an account; None if nothing does, or it rests."""
-    setting = session.get(AccountDunning, account.id)
+    setting = session.get(AccountDunning, account_id)
     return None if is_resting(setting, today) else schedule_for(session, setting)
 
 
-def _take(ctx: Context, invoice: Invoice, account: Account, step: Step) -> bool:
+def _take(ctx: Context, invoice: Invoice, concerned: Sequence[Account], step: Step) -> bool:
     """Do it; False if it is not possible."""
     match step.action:
         case DunningAction.REMIND:
@@ -228,7 +229,7 @@ def _take(ctx: Context, invoice: Invoice, account: Account, step: Step) -> bool:
         case DunningAction.CHARGE:
             return charge_invoice(ctx, invoice) is not None
         case DunningAction.SUSPEND:
-            return _suspend(ctx, invoice, account)
+            return _suspend(ctx, invoice, concerned)
 
 
 def _remind(ctx: Context, invoice: Invoice, step: Step) -> bool:
@@ -248,26 +249,29 @@ def _remind(ctx: Context, invoice: Invoice, step: Step) -> bool:
     return True
 
 
-def _suspend(ctx: Context, invoice: Invoice, account: Account) -> bool:
-    if account.status not in {AccountStatus.ACTIVE, AccountStatus.GRACE}:
-        return False
-    now = ctx.clock.now()
-    account.status, account.suspended_for = AccountStatus.SUSPENDED, SuspensionCause.DEBT
-    account.grace_ends_at, account.updated_at = None, now
-    report(
-        ctx.session,
-        "account.suspended",
-        entity=("account", account.id),
-        account_id=account.id,
-        payload={
-            "status": account.status.value,
-            "cause": SuspensionCause.DEBT.value,
-            "invoice": invoice.number,
-            "outstanding_minor": outstanding_minor(invoice),
-        },
-        now=now,
-    )
-    return True
+def _suspend(ctx: Context, invoice: Invoice, concerned: Sequence[Account]) -> bool:
+    """False if the debt keeps nobody suspended, as where all are suspended by hand."""
+    for account in concerned:
+        if account.status not in {AccountStatus.ACTIVE, AccountStatus.GRACE}:
+            continue
+        now = ctx.clock.now()
+        account.status, account.suspended_for = AccountStatus.SUSPENDED, SuspensionCause.DEBT
+        account.grace_ends_at, account.updated_at = None, now
+        report(
+            ctx.session,
+            "account.suspended",
+            entity=("account", account.id),
+            account_id=account.id,
+            payload={
+                "status": account.status.value,
+                "cause": SuspensionCause.DEBT.value,
+                "invoice": invoice.number,
+                "bill_account_id": str(invoice.account_id),
+                "outstanding_minor": outstanding_minor(invoice),
+            },
+            now=now,
+        )
+    return any(account.suspended_for is SuspensionCause.DEBT for account in concerned)
 
 
 def _note(

@@ -68,10 +68,23 @@ class BillAccounts:
         found = in_force[-1].bill_account_id if in_force else None
         return found or account_id
 
+    def below(self, bill_account_id: UUID, day: date) -> set[UUID]:
+        """The other accounts whose charges stand on an account's invoice on a day."""
+        return {
+            account_id
+            for account_id in self._of
+            if account_id != bill_account_id and self.on(account_id, day) == bill_account_id
+        }
+
 
 def bill_accounts(session: Session) -> BillAccounts:
     """All settings there are."""
     return BillAccounts(session.scalars(select(BillAccount)))
+
+
+def bill_accounts_of(session: Session, customer_id: UUID) -> BillAccounts:
+    """The settings of one customer's accounts; none reaches beyond them."""
+    return BillAccounts(_settings_around(session, customer_id))
 
 
 @command("account.set_bill_account", Permission.CUSTOMERS_WRITE)

@@ -22,9 +22,9 @@ class SettlementSource(StrEnum):
 
     WALLET = "wallet"
     DEPOSIT = "deposit"
+    """Of a wallet that holds a deposit: what it paid of the invoice's tax."""
     TOP_UP = "top_up"
     """The money that came for credits, on the invoice that sold them."""
-    """Of a wallet that holds a deposit: what it paid of the invoice's tax."""
     PAYMENT = "payment"
     REFUND = "refund"
     """Takes back what a payment had settled."""
@@ -95,7 +95,7 @@ def settle(
     invoice.updated_at = now
     session.flush()
     if amount_minor > 0:
-        reinstate_if_settled(session, invoice.account_id, now)
+        reinstate_if_settled(session, invoice, now)
     return line
 
 

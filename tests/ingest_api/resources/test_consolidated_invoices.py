@@ -3,7 +3,7 @@
 import io
 from collections.abc import Callable
 from dataclasses import dataclass
-from datetime import UTC, date, datetime
+from datetime import UTC, date, datetime, timedelta
 from typing import Any
 
 import pypdf
@@ -11,6 +11,7 @@ import pytest
 
 from billing.customers.tables import Account, BillingMode
 from billing.db.unit_of_work import unit_of_work
+from billing.dunning.service import run_dunning
 from invoicing.assemble import DraftReport, draft_invoices
 from tests.support.api import Api
 from tests.support.factories.parties import LONG_AGO, make_account, make_supplier
@@ -210,3 +211,35 @@ def test_usage_without_a_rate_in_a_branch_parks_the_shared_draft(
     report = rate({group.head: 100})
 
     assert report.parked == report.created
+
+
+def test_a_debt_suspends_whoever_it_concerns_and_lets_them_back_when_all_is_paid(
+    api: Api, group: Group, rate: Callable[..., DraftReport]
+) -> None:
+    """The branch in the north left after that month, that in the south sent nothing in it."""
+    share(api, group)
+    alone = {"bill_account_id": None, "valid_from": "2026-07-01"}
+    draft = str(rate({group.head: 10_000, group.north: 20_000}).created[0])
+    total = api.post(f"/invoices/{draft}/approve")["attributes"]["total_minor"]
+    api.post(f"/accounts/{group.north}/bill-accounts", alone)
+    schedule = {"name": "Short", "is_default": True, "steps": [{"day": 1, "action": "suspend"}]}
+    api.call("PUT", "/api/v1/dunning-schedules/short", json=schedule)
+
+    def states() -> list[tuple[str, str | None]]:
+        found = [api.get(f"/accounts/{one}")["attributes"] for one in vars(group).values()]
+        return [(one["status"], one["suspended_for"]) for one in found]
+
+    def pay(amount_minor: int) -> None:
+        line = {"source": "tds_income_tax", "amount_minor": amount_minor}
+        line["reference"] = f"Q2-{amount_minor}"
+        api.post(f"/invoices/{draft}/settlement-lines", line)
+
+    api.clock.advance(timedelta(days=60))
+    run_dunning(api.engine, api.clock)
+    assert states() == [("suspended", "debt")] * 3
+
+    api.post(f"/accounts/{group.south}/suspend")
+    pay(100)
+    assert states() == [("suspended", "debt")] * 2 + [("suspended", "hand")]
+    pay(total - 100)
+    assert states() == [("active", None)] * 2 + [("suspended", "hand")]
