@@ -23,20 +23,37 @@ from billing.subscriptions.rateable import RateablePeriod, rateable_periods
 from billing.usage.as_of import AsOf, usage_as_of
 
 _CHOSEN: Final = """
-    WITH chosen AS MATERIALIZED (
-        SELECT period.*, account.customer_id, account.currency, invoice.id AS invoice_id,
-            invoice.rating_run_id,
-            (row_number() OVER (ORDER BY period.id))::integer AS number,
-            period.subscription_id || ':' || to_char(period.starts_on, 'YYYYMMDD') || ':' AS prefix
+    WITH wanted AS MATERIALIZED (
+        SELECT period.*, account.customer_id, account.currency
         FROM billing.billing_periods period
         JOIN billing.accounts account ON account.id = period.account_id
-        JOIN billing.invoices invoice ON invoice.account_id = period.account_id
-            AND invoice.period_start = period.starts_on AND invoice.period_end = period.ends_on
-            AND invoice.rating_run_id IS NOT NULL AND invoice.status <> 'void'
         WHERE period.invoice_month BETWEEN %(first)s AND %(last)s
             AND (%(accounts)s::uuid[] IS NULL OR period.account_id = ANY(%(accounts)s::uuid[]))
             AND (%(customers)s::uuid[] IS NULL
                 OR account.customer_id = ANY(%(customers)s::uuid[]))
+    ),
+    rated AS NOT MATERIALIZED (
+        SELECT id, account_id, invoice_month, period_start, period_end, rating_run_id
+        FROM billing.invoices WHERE rating_run_id IS NOT NULL AND status <> 'void'
+    ),
+    -- on an invoice of the period's own, or on one where every line names its account
+    billed_on AS (
+        SELECT wanted.id, rated.id AS invoice_id, rated.rating_run_id
+        FROM wanted
+        JOIN rated ON rated.account_id = wanted.account_id
+            AND rated.period_start = wanted.starts_on AND rated.period_end = wanted.ends_on
+        UNION
+        SELECT wanted.id, rated.id, rated.rating_run_id
+        FROM rated
+        JOIN billing.invoice_lines line ON line.invoice_id = rated.id
+        JOIN wanted ON wanted.account_id = line.account_id
+            AND wanted.invoice_month = rated.invoice_month
+    ),
+    chosen AS MATERIALIZED (
+        SELECT wanted.*, billed_on.invoice_id, billed_on.rating_run_id,
+            (row_number() OVER (ORDER BY wanted.id))::integer AS number,
+            wanted.subscription_id || ':' || to_char(wanted.starts_on, 'YYYYMMDD') || ':' AS prefix
+        FROM wanted JOIN billed_on ON billed_on.id = wanted.id
     ),
     billed AS (
         SELECT chosen.number, chosen.currency, line.line_ref, line.quantity, line.amount_minor

@@ -1,4 +1,4 @@
-"""A month of two accounts rated by dbt and drafted: what can be explained and tried again."""
+"""A month of three accounts rated by dbt and drafted: what can be explained and tried again."""
 
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
@@ -9,6 +9,7 @@ from sqlalchemy.orm import Session
 
 from billing.clock import ManualClock
 from billing.customers.tables import Account
+from billing.invoices.consolidation import BillAccount
 from billing.periods import Period
 from billing.rating.plan import FLAT, GRADUATED, PACKAGE, PER_UNIT, SUM, Charge, Rate, Tier
 from tests.support.factories.events import StoredEvent, store_event
@@ -26,6 +27,8 @@ class RatedWorld:
     """What tests ask for by name."""
 
     inr: Account
+    branch: Account
+    """Below `inr`, on whose invoice its charges stand."""
     usd: Account
     versions: dict[str, UUID]
     events: list[StoredEvent]
@@ -76,19 +79,50 @@ def build(session: Session) -> RatedWorld:
     """Accounts, plans, subscriptions and the events of June."""
     make_supplier(session)
     inr = make_account(session)
+    branch = _below(session, inr)
     usd = make_account(session, currency="USD", zone="America/New_York")
     first, _ = make_plan(session, _plan("0.1225"))
     second, _ = make_plan(session, _plan("0.1150"))
     spans = {
         inr: [(first, Decimal(1), JUNE, CHANGE), (second, Decimal(2), CHANGE, None)],
+        branch: [(first, Decimal(1), CHANGE, None)],
         usd: [(first, Decimal(1), JUNE, None)],
     }
     events = []
     for account, segments in spans.items():
         subscription = make_subscription(session, account, segments)
-        make_billing_period(session, subscription, account.zone, Period(JUNE, JULY), JUNE)
+        period = Period(segments[0][2], JULY)
+        make_billing_period(session, subscription, account.zone, period, JUNE)
         events += _send(session, account)
-    return RatedWorld(inr, usd, {"first": first.id, "second": second.id}, events)
+    return RatedWorld(inr, branch, usd, {"first": first.id, "second": second.id}, events)
+
+
+def _below(session: Session, head: Account) -> Account:
+    branch = Account(
+        customer_id=head.customer_id,
+        parent_account_id=head.id,
+        code=f"{head.code}-branch",
+        name="Branch",
+        billing_mode=head.billing_mode,
+        currency=head.currency,
+        zone=head.zone,
+        status=head.status,
+        shard=0,
+        created_at=head.created_at,
+        updated_at=head.updated_at,
+    )
+    session.add(branch)
+    session.flush()
+    session.add(
+        BillAccount(
+            account_id=branch.id,
+            bill_account_id=head.id,
+            valid_from=JUNE,
+            set_by="test",
+            created_at=head.created_at,
+        )
+    )
+    return branch
 
 
 def _send(session: Session, account: Account) -> list[StoredEvent]:
