@@ -88,14 +88,25 @@ def _list(actor: Actor, rows: list[InvoiceRow], *, limit: int) -> list[InvoiceRo
         },
         alt="Invoices. Choose one to open in the list below the table.",
     )
-    totals: dict[str, int] = {}
-    for row in rows:
-        totals[row.currency] = totals.get(row.currency, 0) + row.total_minor
-    sums = " · ".join(compact_money(amount, code) for code, amount in totals.items())
-    more = f" The newest {limit} are shown; filter to see others." if len(rows) == limit else ""
-    note(f"{count(len(rows))} invoices, {sums} with tax.{more}")
+    _sums(rows, limit=limit)
     picked = [index for index in event.selection.rows if index < len(rows)]
     return [rows[index] for index in picked if rows[index].status == "draft"]
+
+
+def _sums(rows: list[InvoiceRow], *, limit: int) -> None:
+    """What the list comes to, each rupee once."""
+    totals: dict[str, int] = {}
+    for row in rows:
+        totals[row.currency] = totals.get(row.currency, 0) + row.asked_minor
+    sums = " · ".join(compact_money(amount, code) for code, amount in totals.items())
+    parts = [f"{count(len(rows))} invoices, {sums} with tax."]
+    if any(row.is_statement for row in rows):
+        parts.append("Statements are not in the sum: the invoices of their top-ups are.")
+    if any(row.status == "void" for row in rows):
+        parts.append("Nor are void ones." if len(parts) > 1 else "Void ones are not in the sum.")
+    if len(rows) == limit:
+        parts.append(f"The newest {limit} are shown; filter to see others.")
+    note(" ".join(parts))
 
 
 def _styled(rows: list[InvoiceRow]) -> "pd.io.formats.style.Styler":

@@ -8,6 +8,8 @@ from uuid import UUID
 
 from billing.access.roles import Permission
 from billing.errors import not_found
+from billing.invoices.tables import InvoiceStatus
+from billing.tax.einvoice import DocumentType
 from billing.tax.model import DecisionStatus, worst
 from console.queries.reading import fetch, live
 
@@ -44,6 +46,18 @@ class InvoiceRow(NamedTuple):
     settled_minor: int
     due_date: date | None
     updated_at: datetime
+    document_type: str
+
+    @property
+    def is_statement(self) -> bool:
+        """Whether it tells of usage that the invoices of top-ups have asked for."""
+        return self.document_type == DocumentType.STATEMENT
+
+    @property
+    def asked_minor(self) -> int:
+        """What it asks of its customer, which nothing else in the list does."""
+        is_asking = not self.is_statement and self.status != InvoiceStatus.VOID
+        return self.total_minor if is_asking else 0
 
     @property
     def version(self) -> str:
@@ -139,7 +153,7 @@ def queue(confined: UUID | None, chosen: QueueFilter) -> list[InvoiceRow]:
         f"""
         select i.id, c.name, a.name, i.number, i.invoice_month, i.status, i.review_state,
                i.currency, i.taxable_minor, i.tax_minor, i.total_minor, i.settled_minor, i.due_date,
-               i.updated_at
+               i.updated_at, i.document_type
         from billing.invoices i
         join billing.customers c on c.id = i.customer_id
         join billing.accounts a on a.id = i.account_id

@@ -42,10 +42,12 @@ class ActiveCustomers(NamedTuple):
 
 @live(Permission.INVOICES_READ)
 def pending_drafts(confined: UUID | None) -> list[CurrencySum]:
-    """Drafts that wait for a decision, by currency."""
+    """Drafts that wait for a decision, by currency; statements ask for nothing."""
     rows = fetch(
         """
-        select currency, count(*), sum(total_minor)::bigint from billing.invoices
+        select currency, count(*),
+               coalesce(sum(total_minor) filter (where document_type <> 'statement'), 0)::bigint
+        from billing.invoices
         where status = 'draft' and cast(:confined as uuid) is null
         group by currency order by array_position(array['INR', 'USD', 'IDR'], currency)
         """,

@@ -9,6 +9,7 @@ from streamlit.testing.v1 import AppTest
 
 from billing.access.roles import Role
 from console.access import PageName
+from console.components.money import compact_money
 from tests.console.conftest import words_on
 from tests.console.test_pages import visit
 from tests.console.world import World
@@ -69,6 +70,7 @@ def test_an_issued_invoice_becomes_void_with_its_reason(
     _click(app, "sure_")
     assert _row(engine, world.drafts["acme"]).status == "void"
     assert "is void" in app.success[0].value
+    assert "Void ones are not in the sum" in words_on(app)
 
 
 def test_a_cancelled_approval_changes_nothing(
@@ -179,3 +181,21 @@ def test_how_a_line_was_computed_is_shown_down_to_its_tiers(sign_in: SignIn, wor
     assert "Rounded once" in said
     assert "IGST 18%" in said or "CGST 9%" in said
     assert "Karnataka" in said
+
+
+def test_the_sum_of_the_list_counts_what_a_top_up_paid_once(
+    sign_in: SignIn, engine: Engine, world: World
+) -> None:
+    with engine.begin() as connection:
+        connection.execute(
+            text("UPDATE billing.invoices SET document_type = 'statement' WHERE id = :id"),
+            {"id": world.drafts["lotus"]},
+        )
+        query = (
+            "SELECT sum(total_minor) FROM billing.invoices "
+            "WHERE currency = 'INR' AND document_type <> 'statement'"
+        )
+        asked = int(connection.execute(text(query)).scalar_one())
+    said = words_on(visit(sign_in(Role.SUPPORT), PageName.INVOICES))
+    assert compact_money(asked, "INR") in said
+    assert "Statements are not in the sum" in said
