@@ -25,6 +25,7 @@ import httpx
 import psycopg
 from sqlalchemy import Engine, select, text
 from sqlalchemy.orm import Session
+from starlette.types import Message, Receive, Scope, Send
 
 from bench.machine import spin_ms, usage_of
 from bench.report import Row, print_table, write_json
@@ -320,13 +321,30 @@ def _payments(engine: Engine) -> list[tuple[UUID, int]]:
         return [(payment.id, payment.amount_minor) for payment in payments]
 
 
+class _Answered:
+    """Our application, noting when it had answered: a caller in its own process waits on."""
+
+    at = 0.0
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        async def noting(message: Message) -> None:
+            await send(message)
+            if message["type"] == "http.response.body" and not message.get("more_body"):
+                self.at = time.perf_counter()
+
+        await app(scope, receive, noting)
+
+
+_ANSWERED = _Answered()
+
+
 async def _over_http(engine: Engine, url: str, clock: ManualClock, account_id: UUID) -> list[Row]:
     settings = Settings.model_validate({"DATABASE_URL": url, "REDIS_URL": "redis://127.0.0.1:1"})
     app.state.services = Services(engine, settings, clock)
     with unit_of_work(engine) as session:
         asked = CreateApiKey(name="bench", role=Role.SUPER_ADMIN)
         key = create_api_key(Context(session, SYSTEM, clock), asked, settings)[1]
-    transport = httpx.ASGITransport(app)
+    transport = httpx.ASGITransport(_ANSWERED)
     async with httpx.AsyncClient(
         transport=transport, base_url="http://api", headers={"Authorization": f"Bearer {key}"}
     ) as client:
@@ -357,8 +375,8 @@ async def _on_demand(client: httpx.AsyncClient, account_id: UUID) -> Row:
 
 
 async def _webhooks(client: httpx.AsyncClient, payments: list[tuple[UUID, int]]) -> Row:
-    """Messages that pay invoices, answered once that is done."""
-    spin, cpu, times = spin_ms(), time.process_time(), []
+    """Messages that pay invoices: answered once they are kept, applied after that."""
+    spin, cpu, times, applied = spin_ms(), time.process_time(), [], []
     for number, (payment_id, amount) in enumerate(payments):
         entity = {
             "id": f"pay_{number:014d}", "entity": "payment", "amount": amount, "currency": "INR",
@@ -371,16 +389,17 @@ async def _webhooks(client: httpx.AsyncClient, payments: list[tuple[UUID, int]])
         headers = {"x-razorpay-signature": signature, "x-razorpay-event-id": f"evt_{number}"}
         began = time.perf_counter()
         answer = await client.post("/api/v1/webhooks/razorpay", content=body, headers=headers)
-        times.append((time.perf_counter() - began) * 1000)
+        applied.append((time.perf_counter() - began) * 1000)
+        times.append((_ANSWERED.at - began) * 1000)
         assert answer.status_code == 204, answer.text
     worst = statistics.quantiles(times, n=100)[98]
     detail = {
         "median_ms": statistics.median(times),
+        "applied_median_ms": statistics.median(applied),
+        "applied_p99_ms": statistics.quantiles(applied, n=100)[98],
         "cpu_ms_each": (time.process_time() - cpu) * 1000 / len(times),
     }
-    return Row(
-        "webhook applied and answered, p99", worst, "ms", 50, 15, spin_ms=spin, detail=detail
-    )
+    return Row("webhook answered, p99", worst, "ms", 50, 15, spin_ms=spin, detail=detail)
 
 
 if __name__ == "__main__":

@@ -156,7 +156,11 @@ def charge_waiting(collector: Collector) -> tuple[int, int]:
 
 
 def fill_and_charge(collector: Collector) -> tuple[int, int]:
-    """Let wallets that run low fill themselves, and make all charges that wait."""
+    """Let wallets that run low fill themselves, and make all charges that wait.
+
+    First comes what gateways have said already: messages that were answered and not yet applied.
+    """
+    collector.apply_waiting()
     begin_auto_top_ups(collector.engine, collector.clock)
     return charge_waiting(collector)
 

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import TypeVar
 from uuid import UUID
 
+import structlog
 from sqlalchemy import Engine, select
 from sqlalchemy.orm import Session
 
@@ -52,6 +53,8 @@ from invoicing.gateways.protocol import (
 from invoicing.gateways.registry import Gateways
 from invoicing.gateways.settings import GatewaySettings
 from invoicing.vouchers import issue_missing_vouchers
+
+logger = structlog.get_logger(__name__)
 
 T = TypeVar("T")
 
@@ -197,28 +200,18 @@ class Collector:
         return notices
 
     def receive(self, gateway: str, notice: Notice, body: bytes) -> bool:
-        """Keep a message, then apply it; False if it was kept before.
-
-        What is kept is answered for: should applying fail, `apply_waiting` does it later.
-        """
-        with unit_of_work(self.engine) as session:
-            is_new = keep(session, Context(session, SYSTEM, self.clock), gateway, notice, body)
-        self._apply(gateway, notice.event_id)
+        """Keep a message, then apply it; False if it was kept before."""
+        is_new = self.keep(gateway, notice, body)
+        self.apply(gateway, notice.event_id)
         return is_new
 
-    def apply_waiting(self, gateway: str) -> int:
-        """Apply the messages that were kept but not applied, after a crash; how many there were."""
-        with read_only(self.engine) as session:
-            waiting = session.scalars(
-                select(GatewayEvent.event_id)
-                .filter_by(gateway=gateway, outcome=EventOutcome.RECEIVED)
-                .order_by(GatewayEvent.received_at, GatewayEvent.event_id)
-            ).all()
-        for event_id in waiting:
-            self._apply(gateway, event_id)
-        return len(waiting)
+    def keep(self, gateway: str, notice: Notice, body: bytes) -> bool:
+        """Keep a message; False if it was kept before. From then on it can be answered."""
+        with unit_of_work(self.engine) as session:
+            return keep(session, Context(session, SYSTEM, self.clock), gateway, notice, body)
 
-    def _apply(self, gateway: str, event_id: str) -> None:
+    def apply(self, gateway: str, event_id: str) -> None:
+        """Apply a kept message, unless that was done."""
         with unit_of_work(self.engine) as session:
             asked = ApplyEvent(gateway=gateway, event_id=event_id)
             event = apply_event(Context(session, SYSTEM, self.clock), asked)
@@ -226,6 +219,36 @@ class Collector:
             is_advance = payment is not None and payment.purpose is PaymentPurpose.TOP_UP
         if is_advance and payment is not None:
             issue_missing_vouchers(self.engine, self.clock, payment_id=payment.id)
+
+    def apply_or_leave(self, gateway: str, event_id: str) -> bool:
+        """Apply a kept message that was answered for; False if it must wait for another time.
+
+        Whatever stands in its way is logged: `apply_waiting` tries it again, and a message that is
+        never applied shows in the reconciliation, as money that is missing here.
+        """
+        try:
+            self.apply(gateway, event_id)
+        except Exception:
+            logger.exception("a message was not applied", gateway=gateway, event=event_id)
+            return False
+        return True
+
+    def apply_waiting(self, gateway: str | None = None) -> int:
+        """Apply the messages that were kept and not applied, as after a crash; how many it were.
+
+        Args:
+            gateway: those of all gateways, if None.
+        """
+        waiting = select(GatewayEvent.gateway, GatewayEvent.event_id).filter_by(
+            outcome=EventOutcome.RECEIVED
+        )
+        if gateway is not None:
+            waiting = waiting.filter_by(gateway=gateway)
+        with read_only(self.engine) as session:
+            found = session.execute(
+                waiting.order_by(GatewayEvent.received_at, GatewayEvent.event_id)
+            ).all()
+        return sum(self.apply_or_leave(row.gateway, row.event_id) for row in found)
 
     def begin_call(self, session: Session, payment_id: UUID, operation: str, key: str) -> UUID:
         """Write down that a call is about to be made; repeated, it is the same one."""

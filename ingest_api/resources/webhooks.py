@@ -2,7 +2,7 @@
 
 from typing import Annotated
 
-from fastapi import APIRouter, Depends, Path, Request, Response
+from fastapi import APIRouter, BackgroundTasks, Depends, Path, Request, Response
 from starlette.concurrency import run_in_threadpool
 
 from billing.errors import InvalidError, UnauthenticatedError
@@ -24,9 +24,10 @@ router = APIRouter(prefix="/webhooks", tags=["webhooks"])
 async def take(
     request: Request,
     services: CurrentServices,
+    afterwards: BackgroundTasks,
     gateway: Annotated[str, Path(pattern=r"^[a-z][a-z0-9_-]{0,31}$")],
 ) -> None:
-    """Verify a message over its raw body, keep it once, apply it.
+    """Verify a message over its raw body, keep it once, answer; it is applied after that.
 
     The signature stands in for a key. A message that came before is answered like the first time.
     """
@@ -41,4 +42,5 @@ async def take(
         ) from error
     except RefusedError as error:
         raise InvalidError("This is no message of that gateway.", code="not_a_message") from error
-    await run_in_threadpool(collector.receive, gateway, notice, body)
+    await run_in_threadpool(collector.keep, gateway, notice, body)
+    afterwards.add_task(collector.apply_or_leave, gateway, notice.event_id)

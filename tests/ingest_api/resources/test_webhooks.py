@@ -8,6 +8,10 @@ from sqlalchemy import select
 from billing.db.unit_of_work import read_only
 from billing.payments.tables import GatewayEvent
 from ingest_api.gateway import MAX_BODY_BYTES
+from invoicing.charges import fill_and_charge
+from invoicing.collect import Collector
+from invoicing.gateways.registry import gateways
+from invoicing.gateways.settings import GatewaySettings
 from tests.support.counter import Counter
 from tests.support.gateways.razorpay import signed
 from tests.support.gateways.server import Webhook
@@ -40,6 +44,23 @@ def test_a_replay_is_answered_like_the_first_time_and_changes_nothing(counter: C
         assert counter.send(webhook).status_code == 204
 
     assert counter.api.get(f"/wallets/{debt.id}")["attributes"]["balance_units"] == 1_000_000_000
+
+
+def test_a_message_that_was_answered_and_not_applied_is_applied_by_the_next_run(
+    counter: Counter,
+) -> None:
+    payment = counter.ask(invoice_id=str(counter.invoice().id))
+    counter.razorpay.pay(payment["attributes"]["provider_order_id"])
+    collector = Collector(counter.api.engine, counter.api.clock, gateways(), GatewaySettings.load())
+    for webhook in counter.razorpay.outbox:
+        headers = {name.lower(): value for name, value in webhook.headers.items()}
+        notice = collector.gateways.get("razorpay").notice_of(headers, webhook.body)
+        assert collector.keep("razorpay", notice, webhook.body)
+    assert counter.api.get(f"/payments/{payment['id']}")["attributes"]["status"] != "captured"
+
+    fill_and_charge(collector)
+
+    assert counter.api.get(f"/payments/{payment['id']}")["attributes"]["status"] == "captured"
 
 
 def test_a_gateway_that_is_not_here_is_not_found(counter: Counter) -> None:
