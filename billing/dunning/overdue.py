@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from datetime import date, timedelta
 from uuid import UUID
 
-from sqlalchemy import select
+from sqlalchemy import and_, or_, select
 from sqlalchemy.orm import Session
 
 from billing.access.actor import Actor
@@ -14,6 +14,7 @@ from billing.customers.tables import Account, Customer
 from billing.dunning.rules import Step
 from billing.dunning.service import is_resting, schedule_for
 from billing.dunning.tables import AccountDunning, DunningAction, DunningSchedule, DunningStep
+from billing.errors import not_found
 from billing.invoices.settlement import outstanding_minor
 from billing.invoices.tables import Invoice, InvoiceStatus
 from billing.periods import DEFAULT_ZONE, local_day
@@ -25,6 +26,7 @@ class Debt:
 
     invoice_id: UUID
     number: str
+    customer_id: UUID
     account_id: UUID
     customer: str
     account: str
@@ -46,9 +48,27 @@ class Debt:
     next_on: date | None
 
 
-def list_debts(session: Session, actor: Actor, clock: Clock, *, limit: int = 500) -> list[Debt]:
-    """Issued invoices with something open, the longest due first."""
+def list_debts(
+    session: Session,
+    actor: Actor,
+    clock: Clock,
+    *,
+    customer_id: UUID | None = None,
+    late_only: bool = False,
+    limit: int = 500,
+    after: UUID | None = None,
+) -> list[Debt]:
+    """Issued invoices with something open, the longest due first.
+
+    Args:
+        late_only: those whose due date has passed.
+        after: the invoice that a page before ended with; it may be paid by now.
+
+    Raises:
+        NotFoundError: if there is no such invoice.
+    """
     actor.require(Permission.INVOICES_READ)
+    today = local_day(clock.now(), DEFAULT_ZONE)
     query = (
         select(Invoice, Account, Customer)
         .join(Account, Account.id == Invoice.account_id)
@@ -57,8 +77,21 @@ def list_debts(session: Session, actor: Actor, clock: Clock, *, limit: int = 500
         .order_by(Invoice.due_date, Invoice.number)
         .limit(limit)
     )
-    if actor.customer_id is not None:
-        query = query.where(Invoice.customer_id == actor.customer_id)
+    for wanted in (actor.customer_id, customer_id):
+        if wanted is not None:
+            query = query.where(Invoice.customer_id == wanted)
+    if late_only:
+        query = query.where(Invoice.due_date < today)
+    if after is not None:
+        last = session.get(Invoice, after)
+        if last is None:
+            raise not_found("invoice", after)
+        query = query.where(
+            or_(
+                Invoice.due_date > last.due_date,
+                and_(Invoice.due_date == last.due_date, Invoice.number > last.number),
+            )
+        )
     rows = session.execute(query).all()
     taken: dict[UUID, list[DunningStep]] = {}
     for step in session.scalars(
@@ -76,7 +109,6 @@ def list_debts(session: Session, actor: Actor, clock: Clock, *, limit: int = 500
         )
     }
     default = schedule_for(session, None)
-    today = local_day(clock.now(), DEFAULT_ZONE)
     found = []
     for invoice, account, customer in rows:
         setting = settings.get(account.id)
@@ -107,6 +139,7 @@ def _debt(
     return Debt(
         invoice_id=invoice.id,
         number=invoice.number or "",
+        customer_id=invoice.customer_id,
         account_id=account.id,
         customer=customer.name,
         account=account.name,

@@ -10,6 +10,8 @@ from pydantic import Field
 from billing.access.actor import Actor
 from billing.access.roles import Permission
 from billing.commands import Request
+from billing.customers.tables import AccountStatus
+from billing.dunning.overdue import Debt, list_debts
 from billing.dunning.service import (
     SaveSchedule,
     ScheduleStep,
@@ -39,7 +41,14 @@ from billing.invoices.repository import get_invoice
 from billing.mail.service import list_mails
 from billing.mail.tables import Mail, MailState
 from ingest_api.auth import needs
-from ingest_api.dependencies import Commands, Envelope, Paging, ReadSession, build
+from ingest_api.dependencies import (
+    Commands,
+    CurrentServices,
+    Envelope,
+    Paging,
+    ReadSession,
+    build,
+)
 from ingest_api.envelope import Answer, Attributes, ListAnswer, Resource, refer
 
 router = APIRouter(tags=["payments"])
@@ -80,6 +89,27 @@ class StepAttributes(Attributes):
     outcome: StepOutcome
     outstanding_minor: int
     taken_at: datetime
+
+
+class DebtAttributes(Attributes):
+    """An issued invoice on which something is open, and where it stands in its schedule."""
+
+    number: str
+    customer: str
+    account: str
+    account_status: AccountStatus
+    currency: str
+    outstanding_minor: int
+    due_date: date
+    days_late: int = Field(description="Negative before the due date.")
+    schedule_name: str | None = Field(description="Null: none holds, so nothing is done.")
+    paused_until: date | None
+    pause_reason: str | None
+    last_action: DunningAction | None
+    last_outcome: StepOutcome | None
+    last_taken_at: datetime | None
+    next_action: DunningAction | None
+    next_on: date | None
 
 
 class MailAttributes(Attributes):
@@ -183,6 +213,38 @@ def step_resource(row: DunningStep) -> Resource[StepAttributes]:
     )
 
 
+def debt_resource(row: Debt) -> Resource[DebtAttributes]:
+    """A debt as the API shows it, under the id of its invoice."""
+    last = row.last_step
+    return Resource(
+        id=str(row.invoice_id),
+        type="debt",
+        attributes=DebtAttributes(
+            number=row.number,
+            customer=row.customer,
+            account=row.account,
+            account_status=AccountStatus(row.account_status),
+            currency=row.currency,
+            outstanding_minor=row.outstanding_minor,
+            due_date=row.due_date,
+            days_late=row.days_late,
+            schedule_name=row.schedule,
+            paused_until=row.paused_until,
+            pause_reason=row.pause_reason,
+            last_action=last.action if last else None,
+            last_outcome=last.outcome if last else None,
+            last_taken_at=last.taken_at if last else None,
+            next_action=row.next_action,
+            next_on=row.next_on,
+        ),
+        relationships=refer(
+            invoice=("invoice", row.invoice_id),
+            account=("account", row.account_id),
+            customer=("customer", row.customer_id),
+        ),
+    )
+
+
 def mail_resource(row: Mail) -> Resource[MailAttributes]:
     """A letter as the API shows it."""
     return Resource(
@@ -248,6 +310,23 @@ def steps(
     """Reminders, charges and suspension, in order."""
     get_invoice(session, actor, invoice_id)
     return reply.all(steps_of(session, invoice_id), step_resource)
+
+
+@router.get("/debts", summary="List debts")
+def debts(
+    session: ReadSession,
+    actor: Staff,
+    services: CurrentServices,
+    reply: Envelope,
+    page: Paging,
+    customer_id: Annotated[UUID | None, Query()] = None,
+    late_only: Annotated[bool, Query(description="Only those whose due date has passed.")] = False,
+) -> ListAnswer[DebtAttributes]:
+    """Issued invoices with something open, the longest due first, and what is done next."""
+    rows = list_debts(
+        session, actor, services.clock, customer_id=customer_id, late_only=late_only, **page.fetch
+    )
+    return reply.page(rows, page.limit, debt_resource)
 
 
 @router.get("/mails", summary="List letters")

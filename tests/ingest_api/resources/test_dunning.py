@@ -74,6 +74,14 @@ def test_a_debtor_is_reminded_suspended_and_let_back_when_it_pays(
     assert "To: accounts@acme.test" in sent
     assert "days late" in sent
 
+    (listed,) = counter.api.get("/debts", params={"late_only": True})
+    assert listed["id"] == str(debt.id)
+    found = listed["attributes"]
+    assert (found["outstanding_minor"], found["last_action"]) == (11_800, "remind")
+    assert (found["next_action"], found["next_on"]) == ("suspend", "2026-07-31")
+    assert counter.api.get("/debts", params={"after": str(debt.id)}) == []
+    counter.api.refused("GET", "/debts", 403, key=debt.key)
+
     clock.advance(timedelta(days=40))
     run_dunning(engine, clock)
     assert status_of(counter, account) == ("suspended", "debt")
