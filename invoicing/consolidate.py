@@ -102,9 +102,9 @@ def usage_of(
     """The usage behind a draft; on a shared one every row says whose it is."""
     if not draft.is_shared:
         return used.get((draft.account_id, draft.period_start), [])
-    names = {
-        account_id: session.get_one(Account, account_id).name for account_id, _ in draft.periods
-    }
+    concerned = {account_id for account_id, _ in draft.periods}
+    rows = session.execute(select(Account.id, Account.name).where(Account.id.in_(concerned)))
+    names = {account_id: name for account_id, name in rows}  # noqa: C416 - rows are no pairs
     return [
         {**row, "account": names[account_id]}
         for account_id, start in draft.periods

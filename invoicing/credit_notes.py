@@ -277,6 +277,7 @@ def _paper(
         "sections": (),
         "usage": (),
         "bank": None,
+        "payment_qr": "",
         "notes": (f"Reason: {reason}",),
         "signature_note": "This is a computer-generated credit note; no signature is required.",
     }

@@ -235,6 +235,8 @@ class InvoiceDocument(Part):
     """What the settlements from the wallet consist of."""
     bank: BankDetails | None = None
     payment_instructions: str = ""
+    payment_qr: str = ""
+    """What a code says by which it can be paid; empty: it bears none."""
     wording: tuple[str, ...] = ()
     """Endorsements the law asks for, verbatim."""
     declaration: str = ""

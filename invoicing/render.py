@@ -8,6 +8,7 @@ text; markup in it is escaped and nothing it names is ever fetched.
 import hashlib
 import io
 import os
+import re
 import threading
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -24,7 +25,7 @@ from weasyprint import CSS, HTML
 from weasyprint.text.fonts import FontConfiguration
 from weasyprint.urls import URLFetcher, URLFetcherResponse
 
-from invoicing import formatting
+from invoicing import columns, formatting
 from invoicing.document import InvoiceDocument
 from invoicing.extras import NOTHING_ELSE, Asset, Extras
 from invoicing.statement import Statement
@@ -39,6 +40,7 @@ _FONTS: Final = (
     "NotoSansDevanagari-Regular.ttf",
     "DejaVuSans.ttf",
 )
+_BETWEEN_TAGS: Final = re.compile(r">\s*\n\s*<")
 # Pango and fontconfig keep caches that are not made for several threads at once.
 _drawing = threading.Lock()
 
@@ -69,12 +71,13 @@ def render_html(document: InvoiceDocument, extras: Extras = NOTHING_ELSE) -> str
     A browser shows it when `stylesheet()` is put beside it.
     """
     template = _environment().get_template("invoice.html.j2")
-    return template.render(document=document, extras=extras)
+    return _packed(template.render(document=document, extras=extras))
 
 
 def render_statement_html(statement: Statement) -> str:
     """A statement of account as an HTML page."""
-    return _environment().get_template("statement.html.j2").render(statement=statement)
+    template = _environment().get_template("statement.html.j2")
+    return _packed(template.render(statement=statement))
 
 
 def render_pdf(document: InvoiceDocument, extras: Extras = NOTHING_ELSE) -> bytes:
@@ -84,6 +87,8 @@ def render_pdf(document: InvoiceDocument, extras: Extras = NOTHING_ELSE) -> byte
         images[f"{_SCHEME}logo"] = extras.logo
     if extras.registration is not None:
         images[f"{_SCHEME}qr"] = _qr(extras.registration.signed_qr)
+    if document.payment_qr:
+        images[f"{_SCHEME}payment-qr"] = _qr(document.payment_qr)
     said = f"{document.to_json()}{extras.registration or ''}"
     return _drawn(render_html(document, extras), said, images)
 
@@ -91,6 +96,14 @@ def render_pdf(document: InvoiceDocument, extras: Extras = NOTHING_ELSE) -> byte
 def render_statement(statement: Statement) -> bytes:
     """A statement of account as PDF/A-3, the same bytes every time."""
     return _drawn(render_statement_html(statement), statement.model_dump_json(), {})
+
+
+def _packed(page: str) -> str:
+    """Without the indentation of its templates, of which every piece would be a box to lay out.
+
+    What customers wrote has no angle bracket of its own: they are escaped.
+    """
+    return _BETWEEN_TAGS.sub("><", page)
 
 
 def _drawn(page: str, said: str, images: Mapping[str, Asset]) -> bytes:
@@ -139,7 +152,12 @@ def _environment() -> ImmutableSandboxedEnvironment:
         rate=formatting.format_rate,
         day=formatting.format_date,
     )
-    environment.globals["period"] = formatting.format_period
+    environment.globals |= {
+        "period": formatting.format_period,
+        "column_widths": columns.column_widths,
+        "is_compact": columns.is_compact,
+        "wide_unit": columns.WIDE_UNIT,
+    }
     return environment
 
 

@@ -7,6 +7,7 @@ from typing import Any
 from uuid import UUID
 
 from babel import Locale
+from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from billing.customers.tables import Account, Customer, TaxProfile
@@ -28,6 +29,7 @@ from billing.tax.rules import place_name
 from invoicing import document as doc
 from invoicing.advances import advances_on
 from invoicing.parts import TaxedAmount, fx_at, fx_on, head_totals, taxes_on_line
+from invoicing.payment_qr import payment_qr
 from invoicing.words import amount_in_words
 
 _RECIPIENT_KINDS = {
@@ -105,6 +107,7 @@ def _debit_note(session: Session, invoice: Invoice) -> doc.InvoiceDocument:
         "fx": original.fx and fx_at(original.fx, original.currency, amounts),
         "settlements": (),
         "advances": (),
+        "payment_qr": "",
         "notes": (f"Reason: {invoice.remark}",),
         "signature_note": "This is a computer-generated debit note; no signature is required.",
     }
@@ -129,7 +132,7 @@ def _document(
     rate_day = invoice.issue_date or invoice.period_end
     look = template_of(session, supplier)
     is_statement = invoice.document_type is DocumentType.STATEMENT
-    return doc.InvoiceDocument(
+    paper = doc.InvoiceDocument(
         document_type=invoice.document_type,
         status=_status(invoice),
         title=_TITLES[invoice.document_type],
@@ -170,6 +173,7 @@ def _document(
         hidden_columns=look.hidden_columns,
         usage=tuple(_usage(row) for row in invoice.usage_breakdown),
     )
+    return paper.model_copy(update={"payment_qr": payment_qr(paper)}) if look.dynamic_qr else paper
 
 
 def _notes(invoice: Invoice) -> tuple[str, ...]:
@@ -185,9 +189,15 @@ def _sections(session: Session, invoice: Invoice) -> tuple[doc.Section, ...]:
     for line in invoice.lines:
         if line.account_id is not None:
             by_account.setdefault(line.account_id, []).append(line)
+    if not by_account:
+        return ()
+    accounts = {
+        account.id: account
+        for account in session.scalars(select(Account).where(Account.id.in_(by_account)))
+    }
     sections = []
     for account_id, lines in by_account.items():
-        account = session.get_one(Account, account_id)
+        account = accounts[account_id]
         taxable = sum(line.amount_minor for line in lines)
         tax = sum(one.tax_minor for line in lines for one in line.taxes)
         sections.append(

@@ -64,6 +64,9 @@ class TemplateContent(Request):
     payment_instructions: str = Field(default="", max_length=300)
     hidden_columns: tuple[Column, ...] = ()
     """Columns that are left out. The law wants SAC and taxes, so those stay on tax documents."""
+    dynamic_qr: bool = False
+    """A code on invoices to consumers by which they are paid over UPI. The law wants it of who
+    turned over more than 500 crore (N 14/2020-CT)."""
 
     @model_validator(mode="after")
     def _keeps_what_the_law_wants(self) -> "TemplateContent":

@@ -122,6 +122,11 @@ def _fields(gstin: str, begin: int, content: TemplateContent) -> dict[str, Any]:
     )
     logo = st.file_uploader("Logo, PNG or JPEG up to 200 kB", ["png", "jpg", "jpeg"],
                             key=f"logo_{at}", max_upload_size=1)  # fmt: skip
+    code = st.checkbox(
+        "QR code on invoices to consumers", content.dynamic_qr, key=f"qr_{at}",
+        help="They pay it by UPI. The law wants it above a turnover of 500 crore; it needs a UPI "
+        "address in the bank details.",
+    )  # fmt: skip
     keep = content.logo_sha256 is not None and st.checkbox(
         "Keep the logo of this version", True, key=f"keep_{at}"
     )
@@ -134,6 +139,7 @@ def _fields(gstin: str, begin: int, content: TemplateContent) -> dict[str, Any]:
         "payment_instructions": pay.strip(),
         "terms": tuple(line.strip() for line in terms.splitlines() if line.strip()),
         "hidden_columns": tuple(hidden),
+        "dynamic_qr": code,
         "logo_sha256": content.logo_sha256 if keep else None,
         "logo_base64": base64.b64encode(logo.getvalue()).decode() if logo else None,
     }

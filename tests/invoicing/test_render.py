@@ -7,10 +7,12 @@ import subprocess
 import sys
 import threading
 from collections.abc import Callable, Iterator
+from decimal import Decimal
 from functools import cache
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
+from urllib.parse import parse_qsl
 
 import pypdf
 import pytest
@@ -18,6 +20,7 @@ import pytest
 from invoicing.document import InvoiceDocument, TaxOnLine
 from invoicing.extras import Asset
 from invoicing.formatting import format_amount, format_date, format_money, format_period
+from invoicing.payment_qr import payment_qr
 from invoicing.render import PackagedAssets, render_html, render_pdf
 from tests.invoicing import document_samples as samples
 
@@ -49,6 +52,25 @@ def compact(text: str) -> str:
 @pytest.fixture(params=EVERY_ISSUED)
 def issued(request: pytest.FixtureRequest) -> InvoiceDocument:
     return EVERY_ISSUED[request.param]()
+
+
+def test_a_consumers_invoice_bears_a_code_to_pay_it_if_finance_wants_that() -> None:
+    paper = samples.unregistered()
+    said = payment_qr(paper)
+    fields = dict(parse_qsl(said.removeprefix("upi://pay?")))
+    assert fields["pa"] == samples.BANK.upi_id
+    assert Decimal(fields["am"]).scaleb(2) == paper.amount_due_minor
+    assert (fields["invoiceNo"], fields["gstIn"]) == (paper.number, paper.supplier.gstin)
+    split = dict(part.split(":") for part in fields["gstBrkUp"].split("|"))
+    assert sum(Decimal(tax).scaleb(2) for tax in split.values()) == paper.tax_minor
+    assert "Pay by UPI" in render_html(samples.changed(paper, payment_qr=said))
+    assert render_pdf(samples.changed(paper, payment_qr=said)).startswith(b"%PDF")
+
+    paid = (samples.Settlement(label="Paid", amount_minor=paper.total_minor),)
+    without = samples.changed(paper, bank=None)
+    for other in (samples.intra_state(), samples.export(), samples.changed(paper, settlements=paid),
+                  without):  # fmt: skip
+        assert payment_qr(other) == ""
 
 
 class TestRule46:

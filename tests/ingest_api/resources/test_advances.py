@@ -11,8 +11,12 @@ from sqlalchemy.exc import DBAPIError
 
 from billing.customers.tables import Account, BillingMode
 from billing.db.unit_of_work import unit_of_work
+from billing.invoices.tables import Invoice
 from billing.wallets.allocations import Demand, Supply, each_in_its_turn
 from invoicing.assemble import draft_invoices
+from invoicing.document import InvoiceDocument
+from invoicing.einvoice.payload import payload_of
+from invoicing.einvoice.shape import problems
 from invoicing.vouchers import issue_missing_vouchers
 from tests.support.api import Api
 from tests.support.counter import Counter
@@ -70,6 +74,14 @@ def test_the_months_invoice_names_the_vouchers_it_adjusts_the_oldest_first(
     printed = " ".join(pypdf.PdfReader(io.BytesIO(page.content)).pages[0].extract_text().split())
     assert "Receipt voucher RV-2627-000001 25 Jun 2026 100.00 18.00 118.00" in printed
     assert "Receipt voucher RV-2627-000002 25 Jun 2026 20.00 3.60 23.60" in printed
+    with unit_of_work(api.engine) as session:
+        paper = InvoiceDocument.from_dict(session.get_one(Invoice, UUID(issued)).snapshot or {})
+    payload = payload_of(paper, "B2B")
+    assert payload["RefDtls"]["ContrDtls"] == [
+        {"RecAdvRefr": "RV-2627-000001", "RecAdvDt": "25/06/2026"},
+        {"RecAdvRefr": "RV-2627-000002", "RecAdvDt": "25/06/2026"},
+    ]
+    assert problems(payload) == []
     with pytest.raises(DBAPIError), unit_of_work(api.engine) as session:
         session.execute(text("UPDATE billing.lot_allocations SET credit_units = 1"))
 

@@ -244,6 +244,7 @@ def test_finance_brands_documents_by_data_and_issued_ones_keep_their_look(
         "footer": "Registered office: 1 Residency Road",
         "terms": ["Pay within 15 days {{ 7*7 }} <b>"],
         "hidden_columns": ["quantity", "unit_price"],
+        "dynamic_qr": True,
     }
     preview = api.call("POST", f"/api/v1/document-templates/preview?invoice_id={new}", json=look)
     assert preview.content.startswith(b"%PDF")
@@ -252,7 +253,7 @@ def test_finance_brands_documents_by_data_and_issued_ones_keep_their_look(
     saved = api.post("/document-templates", look)["attributes"]
     api.post(f"/invoices/{new}/approve")
 
-    assert saved["version"] == 1
+    assert (saved["version"], saved["content"]["dynamic_qr"]) == (1, True)
     printed = text_of(api, f"/invoices/{new}")
     assert "Registered office: 1 Residency Road" in printed
     assert "Pay within 15 days {{ 7*7 }} <b>" in printed
