@@ -15,15 +15,16 @@ COMPACT_FROM_LINES: Final = 7
 COMPACT_FROM_MINOR: Final = 10**11
 WIDE_UNIT: Final = 8
 """Letters above which a unit stands below its quantity."""
-_PAGE_MM: Final = 178.0
-_MM_PER_POINT: Final = 25.4 / 72
-_PADDING_MM: Final = 3.2
+# Hundredths of a millimetre.
+_PAGE: Final = 178_00
+_PADDING: Final = 3_20
 """On both sides, with a little air."""
-_HEADING_MM: Final = 15.0
+_HEADING: Final = 15_00
 """The longest word of any heading."""
-_LEAST_MM, _MOST_MM = 30.0, 78.0
+_LEAST, _MOST = 30_00, 78_00
 """Of the description."""
-_WIDTHS: Final = {",": 0.29, ".": 0.29, "-": 0.33, " ": 0.27, "–": 0.51}
+_WIDTHS: Final = {",": 290, ".": 290, "-": 330, " ": 270, "–": 510}
+"""In thousandths of the size a text is set in."""
 _WIDE: Final = frozenset("mwMW%@")
 
 
@@ -41,18 +42,19 @@ def column_widths(
         uniform: every head has one rate, which stands in its heading.
         discounted: there is a column of discounts.
     """
-    points = 7.7 if is_compact(document) else 8.2
+    size = 77 if is_compact(document) else 82
     code, hidden = document.currency, document.hidden_columns
 
-    def wide(texts: Iterable[str], least_mm: float = _HEADING_MM) -> float:
-        longest = max((_ems(text) for text in texts), default=0.0)
-        return max(longest * points * _MM_PER_POINT + _PADDING_MM, least_mm)
+    def wide(texts: Iterable[str], least: int = _HEADING) -> int:
+        longest = max((_ems(text) for text in texts), default=0)
+        # from thousandths of tenths of a point; an inch is 25.4 mm or 72 points
+        return max(-(-longest * size * 2540 // 720_000) + _PADDING, least)
 
     def amounts(found: Iterable[int]) -> list[str]:
         return [format_amount(amount, code) for amount in found]
 
     lines, sections = document.lines, document.sections
-    numbers: list[float] = []
+    numbers: list[int] = []
     if "quantity" not in hidden:
         numbers.append(wide(text for line in lines for text in _quantity(line, code)))
     if "unit_price" not in hidden:
@@ -65,14 +67,14 @@ def column_widths(
         rates = [] if uniform else [format_rate(tax.rate) for tax in taxes]
         numbers.append(wide([*amounts(tax.tax_minor for tax in taxes), *rates]))
     numbers.append(wide(amounts([row.total_minor for row in (*lines, *sections)])))
-    first = [wide([str(len(lines))], 0.0), wide((line.sac for line in lines), 0.0)]
-    left = _PAGE_MM - sum(first) - sum(numbers)
-    if left < _LEAST_MM:
+    first = [wide([str(len(lines))], 0), wide((line.sac for line in lines), 0)]
+    left = _PAGE - sum(first) - sum(numbers)
+    if left < _LEAST:
         return []
-    description = min(left, _MOST_MM)
-    more = (left - description) / len(numbers)
+    description = min(left, _MOST)
+    more = (left - description) // len(numbers)
     found = [first[0], description, first[1], *(number + more for number in numbers)]
-    return [f"{width:.2f}mm" for width in found]
+    return [f"{width // 100}.{width % 100:02}mm" for width in found]
 
 
 def _quantity(line: DocumentLine, code: str) -> list[str]:
@@ -86,14 +88,16 @@ def _price(line: DocumentLine, code: str) -> str:
     return format_rated(line.unit_price, code)
 
 
-def _ems(text: str) -> float:
+def _ems(text: str) -> int:
     """At least as wide as a text is, in the size it is set in."""
     return sum(_WIDTHS.get(letter) or _em(letter) for letter in text)
 
 
-def _em(letter: str) -> float:
-    if letter.isdecimal() and letter.isascii():
-        return 0.573
-    if letter.isascii():
-        return 0.98 if letter in _WIDE else 0.8 if letter.isupper() else 0.64
-    return 1.2
+def _em(letter: str) -> int:
+    if not letter.isascii():
+        return 1200
+    if letter.isdecimal():
+        return 573
+    if letter in _WIDE:
+        return 980
+    return 800 if letter.isupper() else 640

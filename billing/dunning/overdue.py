@@ -1,10 +1,11 @@
 """Who owes what, how late, and where in its schedule each debt stands."""
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import date, timedelta
 from uuid import UUID
 
-from sqlalchemy import and_, or_, select
+from sqlalchemy import ColumnElement, Select, and_, or_, select
 from sqlalchemy.orm import Session
 
 from billing.access.actor import Actor
@@ -69,29 +70,11 @@ def list_debts(
     """
     actor.require(Permission.INVOICES_READ)
     today = local_day(clock.now(), DEFAULT_ZONE)
-    query = (
-        select(Invoice, Account, Customer)
-        .join(Account, Account.id == Invoice.account_id)
-        .join(Customer, Customer.id == Invoice.customer_id)
-        .where(Invoice.status == InvoiceStatus.DUE, Invoice.due_date.is_not(None))
-        .order_by(Invoice.due_date, Invoice.number)
-        .limit(limit)
-    )
-    for wanted in (actor.customer_id, customer_id):
-        if wanted is not None:
-            query = query.where(Invoice.customer_id == wanted)
+    query = _owed(customer_ids=(actor.customer_id, customer_id)).limit(limit)
     if late_only:
         query = query.where(Invoice.due_date < today)
     if after is not None:
-        last = session.get(Invoice, after)
-        if last is None:
-            raise not_found("invoice", after)
-        query = query.where(
-            or_(
-                Invoice.due_date > last.due_date,
-                and_(Invoice.due_date == last.due_date, Invoice.number > last.number),
-            )
-        )
+        query = query.where(_beyond(session, after))
     rows = session.execute(query).all()
     taken: dict[UUID, list[DunningStep]] = {}
     for step in session.scalars(
@@ -119,6 +102,31 @@ def list_debts(
             _debt(invoice, account, customer, schedule, setting, steps, today=today, own=own)
         )
     return found
+
+
+def _owed(customer_ids: Iterable[UUID | None]) -> Select[tuple[Invoice, Account, Customer]]:
+    """What is open, of every customer that is named."""
+    query = (
+        select(Invoice, Account, Customer)
+        .join(Account, Account.id == Invoice.account_id)
+        .join(Customer, Customer.id == Invoice.customer_id)
+        .where(Invoice.status == InvoiceStatus.DUE, Invoice.due_date.is_not(None))
+        .order_by(Invoice.due_date, Invoice.number)
+    )
+    for wanted in customer_ids:
+        if wanted is not None:
+            query = query.where(Invoice.customer_id == wanted)
+    return query
+
+
+def _beyond(session: Session, after: UUID) -> ColumnElement[bool]:
+    last = session.get(Invoice, after)
+    if last is None:
+        raise not_found("invoice", after)
+    return or_(
+        Invoice.due_date > last.due_date,
+        and_(Invoice.due_date == last.due_date, Invoice.number > last.number),
+    )
 
 
 def _debt(
