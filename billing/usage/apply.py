@@ -41,6 +41,7 @@ from billing.usage.direct import NotDirectError, copy_new, cut
 from billing.usage.posting import UnknownWalletError, post_debits, staged_amounts
 from billing.usage.refused import quarantine, record_refused
 from billing.usage.row import COLUMNS, COPY_HEAD, COPY_TAIL
+from billing.wallets.hold_store import record_holds
 
 WATERMARK_CHANNEL = "usage_watermark"
 
@@ -239,6 +240,8 @@ class _Work:
                 self.set_aside(entry, entry.broken)
         if readable:
             self.post_readable(readable)
+        if any(entry.holds for entry in batch.entries):
+            record_holds(self.connection, batch.entries)
         cursor = batch.entries[-1].position if batch.entries else batch.after
         said = [WATERMARK_CHANNEL, self.announcement(cursor)]
         self.connection.execute(_ADVANCE, [*cursor, self.accept_seq, batch.shard, *said])

@@ -42,6 +42,8 @@ class JournalEntry:
     """Place of the first row within the stream entry."""
     broken: str | None = None
     """Why the entry could not even be read; `rows` is then whatever was found."""
+    holds: bytes = b""
+    """What became of holds, as `billing.wallets.holds.read_changes` reads it."""
 
     def apart(self) -> Iterator["JournalEntry"]:
         """The same rows as entries of one row each.

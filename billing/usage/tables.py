@@ -16,10 +16,13 @@ from sqlalchemy import (
     Integer,
     LargeBinary,
     UniqueConstraint,
+    text,
 )
+from sqlalchemy.dialects.postgresql import JSONB
 from sqlalchemy.orm import Mapped, mapped_column
 
 from billing.db.base import Base, choices
+from billing.wallets.holds import HoldState
 
 
 class ShardMode(StrEnum):
@@ -228,6 +231,41 @@ class Compensation(Base):
     counted_micros: Mapped[int | None]
     """Millionths of a unit that the counter of this rate and day gets back as well."""
     recorded_at: Mapped[datetime]
+
+
+class AuthorizationHold(Base):
+    """What was authorised: a copy of what Redis decided, as far as the journal is applied.
+
+    In direct mode it is decided here. Those that ended are forgotten some minutes later.
+    """
+
+    __tablename__ = "holds"
+    __table_args__ = (
+        CheckConstraint("(state = 'open') = (resolved_at IS NULL)", name="ended_at_some_time"),
+        Index("ix_holds_open", "account_id", postgresql_where=text("state = 'open'")),
+        Index(
+            "ix_holds_resolved_at", "resolved_at", postgresql_where=text("resolved_at IS NOT NULL")
+        ),
+        {"schema": "usage"},
+    )
+
+    name: Mapped[str] = mapped_column(primary_key=True)
+    """Account (its id in hex), a colon, and the sender's id."""
+    account_id: Mapped[UUID]
+    wallet_id: Mapped[UUID | None]
+    state: Mapped[HoldState] = mapped_column(choices(HoldState))
+    amount_units: Mapped[int]
+    body_hash: Mapped[str]
+    """Of the question; empty if an event named a hold that nobody here knows of."""
+    balance_units: Mapped[int]
+    """When it was placed."""
+    available_units: Mapped[int]
+    verdict: Mapped[str]
+    quotas: Mapped[list[list[Any]]] = mapped_column(JSONB)
+    """Name and millionths of a unit of each quota that it binds."""
+    created_at: Mapped[datetime]
+    expires_at: Mapped[datetime]
+    resolved_at: Mapped[datetime | None]
 
 
 class WalletDrift(Base):

@@ -1,8 +1,9 @@
 """Holds: what was authorised and has not happened yet is set aside, for a while.
 
-A hold lives in Redis alone, in one epoch. It is resolved once: captured by the event that names it
-(`admit.lua`), released, or expired. A rebuild drops all of them, which can only free money; what
-was authorised and happens all the same is recorded and billed like any other usage.
+A hold is resolved once: captured by the event that names it (`admit.lua`), released, or expired.
+Redis decides, and writes into the journal what became of a hold; so PostgreSQL has the holds up to
+its cursor (`hold_store.py`). It gives them back to a rebuild, and decides itself in direct mode
+(`hold_book.py`). What happens without a hold is recorded and billed like any other usage.
 """
 
 from collections.abc import Sequence
@@ -94,17 +95,17 @@ class Hold(msgspec.Struct, array_like=True, frozen=True):
     @property
     def expires_at(self) -> datetime:
         """When it ends by itself, if nothing else ends it."""
-        return _instant(self.expires_ms)
+        return from_ms(self.expires_ms)
 
     @property
     def resolved_at(self) -> datetime | None:
         """When it ended."""
-        return _instant(self.resolved_ms) if self.resolved_ms else None
+        return from_ms(self.resolved_ms) if self.resolved_ms else None
 
     @property
     def created_at(self) -> datetime:
         """When it was placed."""
-        return _instant(self.created_ms)
+        return from_ms(self.created_ms)
 
 
 class HoldAnswer(msgspec.Struct, array_like=True, frozen=True):
@@ -120,6 +121,11 @@ class HoldAnswer(msgspec.Struct, array_like=True, frozen=True):
 _decoder: Final = msgspec.msgpack.Decoder(list[HoldAnswer])
 
 Asked = tuple[Any, ...]
+
+Change = tuple[str, Hold | int]
+"""The name of a hold and what became of it; or when an event named it: captured, if it was open."""
+
+_changes: Final = msgspec.msgpack.Decoder(list[Change])
 
 
 def hold_name(account_id: UUID, authorization_id: str) -> str:
@@ -147,7 +153,7 @@ def place(wanted: Wanted, *, hold: bool = True) -> Asked:
         wanted.wallet_id.hex if wanted.wallet_id else "",
         wanted.amount,
         wanted.grace,
-        _milliseconds(wanted.expires_at),
+        to_ms(wanted.expires_at),
         wanted.quotas,
     )
 
@@ -167,10 +173,10 @@ def hold_call(
 ) -> tuple[list[str], list[Any]]:
     """Keys and arguments of one call of holds.lua; asking nothing lets expired holds go."""
     return (
-        [keys.epoch_key, keys.open_holds],
+        [keys.epoch_key, keys.open_holds, keys.stream],
         [
             keys.epoch,
-            _milliseconds(now),
+            to_ms(now),
             keys.holds,
             keys.wallets,
             keys.quotas,
@@ -185,9 +191,25 @@ def read_answers(answer: list[Any]) -> list[HoldAnswer] | None:
     return None if answer[0] == FENCED else _decoder.decode(answer[1])
 
 
-def _milliseconds(instant: datetime) -> int:
+def read_changes(packed: bytes) -> list[Change]:
+    """What a journal entry says of holds.
+
+    Raises:
+        msgspec.MsgspecError: if it cannot be read.
+    """
+    return _changes.decode(packed) if packed else []
+
+
+def captures(names: Sequence[str], at: datetime) -> bytes:
+    """What an entry says whose events name holds."""
+    return _encode([(name, to_ms(at)) for name in names]) if names else b""
+
+
+def to_ms(instant: datetime) -> int:
+    """Milliseconds since 1970, as holds count time."""
     return microseconds(instant) // 1000
 
 
-def _instant(ms: int) -> datetime:
+def from_ms(ms: int) -> datetime:
+    """The instant of a hold's milliseconds."""
     return EPOCH + timedelta(milliseconds=ms)

@@ -184,7 +184,8 @@ def read_entry(entry_id: bytes, fields: dict[bytes, bytes]) -> JournalEntry:
         return JournalEntry(position, EPOCH, 0, repr(fields).encode(), broken="unknown format")
     try:
         received_at = EPOCH + timedelta(microseconds=int(fields[b"r"]))
-        return JournalEntry(position, received_at, int(fields[b"n"]), fields[b"p"])
+        rows, holds = fields[b"p"], fields.get(b"h", b"")
+        return JournalEntry(position, received_at, int(fields[b"n"]), rows, holds=holds)
     except (KeyError, ValueError, OverflowError) as error:
         return JournalEntry(position, EPOCH, 0, repr(fields).encode(), broken=repr(error))
 

@@ -1,6 +1,6 @@
 """PostgreSQL as moves of accounts use it: `billing.wallets.moving.MovesPostgres` filled in."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any, Final
 from uuid import UUID
@@ -13,6 +13,8 @@ from billing.failpoints import failpoint
 from billing.usage.batch import CursorMovedError, Position
 from billing.usage.event import microseconds
 from billing.usage.tables import ShardMode
+from billing.wallets.hold_store import holds_of_account
+from billing.wallets.holds import Hold
 from billing.wallets.moving import Carried, Move
 from billing.wallets.ports import RecentKey, ShardRow, WalletRow
 from billing.wallets.postgres_port import PostgresPort
@@ -143,6 +145,10 @@ class MovesPostgresPort:
             for wallet, shard in found
             for row in self._port.wallets(shard, [wallet], counters=True)
         ]
+
+    def moved_holds(self, move: Move) -> Mapping[str, Hold]:
+        """The account's holds that are open or remembered, by name."""
+        return holds_of_account(self._connection, move.account_id, self._clock.now())
 
     def keys_of(self, account: UUID, since: datetime, most: int) -> list[RecentKey]:
         """Events of an account that happened since then."""

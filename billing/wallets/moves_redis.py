@@ -1,6 +1,6 @@
 """Redis as moves of accounts use it: `billing.wallets.moving.MovesRedis` filled in."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any, Final
 from uuid import UUID
@@ -9,7 +9,8 @@ import msgspec
 from redis import Redis
 
 from billing.usage.batch import Position
-from billing.wallets.keys import COUNTER_SECONDS, MOVE_SECONDS, ShardKeys
+from billing.wallets.holds import Hold
+from billing.wallets.keys import COUNTER_SECONDS, MOVE_SECONDS, REMEMBER_SECONDS, ShardKeys
 from billing.wallets.moving import Carried, Move, until_ms
 from billing.wallets.ports import FencedError, RecentKey, WalletRow
 from billing.wallets.redis_port import RedisPort
@@ -42,23 +43,27 @@ class MovesRedisPort:
         found: Any = self._redis.hkeys(keys.gone)
         return [UUID(hex=one.decode()) for one in found]
 
-    def pack(self, keys: ShardKeys, account: UUID, quotas: Sequence[str]) -> Carried:
-        """What only Redis has of an account that is held off."""
-        holds: list[tuple[str, bytes]] = []
-        mine = f"{account.hex}:*"
-        found: Any = self._redis.zscan_iter(keys.open_holds, mine, count=_HOLDS_AT_ONCE)
-        for name in {one.decode() for one, _ in found}:
-            packed: Any = self._redis.get(keys.holds + name)
-            if packed is not None:
-                holds.append((name, packed))
+    def pack(self, keys: ShardKeys, quotas: Sequence[str]) -> Carried:
+        """What only Redis has of an account that is held off: the use of its quotas."""
         uses: list[tuple[str, int]] = []
         for name in quotas:
             base, used = self._redis.hmget(keys.quotas + name, ["base", "used"])
             if base is not None:
                 uses.append((name, int(base) + int(used or 0)))
-        return Carried(sorted(holds), uses)
+        return Carried(uses)
 
-    def arrive(self, keys: ShardKeys, move: Move, wallets: Sequence[WalletRow]) -> None:
+    def _open_holds(self, keys: ShardKeys, account: UUID) -> list[str]:
+        mine = f"{account.hex}:*"
+        found: Any = self._redis.zscan_iter(keys.open_holds, mine, count=_HOLDS_AT_ONCE)
+        return sorted({one.decode() for one, _ in found})
+
+    def arrive(
+        self,
+        keys: ShardKeys,
+        move: Move,
+        wallets: Sequence[WalletRow],
+        holds: Mapping[str, Hold],
+    ) -> None:
         """Let it in with all that belongs to it, once."""
         comes = (
             move.account_id.hex,
@@ -68,8 +73,9 @@ class MovesRedisPort:
                 for row in wallets
                 for one in row.counters
             ],
-            [(name, msgspec.msgpack.decode(hold)) for name, hold in move.carried.holds],
+            list(holds.items()),
             [(name, str(used)) for name, used in move.carried.quotas],
+            self._open_holds(keys, move.account_id),
         )
         _called(
             ARRIVE.call(
@@ -89,6 +95,7 @@ class MovesRedisPort:
                     keys.quotas,
                     COUNTER_SECONDS,
                     msgspec.msgpack.encode(comes),
+                    REMEMBER_SECONDS,
                 ],
             )
         )
@@ -98,7 +105,7 @@ class MovesRedisPort:
         goes = {keys.wallet(row.id) for row in wallets}
         goes |= {keys.counters(row.id, one.counted_on) for row in wallets for one in row.counters}
         goes |= {keys.quotas + name for name, _ in move.carried.quotas}
-        rest = (sorted(goes), [name for name, _ in move.carried.holds])
+        rest = (sorted(goes), self._open_holds(keys, move.account_id))
         _called(
             DEPART.call(
                 self._redis,

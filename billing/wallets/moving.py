@@ -8,7 +8,7 @@ the account is served by one shard at a time, and waits only for that moment:
 2. its old shard takes nothing of it in any more, for some seconds: whatever dies now, it is served
    there again by itself;
 3. the writer applies what the old journal still holds of it;
-4. PostgreSQL writes down its new shard, and the holds and quotas that go along;
+4. PostgreSQL writes down its new shard, and the quotas that go along; holds it has itself;
 5. the old shard lets go of it for good, and the new one gets wallet, counters, holds and quotas in
    one call, from when on it is served there.
 
@@ -19,7 +19,7 @@ heard, through a Redis that had forgotten), its debit becomes an adjustment for 
 none counts twice; marks of recent events follow when the account has come.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Final, Protocol
@@ -33,6 +33,7 @@ from billing.failpoints import failpoint
 from billing.usage.batch import CursorMovedError, Position
 from billing.usage.event import microseconds
 from billing.usage.tables import ShardMode
+from billing.wallets.holds import Hold
 from billing.wallets.keys import ShardKeys
 from billing.wallets.ports import RecentKey, ShardRow, WalletRow
 from billing.wallets.rebuild import PRELOAD
@@ -51,8 +52,6 @@ _MOMENT: Final = timedelta(milliseconds=5)
 class Carried(msgspec.Struct, frozen=True):
     """What only Redis has of an account."""
 
-    holds: list[tuple[str, bytes]] = []
-    """The open ones: name, and what Redis keeps."""
     quotas: list[tuple[str, int]] = []
     """Millionths of a unit that were used, by name; only those that are known whole."""
 
@@ -87,11 +86,17 @@ class MovesRedis(Protocol):
         """All accounts that are held off."""
         ...
 
-    def pack(self, keys: ShardKeys, account: UUID, quotas: Sequence[str]) -> Carried:
-        """What only Redis has of an account that is held off."""
+    def pack(self, keys: ShardKeys, quotas: Sequence[str]) -> Carried:
+        """What only Redis has of an account that is held off: the use of its quotas."""
         ...
 
-    def arrive(self, keys: ShardKeys, move: Move, wallets: Sequence[WalletRow]) -> None:
+    def arrive(
+        self,
+        keys: ShardKeys,
+        move: Move,
+        wallets: Sequence[WalletRow],
+        holds: Mapping[str, Hold],
+    ) -> None:
         """Let it in with all that belongs to it, once."""
         ...
 
@@ -139,6 +144,10 @@ class MovesPostgres(Protocol):
 
     def moved_wallets(self, move: Move) -> list[WalletRow]:
         """The account's wallets with their counters, of one instant."""
+        ...
+
+    def moved_holds(self, move: Move) -> Mapping[str, Hold]:
+        """The account's holds that are open or remembered, by name."""
         ...
 
     def keys_of(self, account: UUID, since: datetime, most: int) -> list[RecentKey]:
@@ -218,7 +227,7 @@ class Mover:
             self._wait_until_applied(keys, last, began + PATIENCE)
             failpoint("move.applied")
             names = self._postgres.quota_names(move.account_id)
-            carried = redis.pack(keys, move.account_id, names)
+            carried = redis.pack(keys, names)
             self._postgres.commit_move(move, keys.epoch, last, carried)
         except CursorMovedError as reason:
             logger.warning("not moved yet", account=str(move.account_id), reason=str(reason))
@@ -257,7 +266,8 @@ class Mover:
         new = self._place(move.to_shard)
         if new is None:
             return
-        new.redis.arrive(new.keys, move, self._postgres.moved_wallets(move))
+        wallets = self._postgres.moved_wallets(move)
+        new.redis.arrive(new.keys, move, wallets, self._postgres.moved_holds(move))
         failpoint("move.arrived")
         self._postgres.end_move(move, arrived=True)
         since = self._clock.now() - PRELOAD

@@ -7,7 +7,7 @@ Whoever cannot be reached raises what the drivers raise: `redis.RedisError`, `ps
 `OSError`. After such an error nobody knows whether the call had an effect.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import NamedTuple, Protocol
@@ -23,6 +23,8 @@ from billing.usage.batch import (
 )
 from billing.usage.counters import Advance
 from billing.usage.tables import ShardMode
+from billing.wallets.hold_book import Funds
+from billing.wallets.holds import Asked, Hold, HoldAnswer
 from billing.wallets.journal import Admission, Admitted, Count
 from billing.wallets.keys import ShardKeys
 
@@ -173,6 +175,10 @@ class WriterRedis(Protocol):
         """All wallets of an epoch that is not shown yet."""
         ...
 
+    def write_holds(self, keys: ShardKeys, holds: Mapping[str, Hold]) -> None:
+        """All holds of an epoch that is not shown yet, and what they bind."""
+        ...
+
     def write_gone(self, keys: ShardKeys, accounts: Sequence[UUID]) -> None:
         """The accounts that were moved away, in an epoch that is not shown yet."""
         ...
@@ -237,6 +243,10 @@ class WriterPostgres(Protocol):
         """Let an epoch be used that Redis shows, and announce it."""
         ...
 
+    def holds(self, shard: int) -> Mapping[str, Hold]:
+        """All holds of the shard's accounts that are open or remembered, by name."""
+        ...
+
     def wallets(
         self,
         shard: int,
@@ -288,6 +298,16 @@ class IntakeRedis(Protocol):
         ...
 
 
+class HoldsRedis(Protocol):
+    """Redis, for authorisations."""
+
+    async def decide(
+        self, keys: ShardKeys, asked: Sequence[Asked], now: datetime
+    ) -> list[HoldAnswer] | None:
+        """Answer what is asked of holds; None if fenced."""
+        ...
+
+
 class IntakePostgres(Protocol):
     """PostgreSQL, for the intake; what it announces comes by the shard's mark."""
 
@@ -309,6 +329,20 @@ class IntakePostgres(Protocol):
         Raises:
             NotDirectError: if that is not the shard's mode and epoch.
         """
+        ...
+
+    async def decide_holds(
+        self, shard: int, epoch: int, asked: Sequence[Asked]
+    ) -> list[HoldAnswer]:
+        """Answer what is asked of holds in direct mode.
+
+        Raises:
+            NotDirectError: if that is not the shard's mode and epoch.
+        """
+        ...
+
+    async def funds(self, wallet: UUID) -> Funds | None:
+        """What a wallet holds; a little behind Redis, never a guess."""
         ...
 
     async def enter_direct_unwatched(self, shard: int, epoch: int) -> None:

@@ -25,6 +25,8 @@ from billing.usage.days import KnownDays
 from billing.usage.event import microseconds
 from billing.usage.row import AMOUNT_AT, split_rows
 from billing.usage.tables import ShardMode
+from billing.wallets import hold_store
+from billing.wallets.holds import Asked, Hold, HoldAnswer
 from billing.wallets.keys import COUNTER_SECONDS, ShardKeys
 from billing.wallets.ports import (
     Adjustment,
@@ -163,7 +165,10 @@ class PostgresPort:
             try:
                 with self._connection.transaction():
                     applied = self._apply_locked(shard, epoch, entries, counted)
-                    if drained_to is not None:
+                    if drained_to is None:
+                        for entry in entries:
+                            hold_store.note_captures(self._connection, entry)
+                    else:
                         values = [drained_to.epoch, *drained_to.position, shard]
                         self._connection.execute(_DRAINED, values)
             except KeyRaceError:
@@ -181,11 +186,7 @@ class PostgresPort:
         entries: Sequence[JournalEntry],
         counted: Sequence[Counted],
     ) -> Applied:
-        """The row stays locked until the transaction ends: several processes take turns."""
-        found = self._connection.execute(f"{_STATE} FOR UPDATE", [shard]).fetchone()
-        row = None if found is None else _shard_row(found)
-        if row is None or (row.epoch, row.mode) != (epoch, ShardMode.DIRECT):
-            raise NotDirectError(f"shard {shard} is not in direct mode of epoch {epoch}: {row}")
+        row = self._lock_direct(shard, epoch)
         if counted:
             entries = [self._price(entries[0], counted)]
         now = self._clock.now()
@@ -196,6 +197,24 @@ class PostgresPort:
         )
         batch = Batch(shard, epoch, row.cursor, placed)
         return apply_batch(self._connection, batch, now=now, days=self._days)
+
+    def _lock_direct(self, shard: int, epoch: int) -> ShardRow:
+        """The row stays locked until the transaction ends: several processes take turns."""
+        found = self._connection.execute(f"{_STATE} FOR UPDATE", [shard]).fetchone()
+        row = None if found is None else _shard_row(found)
+        if row is None or (row.epoch, row.mode) != (epoch, ShardMode.DIRECT):
+            raise NotDirectError(f"shard {shard} is not in direct mode of epoch {epoch}: {row}")
+        return row
+
+    def decide_holds(self, shard: int, epoch: int, asked: Sequence[Asked]) -> list[HoldAnswer]:
+        """Answer what is asked of holds in direct mode."""
+        with self._connection.transaction():
+            self._lock_direct(shard, epoch)
+            return hold_store.decide(self._connection, shard, asked, self._clock.now())
+
+    def holds(self, shard: int) -> dict[str, Hold]:
+        """All holds of the shard's accounts that are open or remembered, by name."""
+        return hold_store.holds_of_shard(self._connection, shard, self._clock.now())
 
     def _price(self, entry: JournalEntry, counted: Sequence[Counted]) -> JournalEntry:
         """Write into the rows what they cost where the counters stand now.

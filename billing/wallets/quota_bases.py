@@ -6,7 +6,7 @@ an entitlement was made in the middle of a period, and after Redis was made anew
 """
 
 import json
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from datetime import datetime
 from decimal import Decimal
 from typing import Any, Final
@@ -23,6 +23,7 @@ from billing.usage.event import microseconds
 from billing.wallets.keys import COUNTER_SECONDS, ShardKeys
 
 _MICROS: Final = 1_000_000
+_LAST_EPOCH: Final = 2**62
 
 _QUOTAS = """
 SELECT a.id, e.id, i.event_type, i.event_filter, i.aggregation, e.included_units, e.enforcement,
@@ -82,7 +83,7 @@ class QuotaBases:
             first = _begin(self._redis, self._keys, key) if begins is None else _parse(begins)
             if cursor >= Position(first.ms, first.seq - 1):
                 used = _used_before(self._connection, self._keys, account_id, quota, first, now_us)
-                self._redis.hset(key, "base", int(used * _MICROS))
+                self._redis.hset(key, "base", used)
                 self._redis.expire(key, COUNTER_SECONDS)
 
 
@@ -111,6 +112,23 @@ def quotas_of(
     ]  # fmt: skip
 
 
+def used_so_far(
+    connection: Connection[Any], accounts: Collection[UUID], names: Collection[str], now_us: int
+) -> dict[str, int]:
+    """What quotas of some accounts have used by all that PostgreSQL has; in millionths of a unit.
+
+    Args:
+        names: of the quotas; those of other periods than the current ones are left out.
+    """
+    every = ShardKeys(-1, _LAST_EPOCH)
+    return {
+        quota.name(now_us): _used_before(connection, every, account_id, quota, START, now_us)
+        for account in accounts
+        for account_id, quota in quotas_of(connection, account=account)
+        if quota.name(now_us) in names
+    }
+
+
 def _begin(redis: "Redis", keys: ShardKeys, key: str) -> Position:
     """Count from the next entry on, unless somebody began meanwhile."""
     last: Any = redis.xrevrange(keys.stream, count=1)
@@ -131,7 +149,7 @@ def _used_before(
     quota: Quota,
     position: Position,
     now_us: int,
-) -> Decimal:
+) -> int:
     since, until = quota.days(now_us).instants(quota.zone)
     row = connection.execute(
         _USED,
@@ -149,7 +167,7 @@ def _used_before(
             "values": [_json(values) for values in quota.event_filter.values()],
         },
     ).fetchone()
-    return Decimal(row[0]) if row else Decimal(0)
+    return int(Decimal(row[0]) * _MICROS) if row else 0
 
 
 def _json(values: Sequence[str]) -> str:

@@ -50,6 +50,7 @@ def rebuild(postgres: WriterPostgres, redis: WriterRedis, shard: int) -> ShardKe
     failpoint("rebuild.epoch_raised")
     redis.write_gone(keys, postgres.moved_away(shard))
     redis.write_wallets(keys, postgres.wallets(shard, counters=True))
+    redis.write_holds(keys, postgres.holds(shard))
     failpoint("rebuild.wallets_written")
     redis.show(keys)
     failpoint("rebuild.shown")

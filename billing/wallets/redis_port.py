@@ -1,6 +1,6 @@
 """Redis as the writer, the rebuild and the intake use it: `billing.wallets.ports` filled in."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import date, datetime, timedelta
 from typing import Any, Final
 from uuid import UUID
@@ -14,7 +14,15 @@ from billing.failpoints import failpoint
 from billing.usage.batch import Compensation, JournalEntry, Position
 from billing.usage.counters import Advance
 from billing.usage.hash import key_digest
-from billing.wallets.holds import hold_call
+from billing.wallets.hold_book import bound
+from billing.wallets.holds import (
+    Asked,
+    Hold,
+    HoldAnswer,
+    HoldState,
+    hold_call,
+    read_answers,
+)
 from billing.wallets.journal import (
     Admission,
     Admitted,
@@ -24,7 +32,13 @@ from billing.wallets.journal import (
     read_entries,
     utc_day,
 )
-from billing.wallets.keys import COUNTER_SECONDS, DEDUPE_SECONDS, REBUILDING, ShardKeys
+from billing.wallets.keys import (
+    COUNTER_SECONDS,
+    DEDUPE_SECONDS,
+    REBUILDING,
+    REMEMBER_SECONDS,
+    ShardKeys,
+)
 from billing.wallets.line import ScriptLine
 from billing.wallets.ports import Adjustment, FencedError, RecentKey, WalletRow
 from billing.wallets.scripts import ADJUST, ADMIT, COMPENSATE, FENCED, HOLDS, LOAD, REMEMBER, SHOW
@@ -147,6 +161,27 @@ class RedisPort:
                         pipe.expire(name, COUNTER_SECONDS)
                 pipe.execute()
 
+    def write_holds(self, keys: ShardKeys, holds: Mapping[str, Hold]) -> None:
+        """All holds of an epoch that is not shown yet, and what they bind."""
+        wallets, quotas = bound(holds)
+        every = list(holds.items())
+        for start in range(0, len(every), _CHUNK):
+            with self._redis.pipeline(transaction=False) as pipe:
+                for name, hold in every[start : start + _CHUNK]:
+                    is_open = hold.state is HoldState.OPEN
+                    packed = msgspec.msgpack.encode(hold)
+                    pipe.set(keys.holds + name, packed, ex=None if is_open else REMEMBER_SECONDS)
+                    if is_open:
+                        pipe.zadd(keys.open_holds, {name: hold.expires_ms})
+                pipe.execute()
+        with self._redis.pipeline(transaction=False) as pipe:
+            for wallet, amount in wallets.items():
+                pipe.hset(keys.wallets + wallet, "held", amount)
+            for quota, quantity in quotas.items():
+                pipe.hset(keys.quotas + quota, "held", quantity)
+                pipe.expire(keys.quotas + quota, COUNTER_SECONDS)
+            pipe.execute()
+
     def write_gone(self, keys: ShardKeys, accounts: Sequence[UUID]) -> None:
         """The accounts that were moved away."""
         if accounts:
@@ -223,6 +258,23 @@ class AsyncRedisPort:
             answer = await self._line.call(ADMIT, names, args)
         failpoint("api.after_admit")
         return read_answer(answer)
+
+    async def close(self) -> None:
+        """Let go of the connection."""
+        await self._line.close()
+
+
+class AsyncHoldsPort:
+    """A server as authorisations ask it, by a connection of their own."""
+
+    def __init__(self, redis: "AsyncRedis") -> None:
+        self._line = ScriptLine(redis)
+
+    async def decide(
+        self, keys: ShardKeys, asked: Sequence[Asked], now: datetime
+    ) -> list[HoldAnswer] | None:
+        """Answer what is asked of holds; None if fenced."""
+        return read_answers(await self._line.call(HOLDS, *hold_call(keys, asked, now)))
 
     async def close(self) -> None:
         """Let go of the connection."""

@@ -22,6 +22,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from billing.clock import Clock
 from billing.failpoints import failpoint
 from billing.usage.batch import START, CursorMovedError, JournalEntry
+from billing.wallets.holds import captures
 from billing.wallets.journal import Admission
 from billing.wallets.keys import ShardKeys
 from billing.wallets.ports import Counted, IntakePostgres, IntakeRedis, NotDirectError
@@ -97,7 +98,7 @@ class ShardIntake:
         journal_answers: bool = False,
         direct_after: float = 6.0,
     ) -> None:
-        self._shard = shard
+        self.shard = shard
         self._redis = redis
         self._postgres = postgres
         self._mark = mark
@@ -131,13 +132,13 @@ class ShardIntake:
                 return await self._attempt(events, deadline)
             except _UNKNOWN as error:
                 if loop.time() + _TRY_AGAIN_SECONDS >= deadline:
-                    logger.warning("not admitted", shard=self._shard, reason=repr(error))
+                    logger.warning("not admitted", shard=self.shard, reason=repr(error))
                     return [UNAVAILABLE] * len(events)
-                await self._consider(error)
+                await self.consider(error)
             self._look_now()
             await asyncio.sleep(_TRY_AGAIN_SECONDS)
 
-    async def _consider(self, error: Exception) -> None:
+    async def consider(self, error: Exception) -> None:
         """Ask for direct mode when Redis has been away for long and no writer is there."""
         now = asyncio.get_running_loop().time()
         if not isinstance(error, RedisError) or self._mark.is_away:
@@ -147,9 +148,9 @@ class ShardIntake:
         elif now - self._redis_away_since > self._direct_after and self._mark.mode is not None:
             self._redis_away_since = now
             try:
-                await self._postgres.enter_direct_unwatched(self._shard, self._mark.epoch)
+                await self._postgres.enter_direct_unwatched(self.shard, self._mark.epoch)
             except _UNKNOWN as further:
-                logger.warning("no direct mode", shard=self._shard, reason=repr(further))
+                logger.warning("no direct mode", shard=self.shard, reason=repr(further))
 
     async def _attempt(self, events: Sequence[Named], deadline: float) -> list[Outcome]:
         is_direct = self._mark.is_direct
@@ -175,7 +176,7 @@ class ShardIntake:
         except UnknownOutcomeError as error:
             if epoch != self._mark.epoch:
                 raise
-            logger.warning("not confirmed", shard=self._shard, reason=repr(error))
+            logger.warning("not confirmed", shard=self.shard, reason=repr(error))
             return [
                 outcome if one.position is None else UNAVAILABLE
                 for outcome, one in zip(outcomes, letters, strict=True)
@@ -255,7 +256,7 @@ class ShardIntake:
             received_at = self._clock.now()
             admitted = None
             if epoch:
-                keys = ShardKeys(self._shard, epoch)
+                keys = ShardKeys(self.shard, epoch)
                 admitted = await self._redis.admit(keys, admissions, received_at)
                 self._redis_away_since = None
             if admitted is not None:
@@ -283,12 +284,13 @@ class ShardIntake:
         """One transaction of PostgreSQL; which events it knew already is looked up afterwards."""
         epoch = self._mark.epoch
         if not self._mark.is_direct:
-            raise NotDirectError(f"shard {self._shard} left direct mode")
+            raise NotDirectError(f"shard {self.shard} left direct mode")
         received_at = self._clock.now()
         seen: dict[bytes, bytes] = {}
         said: list[str] = []
         rows: list[bytes] = []
         counted: list[Counted] = []
+        named: list[str] = []
         for one in admissions:
             before = seen.get(one.digest)
             if before is None:
@@ -297,11 +299,14 @@ class ShardIntake:
                     counted.append(Counted(len(rows), one.wallet_id, one.count))
                 rows.append(one.row)
                 said.append("a")
+                if one.hold:
+                    named.append(one.hold)
             else:
                 said.append("s" if before == one.body_hash else "c")
-        entry = JournalEntry(START, received_at, len(rows), b"".join(rows))
+        holds = captures(named, received_at)
+        entry = JournalEntry(START, received_at, len(rows), b"".join(rows), holds=holds)
         failpoint("api.before_direct")
-        applied = await self._postgres.apply_direct(self._shard, epoch, entry, counted)
+        applied = await self._postgres.apply_direct(self.shard, epoch, entry, counted)
         failpoint("api.after_direct")
         place, plain = applied.cursor, not applied.exceptional
         return [
@@ -334,13 +339,13 @@ class ShardIntake:
                 missing.append(index)
             elif found.body_hash != event.admission.body_hash:
                 outcomes[index] = Outcome(Status.CONFLICT, code="event_conflict")
-            elif letter.letter == "a" and found[1:4] == (self._shard, epoch, letter.position):
+            elif letter.letter == "a" and found[1:4] == (self.shard, epoch, letter.position):
                 outcomes[index] = Outcome(Status.ACCEPTED, found.received_at)
             else:
                 outcomes[index] = Outcome(Status.DUPLICATE, found.received_at)
         if missing:
             places = [place for index in missing if (place := letters[index].position) is not None]
-            aside = await self._postgres.set_aside(self._shard, epoch, places)
+            aside = await self._postgres.set_aside(self.shard, epoch, places)
             for index in missing:
                 if letters[index].position in aside:
                     outcomes[index] = Outcome(Status.REJECTED, code="quarantined")

@@ -17,7 +17,7 @@ from billing.errors import BillingError, UnavailableError
 from billing.logs import configure_logs
 from billing.settings import Settings
 from billing.wallets.connect import open_async
-from billing.wallets.redis_port import AsyncRedisPort
+from billing.wallets.redis_port import AsyncHoldsPort, AsyncRedisPort
 from ingest_api.intake import http
 from ingest_api.intake.admission import ShardIntake
 from ingest_api.intake.authorizations import Authorizations, starting
@@ -52,7 +52,7 @@ class Intake:
         self._redis: Redis | None = None
         self._listener: Listener | None = None
         self._databases: list[IntakeDatabase] = []
-        self._lines: list[AsyncRedisPort | HoldDesk] = []
+        self._lines: list[AsyncRedisPort | AsyncHoldsPort] = []
         self._limiter: Limiter | None = None
         self._request_limits: RequestLimits | None = None
 
@@ -133,16 +133,16 @@ class Intake:
         self._pressure = pressure = Pressure(settings, redis, listener.marks, self._clock)
         pressure.start()
         self._conflicts = conflicts = ConflictLog(engine, self._clock)
+        intakes = [self._shard(shard, redis, listener) for shard in shards]
         self._events = Events(
             directory,
-            [self._shard(shard, redis, listener) for shard in shards],
+            intakes,
             self._clock,
             limiter,
             conflicts,
             pressure,
         )
-        desks = [HoldDesk(shard, redis, listener, engine, self._clock) for shard in shards]
-        self._lines += desks
+        desks = [self._desk(intake, redis, listener) for intake in intakes]
         self._authorizations = Authorizations(
             directory,
             desks,
@@ -163,6 +163,20 @@ class Intake:
             look_now=listener.look_now,
             journal_answers=self._settings.journal_answers,
             direct_after=2 * self._settings.direct_after_seconds,
+        )
+
+    def _desk(self, intake: ShardIntake, redis: "Redis", listener: Listener) -> HoldDesk:
+        port = AsyncHoldsPort(redis)
+        self._lines.append(port)
+        shard = intake.shard
+        return HoldDesk(
+            shard,
+            port,
+            self._databases[shard],
+            listener.marks[shard],
+            self._clock,
+            look_now=listener.look_now,
+            consider=intake.consider,
         )
 
     async def stop(self) -> None:

@@ -114,6 +114,7 @@ _REASONS: Final = {
     Verdict.GRACE: Reason.GRACE,
     Verdict.NO_FUNDS: Reason.INSUFFICIENT_BALANCE,
     Verdict.OVER_QUOTA: Reason.QUOTA_EXCEEDED,
+    Verdict.NO_WALLET: Reason.NO_WALLET,
 }
 
 

@@ -1,138 +1,138 @@
-"""Asking for holds: many in one call of Redis, or the books when Redis cannot say."""
+"""Asking for holds: many in one call of Redis, or of PostgreSQL while Redis is away for long.
 
-from collections.abc import Sequence
-from datetime import datetime
+Between the two, when Redis does not answer and direct mode has not begun, nobody may decide: who
+wants a hold waits for one or the other. A mere question is answered by the books meanwhile.
+"""
+
+import asyncio
+from collections.abc import Awaitable, Callable, Sequence
 from typing import Final
-from uuid import UUID
 
+import psycopg
 import structlog
-from redis.asyncio import Redis
 from redis.exceptions import RedisError
-from sqlalchemy import Engine, select
-from sqlalchemy.exc import SQLAlchemyError
-from starlette.concurrency import run_in_threadpool
 
 from billing.clock import Clock
-from billing.db.unit_of_work import read_only
 from billing.errors import UnavailableError
-from billing.wallets.holds import (
-    Asked,
-    HoldAnswer,
-    Verdict,
-    Wanted,
-    get,
-    hold_call,
-    place,
-    read_answers,
-    release,
-)
+from billing.usage.batch import CursorMovedError
+from billing.wallets.hold_book import HoldBook
+from billing.wallets.holds import Asked, HoldAnswer, Verdict, Wanted, get, place, release, to_ms
 from billing.wallets.keys import ShardKeys
-from billing.wallets.line import ScriptLine
-from billing.wallets.scripts import HOLDS
-from billing.wallets.tables import Wallet
+from billing.wallets.ports import HoldsRedis, IntakePostgres
+from ingest_api.intake.admission import ANSWER_SECONDS
 from ingest_api.intake.gather import Gather
-from ingest_api.intake.listener import Listener
+from ingest_api.intake.watermark import ShardMark
 
 logger = structlog.get_logger(__name__)
 
 _MOST_PER_CALL: Final = 500
+_TRY_AGAIN_SECONDS: Final = 0.05
+_AWAY: Final = (RedisError, psycopg.Error, OSError, CursorMovedError)
 
 
 class HoldDesk:
-    """Places, finds and releases holds of one shard."""
+    """Places, finds and releases holds of one shard.
+
+    Args:
+        look_now: asks for the shard's row to be read.
+        consider: told of a failure, may ask for direct mode.
+    """
 
     def __init__(
         self,
         shard: int,
-        redis: "Redis",
-        listener: Listener,
-        engine: Engine,
+        redis: HoldsRedis,
+        postgres: IntakePostgres,
+        mark: ShardMark,
         clock: Clock,
+        *,
+        look_now: Callable[[], None],
+        consider: Callable[[Exception], Awaitable[None]],
     ) -> None:
         self._shard = shard
-        self._line = ScriptLine(redis)
-        self._listener = listener
-        self._mark = listener.marks[shard]
-        self._engine = engine
+        self._redis = redis
+        self._postgres = postgres
+        self._mark = mark
         self._clock = clock
-        self._gather: Gather[Asked, HoldAnswer | None] = Gather(self._call, _MOST_PER_CALL)
+        self._look_now = look_now
+        self._consider = consider
+        self._gather: Gather[Asked, HoldAnswer | None] = Gather(self._by_redis, _MOST_PER_CALL)
+        self._gather_direct: Gather[Asked, HoldAnswer | None] = Gather(
+            self._directly, _MOST_PER_CALL
+        )
 
     async def decide(self, wanted: Wanted, *, hold: bool) -> HoldAnswer:
-        """Whether this is given; held if that is asked and Redis is there.
+        """Whether this is given; held if that is asked.
 
         Raises:
-            UnavailableError: if neither store can be asked.
+            UnavailableError: if nobody can decide it now.
         """
-        found = await self._ask(place(wanted, hold=hold))
+        found = await self._ask(place(wanted, hold=hold), or_none=not hold)
         if found is not None and found.verdict is not Verdict.NO_WALLET:
             return found
-        if wanted.wallet_id is None:
-            return HoldAnswer(Verdict.OK, 0, 0)
-        balance, floor = await run_in_threadpool(self._from_postgres, wanted.wallet_id)
-        return _judge(wanted, balance, balance - floor)
+        return await self._by_the_books(wanted)
 
     async def find(self, name: str) -> HoldAnswer:
         """A hold that is remembered.
 
         Raises:
-            UnavailableError: if Redis cannot be asked.
+            UnavailableError: if nobody can be asked now.
         """
-        return _known(await self._ask(get(name)))
+        return _there(await self._ask(get(name)))
 
     async def release(self, name: str) -> HoldAnswer:
         """Let a hold go, unless it has been resolved already.
 
         Raises:
-            UnavailableError: if Redis cannot be asked.
+            UnavailableError: if nobody can be asked now.
         """
-        return _known(await self._ask(release(name)))
+        return _there(await self._ask(release(name)))
 
-    async def close(self) -> None:
-        """Let go of the connection."""
-        await self._line.close()
+    async def _ask(self, asked: Asked, *, or_none: bool = False) -> HoldAnswer | None:
+        """The answer of whoever decides now, for as long as a request may wait.
 
-    async def _ask(self, asked: Asked) -> HoldAnswer | None:
-        if self._mark.is_direct:
-            return None
-        try:
-            return (await self._gather.ask([asked]))[0]
-        except (RedisError, OSError) as error:
-            logger.warning("holds not asked", shard=self._shard, reason=repr(error))
-            return None
+        Args:
+            or_none: whether to give up at once if there is nobody.
+        """
+        loop = asyncio.get_running_loop()
+        give_up = loop.time() + ANSWER_SECONDS
+        while True:
+            gather = self._gather_direct if self._mark.is_direct else self._gather
+            try:
+                found = (await gather.ask([asked]))[0]
+            except _AWAY as error:
+                found = None
+                logger.warning("holds not asked", shard=self._shard, reason=repr(error))
+                await self._consider(error)
+            if found is not None or or_none:
+                return found
+            if loop.time() + _TRY_AGAIN_SECONDS > give_up:
+                return _there(None)
+            self._look_now()
+            await asyncio.sleep(_TRY_AGAIN_SECONDS)
 
-    async def _call(self, asked: list[Asked]) -> Sequence[HoldAnswer | None]:
+    async def _by_redis(self, asked: list[Asked]) -> Sequence[HoldAnswer | None]:
         keys = ShardKeys(self._shard, self._mark.epoch)
-        now: datetime = self._clock.now()
-        names, args = hold_call(keys, asked, now)
-        answers = read_answers(await self._line.call(HOLDS, names, args))
-        if answers is None:
-            self._listener.look_now()
-            return [None] * len(asked)
-        return answers
+        answers = await self._redis.decide(keys, asked, self._clock.now())
+        return [None] * len(asked) if answers is None else answers
 
-    def _from_postgres(self, wallet_id: UUID) -> tuple[int, int]:
-        """As of the last applied batch: a little behind Redis, never a guess."""
+    async def _directly(self, asked: list[Asked]) -> Sequence[HoldAnswer | None]:
+        return await self._postgres.decide_holds(self._shard, self._mark.epoch, asked)
+
+    async def _by_the_books(self, wanted: Wanted) -> HoldAnswer:
+        """Nothing is held, and quotas are not looked at."""
+        if wanted.wallet_id is None:
+            return HoldAnswer(Verdict.OK, 0, 0)
         try:
-            with read_only(self._engine) as session:
-                row = session.execute(
-                    select(Wallet.balance_units, Wallet.credit_line_units).filter_by(id=wallet_id)
-                ).one()
-        except SQLAlchemyError as error:
+            funds = await self._postgres.funds(wanted.wallet_id)
+        except (psycopg.Error, OSError) as error:
             raise UnavailableError("Balances cannot be read now.", code="try_again") from error
-        return row[0], -row[1]
+        book = HoldBook({} if funds is None else {wanted.wallet_id.hex: funds}, {}, {})
+        asked = place(wanted._replace(quotas=()), hold=False)
+        return book.answer(asked, to_ms(self._clock.now()))
 
 
-def _judge(wanted: Wanted, balance: int, left: int) -> HoldAnswer:
-    """As holds.lua does, without holds and quotas."""
-    if left > 0 and left >= wanted.amount:
-        return HoldAnswer(Verdict.OK, balance, left)
-    further = left + wanted.grace
-    if further > 0 and further >= wanted.amount:
-        return HoldAnswer(Verdict.GRACE, balance, left)
-    return HoldAnswer(Verdict.NO_FUNDS, balance, left)
-
-
-def _known(answer: HoldAnswer | None) -> HoldAnswer:
+def _there(answer: HoldAnswer | None) -> HoldAnswer:
     if answer is None:
-        raise UnavailableError("Holds cannot be asked for now.", code="try_again")
+        raise UnavailableError("Holds cannot be decided for a moment.", code="try_again")
     return answer

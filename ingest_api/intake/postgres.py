@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import Sequence
 from typing import Any, Final
+from uuid import UUID
 
 from psycopg import Connection
 from sqlalchemy import Engine, text
@@ -11,6 +12,9 @@ from billing.clock import Clock
 from billing.settings import Settings
 from billing.usage.batch import Applied, JournalEntry, Position
 from billing.usage.tables import ShardMode
+from billing.wallets.hold_book import Funds
+from billing.wallets.hold_store import funds_of
+from billing.wallets.holds import Asked, HoldAnswer
 from billing.wallets.ports import Counted, KnownEvent
 from billing.wallets.postgres_port import PostgresPort
 from billing.wallets.rebuild import enter_direct
@@ -64,6 +68,18 @@ class IntakeDatabase:
         async with self._turn:
             return await asyncio.to_thread(self._apply_direct, shard, epoch, entry, counted)
 
+    async def decide_holds(
+        self, shard: int, epoch: int, asked: Sequence[Asked]
+    ) -> list[HoldAnswer]:
+        """Answer what is asked of holds in direct mode."""
+        async with self._turn:
+            return await asyncio.to_thread(self._decide_holds, shard, epoch, asked)
+
+    async def funds(self, wallet: UUID) -> Funds | None:
+        """What a wallet holds, by the books."""
+        async with self._turn:
+            return await asyncio.to_thread(self._funds, wallet)
+
     async def enter_direct_unwatched(self, shard: int, epoch: int) -> None:
         """Go to direct mode if no writer is there to do it."""
         async with self._turn:
@@ -110,6 +126,20 @@ class IntakeDatabase:
     ) -> Applied:
         try:
             return self._open()[1].apply_direct(shard, epoch, [entry], counted=counted)
+        except BaseException:
+            self._drop()
+            raise
+
+    def _decide_holds(self, shard: int, epoch: int, asked: Sequence[Asked]) -> list[HoldAnswer]:
+        try:
+            return self._open()[1].decide_holds(shard, epoch, asked)
+        except BaseException:
+            self._drop()
+            raise
+
+    def _funds(self, wallet: UUID) -> Funds | None:
+        try:
+            return funds_of(self._open()[0], [wallet]).get(wallet.hex)
         except BaseException:
             self._drop()
             raise

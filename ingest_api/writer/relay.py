@@ -14,6 +14,7 @@ from billing.settings import Settings
 from billing.usage.batch import Position
 from billing.usage.event import microseconds
 from billing.wallets.audit import Auditor, PostgresToAudit, RedisToAudit
+from billing.wallets.hold_store import forget_holds
 from billing.wallets.memory import RedisMemory, read_memory
 from billing.wallets.mirror import sync_wallets
 from billing.wallets.ports import JournalPoint
@@ -88,6 +89,7 @@ class Relay:
                     next_sweep = monotonic() + _SWEEP_SECONDS
                 if monotonic() >= next_expiry:
                     redis.expire_holds(self._keys, self._clock.now())
+                    forget_holds(connection, self._keys.shard, self._clock.now())
                     quotas.fill(self._core.cursor, self._clock.now())
                     next_expiry = monotonic() + _EXPIRY_SECONDS
                 notices = list(connection.notifies(timeout=_LISTEN_SECONDS, stop_after=1))

@@ -5,14 +5,17 @@ from dataclasses import dataclass
 from typing import Any
 from uuid import UUID
 
+import msgspec
 import psycopg
 import redis
 
+from billing.wallets.holds import Hold
 from billing.wallets.keys import ShardKeys
 from tests.chaos.load import TOP_UP_MINOR, UNITS_PER_MINOR, History
 from tests.chaos.stack import Stack
 
 _SETTLE_SECONDS = 20
+_OPEN = "SELECT name, amount_units FROM usage.holds WHERE wallet_id = %s AND state = 'open'"
 
 
 @dataclass(frozen=True)
@@ -54,6 +57,7 @@ def check(stack: Stack, history: History) -> Verdict:
         for sender in stack.senders:
             assert sender.wallet is not None
             strange += _wallet(connection, client, history, sender.wallet.id)
+            strange += _holds(connection, client, history, sender.wallet.id)
     return Verdict(lost, doubled, strange, len(stack.senders))
 
 
@@ -90,11 +94,51 @@ def _books(connection: "psycopg.Connection[Any]") -> list[str]:
     return strange
 
 
-def _in_redis(connection: "psycopg.Connection[Any]", client: "redis.Redis", wallet_id: UUID) -> int:
-    """What the wallet's shard says."""
+def _keys(connection: "psycopg.Connection[Any]", wallet_id: UUID) -> ShardKeys:
+    """Those of the wallet's shard."""
     shard = _one(connection, "SELECT shard FROM billing.wallets WHERE id = %s", wallet_id)
     epoch = _one(connection, "SELECT epoch FROM usage.shard_state WHERE shard = %s", shard)
-    return int(client.hget(ShardKeys(shard, epoch).wallet(wallet_id), "bal") or 0)  # type: ignore[arg-type]
+    return ShardKeys(shard, epoch)
+
+
+def _in_redis(connection: "psycopg.Connection[Any]", client: "redis.Redis", wallet_id: UUID) -> int:
+    """What the wallet's shard says."""
+    found: Any = client.hget(_keys(connection, wallet_id).wallet(wallet_id), "bal")
+    return int(found or 0)
+
+
+def _holds(
+    connection: "psycopg.Connection[Any]",
+    client: "redis.Redis",
+    history: History,
+    wallet_id: UUID,
+) -> list[str]:
+    """What is held, by the wallet in Redis, the open holds one by one, and PostgreSQL."""
+    deadline = time.monotonic() + _SETTLE_SECONDS
+    while True:
+        by_name = _open_holds(client, _keys(connection, wallet_id), wallet_id)
+        held: Any = client.hget(_keys(connection, wallet_id).wallet(wallet_id), "held")
+        books = dict(connection.execute(_OPEN, [wallet_id]))
+        if int(held or 0) == sum(by_name.values()) and by_name == books:
+            break
+        if time.monotonic() > deadline:
+            said = f"{int(held or 0)} in Redis, where {by_name} are open, {books} in PostgreSQL"
+            return [f"wallet {wallet_id} holds {said}"]
+        time.sleep(0.05)
+    named = {f"{one}:{two}" for one, two in history.captured}
+    return [f"{name} is open, though an event named it" for name in sorted(named & by_name.keys())]
+
+
+def _open_holds(client: "redis.Redis", keys: ShardKeys, wallet_id: UUID) -> dict[str, int]:
+    names: Any = client.zrange(keys.open_holds, 0, -1)
+    packed: Any = [client.get(keys.holds + name.decode()) for name in names]
+    holds = [msgspec.msgpack.decode(one, type=Hold) for one in packed if one is not None]
+    assert len(holds) == len(names)
+    return {
+        name.decode(): hold.amount
+        for name, hold in zip(names, holds, strict=True)
+        if hold.wallet == wallet_id.hex
+    }
 
 
 def _wallet(

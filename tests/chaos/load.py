@@ -45,6 +45,8 @@ class History:
     top_ups: dict[str, UUID] = field(default_factory=dict)
     amended: dict[str, int] = field(default_factory=dict)
     """What events cost that were amended or voided, by id."""
+    captured: set[tuple[str, str]] = field(default_factory=set)
+    """Account (its id in hex) and hold of events whose answer said that they are durable."""
     holds: int = 0
     """Authorisations that were given."""
     requests: int = 0
@@ -190,7 +192,10 @@ class Load:
                 durable = [one["event_id"] for one in items if one["status"] != "unavailable"]
                 self.history.answer(durable, asked)
                 for event_id in durable:
-                    del waiting[event_id]
+                    event = waiting.pop(event_id)
+                    if "authorization_id" in event:
+                        account = UUID(event["account_id"]).hex
+                        self.history.captured.add((account, event["authorization_id"]))
 
     def _top_up(self) -> None:
         """Pay in, each payment twice, through whatever happens to the database."""

@@ -3,7 +3,7 @@
 import asyncio
 import contextlib
 from collections import deque
-from collections.abc import Coroutine, Sequence
+from collections.abc import Awaitable, Callable, Coroutine, Sequence
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 from uuid import UUID
@@ -11,7 +11,10 @@ from uuid import UUID
 import psycopg
 import redis
 
+from billing.errors import UnavailableError
 from billing.usage.batch import Applied, JournalEntry, Position
+from billing.wallets.hold_book import Funds
+from billing.wallets.holds import Asked, HoldAnswer, Verdict
 from billing.wallets.journal import Admission, Admitted
 from billing.wallets.keys import ShardKeys
 from billing.wallets.ports import Counted, KnownEvent
@@ -23,8 +26,11 @@ from ingest_api.intake.admission import (
     Outcome,
     ShardIntake,
 )
+from ingest_api.intake.holds import HoldDesk
 from ingest_api.intake.watermark import ShardMark
 from tests.simulation.network import Link
+
+AskDesk = Callable[[HoldDesk], Awaitable[HoldAnswer]]
 
 if TYPE_CHECKING:
     from tests.simulation.world import World
@@ -47,6 +53,12 @@ class _Redis:
             return await self._link.ask(lambda state: state.admit(keys, admissions, received_at))
         except redis.RedisError:
             return await self._link.ask(lambda state: state.admit(keys, admissions, received_at))
+
+    async def decide(
+        self, keys: ShardKeys, asked: Sequence[Asked], now: datetime
+    ) -> list[HoldAnswer] | None:
+        """Answer what is asked of holds."""
+        return await self._link.ask(lambda state: state.decide(keys, asked, now))
 
     async def journal(self, keys: ShardKeys) -> tuple[int, Position]:
         """How many entries were ever added to the stream, and the last one's place."""
@@ -78,6 +90,16 @@ class _Postgres:
         """Apply an entry in direct mode."""
         return await self._ask(lambda state: state.apply_direct(shard, epoch, [entry]))
 
+    async def decide_holds(
+        self, shard: int, epoch: int, asked: Sequence[Asked]
+    ) -> list[HoldAnswer]:
+        """Answer what is asked of holds, in direct mode."""
+        return await self._ask(lambda state: state.decide_holds(shard, epoch, asked))
+
+    async def funds(self, wallet: UUID) -> Funds | None:
+        """What a wallet holds."""
+        return await self._ask(lambda state: state.funds(wallet))
+
     async def enter_direct_unwatched(self, shard: int, epoch: int) -> None:
         """Go to direct mode if no writer is there to do it."""
         if not self._world.has_active_writer(shard):
@@ -105,6 +127,18 @@ class Api:
                 direct_after=2.0,
             )
             for shard, mark in enumerate(self._marks)
+        ]
+        self._desks = [
+            HoldDesk(
+                intake.shard,
+                _Redis(world.link(world.redis)),
+                _Postgres(world),
+                self._marks[intake.shard],
+                world.clock,
+                look_now=self._look_now,
+                consider=intake.consider,
+            )
+            for intake in self._intakes
         ]
         self._tasks: set[asyncio.Task[Any]] = set()
         self._is_dead = False
@@ -135,7 +169,7 @@ class Api:
             by_shard: dict[int, list[int]] = {}
             for index, outcome in enumerate(outcomes):
                 if outcome is MOVED:
-                    home = await self._home(events[index])
+                    home = await self._home(_account(events[index]))
                     if home is not None:
                         by_shard.setdefault(home, []).append(index)
             parts = [
@@ -151,8 +185,32 @@ class Api:
                 await asyncio.sleep(0.02)
         return [UNAVAILABLE if one is MOVED else one for one in outcomes]
 
-    async def _home(self, event: Named) -> int | None:
-        account = _account(event)
+    async def hold(self, account: UUID, ask: AskDesk) -> HoldAnswer | None:
+        """What a client is told of a hold; None if it is not told."""
+        if self._is_dead:
+            return None
+        task = self._spawn(self._where_it_is(account, ask))
+        await asyncio.wait({task})
+        return None if task.cancelled() else task.result()
+
+    async def _where_it_is(self, account: UUID, ask: AskDesk) -> HoldAnswer | None:
+        """As `Authorizations` does it."""
+        give_up = self._world.loop.time() + ANSWER_SECONDS
+        while self._world.loop.time() < give_up:
+            home = await self._home(account)
+            if home is None:
+                return None
+            try:
+                answer = await ask(self._desks[home])
+            except UnavailableError:
+                return None
+            if answer.verdict is not Verdict.MOVED:
+                return answer
+            await asyncio.sleep(0.02)
+            self._homes.pop(account, None)
+        return None
+
+    async def _home(self, account: UUID) -> int | None:
         if account not in self._homes:
             try:
                 link = self._world.link(self._world.postgres)
@@ -164,8 +222,8 @@ class Api:
     def kill(self) -> None:
         """Nothing of it goes on."""
         self._is_dead = True
-        gathers = [one for intake in self._intakes for one in (
-            intake._gather, intake._gather_direct
+        gathers = [one for part in (*self._intakes, *self._desks) for one in (
+            part._gather, part._gather_direct
         )]  # fmt: skip
         for task in (*self._tasks, *(one._task for one in gathers)):
             if task is not None:

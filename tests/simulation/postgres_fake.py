@@ -20,6 +20,8 @@ from billing.usage.event import microseconds
 from billing.usage.row import split_rows
 from billing.usage.row_reader import read_row
 from billing.usage.tables import ShardMode
+from billing.wallets.hold_book import Funds, bound
+from billing.wallets.holds import Asked, Hold, HoldAnswer, to_ms
 from billing.wallets.keys import ShardKeys
 from billing.wallets.moving import Carried, Move
 from billing.wallets.ports import (
@@ -31,6 +33,7 @@ from billing.wallets.ports import (
     ShardRow,
     WalletRow,
 )
+from tests.simulation.holds import PostgresHolds
 
 Name = tuple[str, str]
 
@@ -77,6 +80,7 @@ class FakePostgres:
         self.moved: dict[UUID, Move] = {}
         """Moves by id, also those that are over."""
         self._given: dict[tuple[int, int], dict[tuple[Position, int], Compensation]] = {}
+        self.all_holds = PostgresHolds()
 
     def copy(self) -> "FakePostgres":
         """The same data, apart from us: a backup."""
@@ -89,6 +93,7 @@ class FakePostgres:
             for wallet, one in self.held.items()
         }
         other.moved = dict(self.moved)
+        other.all_holds = self.all_holds.copy()
         other._given = {epoch: dict(given) for epoch, given in self._given.items()}
         return other
 
@@ -167,6 +172,7 @@ class FakePostgres:
                     self._given.setdefault((batch.shard, batch.epoch), {}).setdefault(
                         (entry.position, place), compensation
                     )
+        self.all_holds.record(batch.entries)
         cursor = batch.entries[-1].position if batch.entries else batch.after
         state.row = replace(state.row, cursor=cursor)
         return Applied(
@@ -234,10 +240,31 @@ class FakePostgres:
             for offset, entry in enumerate(entries)
         )
         applied = self.apply(Batch(shard, epoch, row.cursor, placed))
-        if drained_to is not None:
+        if drained_to is None:
+            self.all_holds.note(entries)
+        else:
             state = self.shards[shard]
             state.row = replace(state.row, undrained=drained_to)
         return applied
+
+    def decide_holds(self, shard: int, epoch: int, asked: Sequence[Asked]) -> list[HoldAnswer]:
+        """As the port says."""
+        row = self.shard(shard)
+        if (row.epoch, row.mode) != (epoch, ShardMode.DIRECT):
+            raise NotDirectError(f"shard {shard} is not in direct mode of epoch {epoch}: {row}")
+        funds = {one.hex: (held.balance, -held.credit_line) for one, held in self.held.items()}
+        gone = {one.hex for one, held in self.held.items() if held.shard != shard}
+        return self.all_holds.decide(asked, funds, gone, to_ms(self._now()))
+
+    def holds(self, shard: int) -> dict[str, Hold]:
+        """As the port says."""
+        homes = {""} | {one.hex for one, held in self.held.items() if held.shard == shard}
+        return {name: one for name, one in self.all_holds.known.items() if one.wallet in homes}
+
+    def funds(self, wallet: UUID) -> Funds | None:
+        """As the port says."""
+        held, one = bound(self.all_holds.known)[0], self.held[wallet]
+        return Funds(one.balance, held.get(wallet.hex, 0), -one.credit_line)
 
     def enter_direct(self, shard: int, *, leaving: int, epoch: int) -> None:
         """As the port says."""
@@ -340,6 +367,11 @@ class FakePostgres:
     def moved_wallets(self, move: Move) -> list[WalletRow]:
         """As the port says."""
         return self.wallets(self.home(move.account_id), [move.account_id])
+
+    def moved_holds(self, move: Move) -> dict[str, Hold]:
+        """As the port says."""
+        mine = move.account_id.hex
+        return {name: one for name, one in self.all_holds.known.items() if one.wallet == mine}
 
     def keys_of(self, account: UUID, since: datetime, most: int) -> list[RecentKey]:
         """As the port says; the marks of accounts do not go along here."""

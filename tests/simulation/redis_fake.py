@@ -1,17 +1,19 @@
 """What Redis and its scripts do, in memory: one instance is the whole data of a server."""
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from datetime import date, datetime, timedelta
 from uuid import UUID
 
 from billing.usage.batch import START, Compensation, JournalEntry, Position
 from billing.usage.event import EPOCH, microseconds
 from billing.usage.hash import key_digest
+from billing.wallets.holds import Asked, Hold, HoldAnswer, captures, to_ms
 from billing.wallets.journal import Admission, Admitted, utc_day
 from billing.wallets.keys import REBUILDING, ShardKeys, day_before
 from billing.wallets.moving import Carried, Move
 from billing.wallets.ports import Adjustment, FencedError, RecentKey, WalletRow
+from tests.simulation.holds import RedisHolds, packed
 
 _LIMIT = 2**53
 
@@ -42,6 +44,7 @@ class _Epoch:
     gone: dict[UUID, datetime | None] = field(default_factory=dict)
     """Accounts that are held off, until then or for good."""
     moved: set[tuple[UUID, datetime | None]] = field(default_factory=set)
+    holds: RedisHolds = field(default_factory=RedisHolds)
 
 
 class FakeRedis:
@@ -70,6 +73,7 @@ class FakeRedis:
                 set(one.compensated),
                 dict(one.gone),
                 set(one.moved),
+                one.holds.copy(),
             )
         return other
 
@@ -194,12 +198,18 @@ class FakeRedis:
         """As the port says."""
         return sorted(self._epoch(keys).gone)
 
-    def pack(self, keys: ShardKeys, account: UUID, quotas: Sequence[str]) -> Carried:
-        """As the port says; there are no holds here."""
-        del keys, account, quotas
+    def pack(self, keys: ShardKeys, quotas: Sequence[str]) -> Carried:
+        """As the port says."""
+        del keys, quotas
         return Carried()
 
-    def arrive(self, keys: ShardKeys, move: Move, wallets: Sequence[WalletRow]) -> None:
+    def arrive(
+        self,
+        keys: ShardKeys,
+        move: Move,
+        wallets: Sequence[WalletRow],
+        holds: Mapping[str, Hold],
+    ) -> None:
         """As the port says."""
         epoch = self._open(keys)
         if (move.id, move.moved_at) in epoch.moved:
@@ -208,6 +218,8 @@ class FakeRedis:
         if move.account_id in epoch.gone:
             del epoch.gone[move.account_id]
             self.write_wallets(keys, wallets)
+            epoch.holds.drop(move.account_id)
+            epoch.holds.write(holds)
         self._bear_witness(epoch)
 
     def depart(self, keys: ShardKeys, move: Move, wallets: Sequence[WalletRow]) -> None:
@@ -219,12 +231,42 @@ class FakeRedis:
         epoch.gone[move.account_id] = None
         for row in wallets:
             epoch.wallets.pop(row.id, None)
+        epoch.holds.drop(move.account_id)
         self._bear_witness(epoch)
 
-    def _bear_witness(self, epoch: _Epoch) -> None:
+    def _bear_witness(self, epoch: _Epoch, holds: bytes = b"") -> None:
         position = self.place(epoch.last)
-        epoch.stream.append(JournalEntry(position, self._now(), 0, b""))
+        epoch.stream.append(JournalEntry(position, self._now(), 0, b"", holds=holds))
         epoch.last, epoch.added = position, epoch.added + 1
+
+    # holds
+
+    def write_holds(self, keys: ShardKeys, holds: Mapping[str, Hold]) -> None:
+        """As the port says."""
+        self._epoch(keys).holds.write(holds)
+
+    def expire_holds(self, keys: ShardKeys, now: datetime) -> None:
+        """As the port says."""
+        self._open(keys)
+        self.decide(keys, [], now)
+
+    def decide(
+        self, keys: ShardKeys, asked: Sequence[Asked], now: datetime
+    ) -> list[HoldAnswer] | None:
+        """As holds.lua; None if fenced."""
+        if self._shown.get(keys.shard) != str(keys.epoch):
+            return None
+        epoch = self._epoch(keys)
+        funds = {wallet.hex: (one.balance, one.floor) for wallet, one in epoch.wallets.items()}
+        gone = {one.hex for one, until in epoch.gone.items() if until is None or now < until}
+        answers, changes = epoch.holds.decide(asked, funds, gone, to_ms(now))
+        if changes:
+            self._bear_witness(epoch, packed(changes))
+        return answers
+
+    def holds(self, keys: ShardKeys) -> RedisHolds:
+        """All of an epoch."""
+        return self._epoch(keys).holds
 
     def write_marks(self, keys: ShardKeys, known: Sequence[RecentKey]) -> None:
         """As the port says."""
@@ -245,6 +287,7 @@ class FakeRedis:
         for (shard, number), one in self._epochs.items():
             if shard == keys.shard and number < keys.epoch:
                 one.wallets, one.marks, one.compensated = {}, {}, set()
+                one.holds = RedisHolds()
 
     def admit(
         self, keys: ShardKeys, admissions: Sequence[Admission], received_at: datetime
@@ -254,7 +297,7 @@ class FakeRedis:
             return None
         epoch = self._epoch(keys)
         received_at = EPOCH + timedelta(microseconds=microseconds(received_at))
-        letters, marks, rows = [], [], []
+        letters, marks, rows, named = [], [], [], []
         seen: dict[bytes, bytes] = {}
         spent: dict[UUID, int] = {}
         for one in admissions:
@@ -266,6 +309,7 @@ class FakeRedis:
             elif letter == "a":
                 seen[one.digest] = one.body_hash
                 rows.append(one.row)
+                named += [one.hold] if one.hold else []
                 if one.wallet_id is not None:
                     spent[one.wallet_id] = spent.get(one.wallet_id, 0) + one.amount_units
             letters.append(letter)
@@ -274,7 +318,9 @@ class FakeRedis:
             position = self.place(epoch.last)
             for wallet, amount in spent.items():
                 epoch.wallets[wallet].balance -= amount
-            epoch.stream.append(JournalEntry(position, received_at, len(rows), b"".join(rows)))
+            epoch.holds.capture(named, to_ms(received_at))
+            entry = JournalEntry(position, received_at, len(rows), b"".join(rows))
+            epoch.stream.append(replace(entry, holds=captures(named, received_at)))
             epoch.last, epoch.added = position, epoch.added + 1
             for digest, body_hash in seen.items():
                 mark = _Mark(body_hash, received_at, position)

@@ -17,12 +17,23 @@ from billing.commands import Context
 from billing.db.engine import open_engine
 from billing.db.unit_of_work import unit_of_work
 from billing.usage.batch import START, Batch, CursorMovedError, Position
+from billing.usage.tables import ShardMode
+from billing.wallets.holds import (
+    Asked,
+    Wanted,
+    get,
+    hold_call,
+    hold_name,
+    place,
+    read_answers,
+    release,
+)
 from billing.wallets.journal import Admission, Admitted, admit_call, read_answer
 from billing.wallets.keys import ShardKeys
 from billing.wallets.ports import FencedError, JournalPoint
 from billing.wallets.postgres_port import PostgresPort
 from billing.wallets.redis_port import RedisPort
-from billing.wallets.scripts import ADMIT
+from billing.wallets.scripts import ADMIT, HOLDS
 from billing.wallets.service import TopUp, top_up
 from tests.simulation.postgres_fake import FakePostgres
 from tests.simulation.redis_fake import FakeRedis
@@ -110,11 +121,43 @@ class Both:
         assert found == said
 
     def _admission(self, name: str, sender: Sender) -> Admission:
-        amount = self.chance.choice([0, 3, 1000, 2**52])
+        amount = self.chance.choice([0, 3, 1000, 2**53])
+        if name in NAMES[:2]:
+            amount = 2**52 - 20_000  # each fits, and both together; no row has to be set aside
         event = make_event(name, sender.account.id, quantity=self.chance.choice([1, 1, 1, 2]))
         row = make_row(sender, event, amount)
         assert sender.wallet is not None
-        return Admission(event.digest, event.body_hash, sender.wallet.id, amount, row)
+        hold = self.chance.choice(["", self._hold_name(sender)])
+        return Admission(event.digest, event.body_hash, sender.wallet.id, amount, row, hold=hold)
+
+    def _hold_name(self, sender: Sender) -> str:
+        return hold_name(sender.account.id, f"hold-{self.chance.randint(1, 12)}")
+
+    def _about_holds(self) -> list[Asked]:
+        asked: list[Asked] = []
+        for _ in range(self.chance.randint(0, 3)):
+            sender = self.chance.choice(self.senders)
+            name, amount = self._hold_name(sender), self.chance.choice([0, 5, 60_000])
+            ends = self.clock.now() + timedelta(seconds=self.chance.choice([1, 20]))
+            grace = self.chance.choice([0, 2**51])
+            wallet = sender.wallet.id if sender.wallet and self.chance.random() < 0.9 else None
+            question = Wanted(name, f"{amount}", wallet, amount, grace, ends)
+            is_hold = self.chance.random() < 0.8
+            every = [place(question, hold=is_hold)] * 3 + [release(name), get(name)]
+            asked.append(self.chance.choice(every))
+        return asked
+
+    def hold(self) -> None:
+        keys, asked, now = self.keys(), self._about_holds(), self.clock.now()
+        said = read_answers(HOLDS.call(self.client, *hold_call(keys, asked, now)))
+        last: Any = self.client.xrevrange(keys.stream, count=1)
+        if last:
+            self.redis[1].given = Position.parse(last[0][0].decode())
+        assert self.redis[1].decide(keys, asked, now) == said
+
+    def hold_directly(self) -> None:
+        epoch, asked = self.keys().epoch, self._about_holds()
+        self.same(self.postgres, lambda one: one.decide_holds(0, epoch, asked))
 
     def read(self) -> None:
         keys, after = self.keys(), self.after()
@@ -182,6 +225,8 @@ class Both:
         row = self.postgres[1].shard(0)
         leaving = self.chance.choice([row.epoch] * 3 + [row.epoch + 1])
         step = self.chance.choice(["enter_direct", "leave_direct", "open", "take_up"])
+        if step == "open" and row.mode is ShardMode.DIRECT:
+            return
         if step == "open":
             self.same(self.postgres, lambda one: one.open(0, leaving))
         elif step == "take_up":
@@ -204,6 +249,7 @@ class Both:
         """Everything PostgreSQL says."""
         self.same(self.postgres, lambda one: one.shard(0))
         self.same(self.postgres, lambda one: one.wallets(0))
+        self.same(self.postgres, lambda one: one.holds(0))
         for wallet in self.wallets:
             self.same(self.postgres, lambda one, wallet=wallet: one.has_usage(wallet))
         rows = self.connection.execute(
@@ -214,7 +260,13 @@ class Both:
         assert row == (len(self.postgres[1].conflicts),)
 
     def step(self) -> None:
-        often = [self.admit] * 5 + [self.apply] * 4 + [self.mirror] * 3
+        often = (
+            [self.admit] * 5
+            + [self.hold] * 3
+            + [self.hold_directly]
+            + [self.apply] * 4
+            + [self.mirror] * 3
+        )
         rare = [self.fence, self.show, self.show, self.read, self.trim, self.forget]
         rare += [self.drain, self.move, self.pay, self.look]
         self.chance.choice(often + rare)()

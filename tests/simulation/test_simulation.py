@@ -12,6 +12,7 @@ import pytest
 from billing.usage.batch import Position
 from billing.wallets import writer
 from ingest_api.intake.watermark import ShardMark
+from tests.simulation.holds import PostgresHolds
 from tests.simulation.postgres_fake import FakePostgres
 from tests.simulation.redis_fake import FakeRedis
 from tests.simulation.run import known_seeds, run_seed, run_seeds
@@ -99,6 +100,8 @@ ORIGINAL_ANNOUNCED = ShardMark.announced
         [(writer, "require_current", trust_redis)],
         [(FakePostgres, "_judge", know_nothing)],
         [(FakeRedis, "hold_off", say_nothing_was_there), (FakePostgres, "_tell", keep_the_money)],
+        [(FakeRedis, "write_holds", keep_the_money)],
+        [(PostgresHolds, "note", keep_the_money)],
     ],
     ids=[
         "answers before PostgreSQL has it",
@@ -107,6 +110,8 @@ ORIGINAL_ANNOUNCED = ShardMark.announced
         "trusts an older Redis",
         "takes an event again",
         "forgets what the old journal holds of a moved account",
+        "drops holds in a rebuild",
+        "opens holds again that events named in direct mode",
     ],
 )
 def test_the_simulation_notices_a_protocol_that(

@@ -14,10 +14,12 @@ import structlog
 from billing.usage.event import EventCheck, EventIn, UsageEvent
 from billing.usage.row import encode_row, row_head, uuid_field
 from billing.usage.tables import ShardMode
+from billing.wallets.holds import HoldState, to_ms
 from billing.wallets.journal import Admission
 from billing.wallets.keys import ShardKeys
 from ingest_api.intake.admission import Durability, Named, Status
 from tests.simulation.api import Api
+from tests.simulation.holds import LASTS, HoldHistory, wanted
 from tests.simulation.loop import BEGINNING, SimulatedClock, SimulatedLoop
 from tests.simulation.network import Link, Server, Weather
 from tests.simulation.postgres_fake import FakePostgres
@@ -66,6 +68,7 @@ class World:
         for number, wallet in enumerate(WALLETS):
             self.postgres.state.open_wallet(wallet, number % SHARDS)
         self.history = History()
+        self.holds = HoldHistory()
         self._subscribers: list[tuple[Link[FakePostgres], deque[str]]] = []
         self._locks: dict[int, Link[FakePostgres]] = {}
         self._older_redis: deque[FakeRedis] = deque(maxlen=_SNAPSHOTS)
@@ -160,13 +163,32 @@ class World:
             for item in range(chance.choice([1, 1, 2, 5])):
                 name = f"{number}-{round_}-{item}"
                 wallet, amount = chance.choice(WALLETS), chance.choice([0, 1, 5, 1000])
-                self.history.sent[name] = (_named(name, wallet, amount), wallet, amount)
+                hold = await self._hold(name, wallet, amount) if chance.random() < 0.4 else ""
+                self.history.sent[name] = (_named(name, wallet, amount, hold), wallet, amount)
                 names.append(name)
             await self._until_answered(names)
             if chance.random() < 0.3:
                 known = sorted(self.history.sent)
                 await self._until_answered(chance.sample(known, min(3, len(known))))
             await asyncio.sleep(chance.uniform(0, 1.5))
+
+    async def _hold(self, name: str, wallet: UUID, amount: int) -> str:
+        """Ask before sending; gives the hold that the event is to name, or nothing."""
+        chance, api = self.chance, self.chance.choice(self._apis)
+        asked = wanted(wallet, name, amount + 1, chance.choice(LASTS), self.clock.now())
+        losses = self._losses
+        answer = await api.hold(wallet, lambda desk: desk.decide(asked, hold=True))
+        if answer is not None and answer.hold is not None and losses == self._losses:
+            assert answer.hold.amount == amount + 1
+            self.holds.given[asked.name] = answer.hold
+        fate = chance.random()
+        if fate < 0.5:
+            self.holds.let_go.add(asked.name)
+            return asked.name
+        if fate < 0.8:
+            self.holds.let_go.add(asked.name)
+            await api.hold(wallet, lambda desk: desk.release(asked.name))
+        return ""
 
     async def _until_answered(self, names: list[str]) -> None:
         waiting = dict.fromkeys(names)
@@ -372,6 +394,25 @@ class World:
             spent = sum(amount for _, held, amount in history.sent.values() if held == wallet)
             paid = sum(amount for held, amount in history.paid.values() if held == wallet)
             assert state.held[wallet].balance == paid - spent, f"PostgreSQL: {wallet}"
+        self._check_holds()
+
+    def _check_holds(self) -> None:
+        """Both stores have the same; what events named is free, what nobody ended is not."""
+        now_ms, state = to_ms(self.clock.now()), self.postgres.state
+        for wallet in WALLETS:
+            keys = ShardKeys(state.home(wallet), state.shard(state.home(wallet)).epoch)
+            there = self.redis.state.holds(keys)
+            mine = {name: one for name, one in there.known.items() if one.wallet == wallet.hex}
+            books = {name: one for name, one in state.all_holds.known.items() if name in mine}
+            assert mine == books, f"holds of {wallet}"
+            open_ = {name: one for name, one in mine.items() if one.state is HoldState.OPEN}
+            assert there.held.get(wallet.hex, 0) == sum(one.amount for one in open_.values())
+            named = {one.admission.hold for one, _, _ in self.history.sent.values()}
+            assert not open_.keys() & named, "captured holds are open"
+            if not self._losses:
+                sure = self.holds.surely_open(now_ms)
+                mine_sure = {name for name, one in sure.items() if one.wallet == wallet.hex}
+                assert mine_sure <= open_.keys(), "holds are gone"
 
     async def _settle(self) -> None:
         """PostgreSQL gets what only the journal had, and Redis the same balances, by themselves."""
@@ -417,7 +458,7 @@ ACTS: dict[str, Callable[[World], Awaitable[None]]] = {
 _CHECK = EventCheck(BEGINNING + timedelta(minutes=1))
 
 
-def _named(name: str, wallet: UUID, amount: int) -> Named:
+def _named(name: str, wallet: UUID, amount: int, hold: str = "") -> Named:
     event = _CHECK(
         EventIn(
             source="sim",
@@ -431,4 +472,5 @@ def _named(name: str, wallet: UUID, amount: int) -> Named:
     )
     assert isinstance(event, UsageEvent)
     row = encode_row(row_head(wallet, wallet), uuid_field(None), amount, event)
-    return Named("sim", name, Admission(event.digest, event.body_hash, wallet, amount, row))
+    admission = Admission(event.digest, event.body_hash, wallet, amount, row, hold=hold)
+    return Named("sim", name, admission)

@@ -113,6 +113,7 @@ class Writer:
         redis_ = Waiting(world.link(world.redis))
         while True:
             await greenlet_spawn(sync_wallets, postgres, redis_, core.keys)
+            await greenlet_spawn(redis_.expire_holds, core.keys, world.clock.now())
             oldest = Position(microseconds(world.clock.now() - _KEEP) // 1000, 0)
             await greenlet_spawn(redis_.trim, core.keys, min(core.cursor, oldest))
             await asyncio.sleep(world.chance.uniform(0, _SWEEP_SECONDS))

@@ -16,7 +16,8 @@
 --
 -- Effects are {places, list of {number of the event, hold or '', list of {quota, quantity}}}: what
 -- else an event does if it is admitted. It captures an open hold, and counts for quotas; places
--- see resolve.lua. A hold that is unknown or over changes nothing: what happened is recorded.
+-- see resolve.lua. A hold that is unknown or over changes nothing: what happened is recorded. The
+-- entry names the holds of its events (`h`: list of {name, millisecond}, MessagePack).
 --
 -- Redis keeps what a script wrote before it failed, so everything that can fail is looked at
 -- before the first write. Dedupe buckets, counters, holds and quotas are keys not named in KEYS;
@@ -36,6 +37,7 @@ local AMOUNT_AT = 67 -- where a row of a wallet and a rate has its amount, 8 byt
 local epoch = redis.call('GET', KEYS[1])
 if epoch ~= ARGV[1] then return {-3, epoch or ''} end
 local is_gone = who_is_gone(string.sub(KEYS[2], 1, -2) .. 'gone', tonumber(ARGV[2]) / 1000)
+local now_ms = math.floor(tonumber(ARGV[2]) / 1000)
 
 -- 1. what there is
 local balances, spent = {}, {}
@@ -140,8 +142,17 @@ if admitted > 0 then
       redis.call('EXPIRE', counters[i][1], ARGV[9])
     end
   end
-  id = redis.call('XADD', KEYS[2], '*', 'v', '2', 'r', ARGV[2], 'n', admitted,
-    'p', admitted_rows())
+  local entry = {'v', '2', 'r', ARGV[2], 'n', admitted, 'p', admitted_rows()}
+  local captured = {}
+  for _, effect in ipairs(effects) do
+    if letters[effect[1]] == 'a' and effect[2] ~= '' then
+      captured[#captured + 1] = {effect[2], now_ms}
+    end
+  end
+  if #captured > 0 then
+    entry[9], entry[10] = 'h', cmsgpack.pack(captured)
+  end
+  id = redis.call('XADD', KEYS[2], '*', unpack(entry))
   local ms, seq = string.match(id, '^(%d+)-(%d+)$')
   local mark = struct.pack('>I7I6', tonumber(ARGV[2]), tonumber(ms))
   if seq ~= '0' then
@@ -163,7 +174,7 @@ for _, effect in ipairs(effects) do
     end
     local hold = effect[2] ~= '' and find_hold(places, effect[2])
     if hold and hold[STATE] == 'open' then
-      resolve_hold(places, effect[2], hold, 'captured', math.floor(tonumber(ARGV[2]) / 1000))
+      resolve_hold(places, effect[2], hold, 'captured', now_ms)
     end
   end
 end

@@ -1,7 +1,7 @@
 -- Holds: money and quota set aside for what was authorised and has not happened yet.
 -- Goes after resolve.lua and moved.lua.
 --
--- KEYS 1 epoch, 2 open holds by the millisecond in which they expire
+-- KEYS 1 epoch, 2 open holds by the millisecond in which they expire, 3 stream
 -- ARGV 1 epoch, 2 now (milliseconds since 1970), 3 prefix of holds, 4 prefix of wallets,
 --      5 prefix of quotas, 6 seconds for which a resolved hold is remembered, 7 what is asked
 --
@@ -12,7 +12,8 @@
 -- `grace` is how far below the floor the balance may go; a quota is {name, quantity, limit, hard}.
 -- Holds, wallets and quotas are not named in KEYS; they have the hash tag of those that are.
 --
--- Before anything is answered, holds that have expired are resolved.
+-- Before anything is answered, holds that have expired are resolved. What became of holds is
+-- written into the journal (`h`: list of {name, hold}, MessagePack), so that PostgreSQL has them too.
 --
 -- Answer: {-3} when fenced; else {1, list} with a part for each that was asked, in order:
 --   {verdict, balance, available, hold if there is one}
@@ -27,6 +28,12 @@ local QUOTA_SECONDS = 100 * 24 * 3600
 local now = tonumber(ARGV[2])
 local is_gone = who_is_gone(string.sub(KEYS[2], 1, -2) .. 'gone', now)
 local places = {KEYS[2], ARGV[3], ARGV[4], ARGV[5], ARGV[6]}
+local changes = {}
+
+local function resolve(name, hold, state)
+  resolve_hold(places, name, hold, state, now)
+  changes[#changes + 1] = {name, hold}
+end
 
 local function money(wallet)
   if wallet == '' then return 0, 0, 0 end
@@ -68,24 +75,16 @@ local function place(asked)
   local quotas = {}
   for i, quota in ipairs(asked[8]) do quotas[i] = {quota[1], quota[2]} end
   local hold = {'open', amount, now, asked[7], 0, asked[3], wallet, balance, left, verdict, quotas}
-  redis.call('ZADD', KEYS[2], asked[7], name)
-  if wallet ~= '' and amount > 0 then
-    redis.call('HINCRBY', ARGV[4] .. wallet, 'held', string.format('%.0f', amount))
-  end
-  for _, quota in ipairs(quotas) do
-    if quota[2] > 0 then
-      redis.call('HINCRBY', ARGV[5] .. quota[1], 'held', string.format('%.0f', quota[2]))
-      redis.call('EXPIRE', ARGV[5] .. quota[1], QUOTA_SECONDS)
-    end
-  end
+  bind_hold(places, name, hold, QUOTA_SECONDS)
   redis.call('SET', ARGV[3] .. name, cmsgpack.pack(hold))
+  changes[#changes + 1] = {name, hold}
   return {verdict, balance, left, hold}
 end
 
 local expired = redis.call('ZRANGEBYSCORE', KEYS[2], '-inf', ARGV[2], 'LIMIT', 0, MOST_EXPIRED)
 for _, name in ipairs(expired) do
   local hold = find_hold(places, name)
-  if hold then resolve_hold(places, name, hold, 'expired', now) else redis.call('ZREM', KEYS[2], name) end
+  if hold then resolve(name, hold, 'expired') else redis.call('ZREM', KEYS[2], name) end
 end
 
 local answers = {}
@@ -104,11 +103,15 @@ for i, asked in ipairs(cmsgpack.unpack(ARGV[7])) do
     elseif kind == 'g' then
       answers[i] = {'found', 0, 0, hold}
     elseif hold[STATE] == 'open' then
-      resolve_hold(places, name, hold, 'released', now)
+      resolve(name, hold, 'released')
       answers[i] = {'released', 0, 0, hold}
     else
       answers[i] = {'resolved', 0, 0, hold}
     end
   end
+end
+if #changes > 0 then
+  redis.call('XADD', KEYS[3], '*', 'v', '2', 'r', string.format('%.0f', now * 1000), 'n', '0',
+    'p', '', 'h', cmsgpack.pack(changes))
 end
 return {1, cmsgpack.pack(answers)}

@@ -1,7 +1,8 @@
 """Taking events in without Redis: positions, turns, and prices that depend on what came before."""
 
 from collections.abc import Sequence
-from datetime import date
+from dataclasses import replace
+from datetime import date, timedelta
 
 import pytest
 
@@ -10,9 +11,27 @@ from billing.rating.cumulative import CumulativePrice, Step
 from billing.usage.batch import START, Applied, CursorMovedError, JournalEntry
 from billing.usage.row import encode_row, row_head, uuid_field
 from billing.usage.tables import ShardMode
+from billing.wallets.hold_store import forget_holds
+from billing.wallets.holds import (
+    Asked,
+    Hold,
+    HoldAnswer,
+    HoldState,
+    Verdict,
+    Wanted,
+    captures,
+    get,
+    hold_call,
+    hold_name,
+    place,
+    read_answers,
+    release,
+)
 from billing.wallets.journal import Count
+from billing.wallets.mirror import sync_wallets
 from billing.wallets.ports import Counted, JournalPoint, NotDirectError
 from billing.wallets.rebuild import enter_direct
+from billing.wallets.scripts import HOLDS
 from tests.billing.wallets.test_rebuild import Pair
 from tests.billing.wallets.test_rebuild import pair as pair  # noqa: PLC0414 - a fixture
 from tests.support.factories.usage import NOW, make_event, make_row
@@ -123,3 +142,120 @@ def test_what_costs_more_than_a_wallet_holds_is_set_aside(pair: Pair) -> None:
     assert applied.exceptional == {applied.cursor}
     assert pair.balances()[0] == 0
     assert pair.connection.execute("SELECT count(*) FROM usage.quarantine").fetchone() == (1,)
+
+
+def hold(pair: Pair, name: str, amount: int, *, seconds: int = 60) -> Asked:
+    ends = pair.clock.now() + timedelta(seconds=seconds)
+    named = hold_name(pair.sender.account.id, name)
+    return place(Wanted(named, f"{amount}", pair.wallet_id, amount, 0, ends))
+
+
+def by_redis(pair: Pair, *asked: Asked) -> list[HoldAnswer]:
+    said = read_answers(HOLDS.call(pair.redis, *hold_call(pair.keys, asked, pair.clock.now())))
+    assert said is not None
+    return said
+
+
+def find(pair: Pair, name: str) -> Hold | None:
+    return by_redis(pair, get(hold_name(pair.sender.account.id, name)))[0].hold
+
+
+def held(pair: Pair) -> int:
+    return int(pair.redis.hget(pair.keys.wallet(pair.wallet_id), "held") or 0)  # type: ignore[arg-type]
+
+
+def funded(pair: Pair) -> None:
+    pair.pay(1, "p")
+    sync_wallets(pair.books, pair.there, pair.keys)
+
+
+def test_holds_are_rebuilt_exactly_with_how_they_ended(pair: Pair) -> None:
+    funded(pair)
+    let_go = hold_name(pair.sender.account.id, "let go")
+    by_redis(pair, hold(pair, "kept", 3_000), hold(pair, "let go", 4_000), release(let_go))
+    before = [find(pair, name) for name in ("kept", "let go")]
+    pair.write()
+    pair.redis.flushall()
+    pair.rebuild()
+
+    assert [find(pair, name) for name in ("kept", "let go")] == before
+    assert held(pair) == 3_000
+    (no,) = by_redis(pair, hold(pair, "too much", 7_001))
+    assert (no.verdict, no.available) == (Verdict.NO_FUNDS, 7_000)
+    pair.clock.advance(timedelta(seconds=61))
+    assert by_redis(pair, hold(pair, "all of it", 10_000))[0].verdict is Verdict.OK
+    assert find(pair, "kept").state is HoldState.EXPIRED  # type: ignore[union-attr]
+
+
+def test_holds_that_only_the_journal_had_are_there_after_direct_mode(pair: Pair) -> None:
+    funded(pair)
+    by_redis(pair, hold(pair, "kept", 3_000))
+    go_direct(pair)
+    pair.rebuild()
+    assert held(pair) == 3_000
+    assert find(pair, "kept").state is HoldState.OPEN  # type: ignore[union-attr]
+
+
+def test_direct_mode_counts_what_is_held_places_releases_and_lets_expire(pair: Pair) -> None:
+    funded(pair)
+    by_redis(pair, hold(pair, "before", 3_000, seconds=10))
+    pair.write()
+    epoch, name = go_direct(pair), hold_name(pair.sender.account.id, "mine")
+
+    def ask(*asked: Asked) -> list[HoldAnswer]:
+        return pair.books.decide_holds(0, epoch, asked)
+
+    too_much, given, again, other = ask(
+        hold(pair, "too much", 7_001),
+        hold(pair, "mine", 7_000),
+        hold(pair, "mine", 7_000),
+        hold(pair, "mine", 6_000),
+    )
+    assert (too_much.verdict, too_much.available) == (Verdict.NO_FUNDS, 7_000)
+    assert (given.verdict, given.balance, given.available) == (Verdict.OK, 10_000, 0)
+    assert (again.verdict, again.hold) == (Verdict.SAME, given.hold)
+    assert other.verdict is Verdict.OTHER
+    assert [one.verdict for one in ask(get(name), release(name), release(name))] == [
+        Verdict.FOUND,
+        Verdict.RELEASED,
+        Verdict.RESOLVED,
+    ]
+    pair.clock.advance(timedelta(seconds=11))
+    assert ask(hold(pair, "all of it", 10_000))[0].verdict is Verdict.OK
+    with pytest.raises(NotDirectError):
+        pair.books.decide_holds(0, epoch + 1, [get(name)])
+    pair.rebuild()
+    assert held(pair) == 10_000
+    assert find(pair, "mine").state is HoldState.RELEASED  # type: ignore[union-attr]
+
+
+def test_an_event_in_direct_mode_captures_also_what_only_the_journal_knows(pair: Pair) -> None:
+    funded(pair)
+    by_redis(pair, hold(pair, "applied", 3_000))
+    pair.write()
+    by_redis(pair, hold(pair, "on its way", 2_000))
+    epoch = go_direct(pair)
+    pair.clock.advance(timedelta(seconds=1))
+    row = make_row(pair.sender, make_event("a", pair.sender.account.id), 5)
+    names = [hold_name(pair.sender.account.id, name) for name in ("applied", "on its way")]
+    entry = replace(entry_of([row]), holds=captures(names, pair.clock.now()))
+    pair.books.apply_direct(0, epoch, [replace(entry, received_at=pair.clock.now())])
+    pair.rebuild()
+
+    assert held(pair) == 0
+    assert find(pair, "applied").state is HoldState.CAPTURED  # type: ignore[union-attr]
+    assert find(pair, "on its way") is None
+    assert pair.balances() == (9_995, 9_995)
+
+
+def test_holds_that_ended_are_forgotten_after_a_while(pair: Pair) -> None:
+    funded(pair)
+    by_redis(pair, hold(pair, "short", 3_000, seconds=1), hold(pair, "long", 1, seconds=3_600))
+    pair.clock.advance(timedelta(seconds=1))
+    by_redis(pair)
+    pair.write()
+    count = "SELECT count(*) FROM usage.holds"
+    for seconds, left in ((300, 2), (1, 1)):
+        pair.clock.advance(timedelta(seconds=seconds))
+        forget_holds(pair.connection, 0, pair.clock.now())
+        assert pair.connection.execute(count).fetchone() == (left,)

@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from datetime import UTC, datetime
+from decimal import Decimal
 from itertools import count
 from pathlib import Path
 from typing import Any
@@ -26,6 +27,7 @@ from billing.db.unit_of_work import unit_of_work
 from billing.stack.process import wait_until
 from billing.wallets.keys import ShardKeys
 from billing.wallets.moves import MoveAccount, move_account
+from billing.wallets.service import SetWalletLimits, set_wallet_limits
 from tests.chaos.stack import Stack, died, kill_server, restart_with, running_stack
 from tests.support.processes import api_program, wait_for_port
 
@@ -35,6 +37,7 @@ SETTINGS = {
     "BILLING_SHARD_COUNT": "2",
 }
 PRICE = 120_000
+RUPEES = Decimal("0.12")
 _names = count(1)
 
 
@@ -83,6 +86,45 @@ def event_for(stack: Stack, sender: int = 0, **changes: Any) -> dict[str, Any]:
 
 def send(client: httpx.Client, events: Any) -> httpx.Response:
     return client.post("/api/v1/events", json=events)
+
+
+def authorize(
+    client: httpx.Client, stack: Stack, sender: int = 0, **more: object
+) -> dict[str, Any]:
+    ask = {
+        "account_id": str(stack.senders[sender].account.id),
+        "event_type": "otp.sms",
+        "dimensions": {"country": "IN"},
+        **more,
+    }
+    response = client.post("/api/v1/authorizations", json=ask)
+    assert response.status_code == 200, response.text
+    data: dict[str, Any] = response.json()["data"]
+    return data
+
+
+def available(client: httpx.Client, stack: Stack, sender: int) -> Decimal:
+    return Decimal(authorize(client, stack, sender, hold=False)["attributes"]["available"])
+
+
+def lend(stack: Stack, sender: int, *, rupees: int) -> None:
+    wallet = stack.senders[sender].wallet
+    assert wallet is not None
+    request = SetWalletLimits(
+        wallet_id=wallet.id, credit_line_minor=rupees * 100, low_balance_minor=0
+    )
+    with unit_of_work(stack.engine) as session:
+        set_wallet_limits(Context(session, SYSTEM, SystemClock()), request)
+
+
+def open_holds(stack: Stack, sender: int) -> int:
+    with stack.ask_postgres() as connection:
+        row = connection.execute(
+            "SELECT count(*) FROM usage.holds WHERE account_id = %s AND state = 'open'",
+            [stack.senders[sender].account.id],
+        ).fetchone()
+        assert row is not None
+        return int(str(row[0]))
 
 
 def said(response: httpx.Response) -> list[tuple[str, str | None]]:
@@ -234,19 +276,42 @@ def test_without_redis_events_go_into_postgresql_and_redis_is_made_anew_when_it_
         kill_server(stack.redis)
         until(lambda: shard(stack)[1] == "direct")
         senders.wait_for_more(50)
-        ask = {
-            "account_id": str(stack.senders[0].account.id),
-            "event_type": "otp.sms",
-            "dimensions": {"country": "IN"},
-        }
-        response = client.post("/api/v1/authorizations", json=ask)
-        assert response.json()["data"]["attributes"]["balance"].startswith("-")
+        response = authorize(client, stack)
+        assert response["attributes"]["balance"].startswith("-")
         stack.redis.start()
         until(lambda: shard(stack)[1] == "open")
         senders.wait_for_more(50)
     rows = stored(stack)
     assert len(set(rows)) == len(rows)
     assert senders.answered <= set(rows)
+    assert_balances_agree(stack)
+
+
+def test_holds_go_on_without_redis_and_are_there_when_it_is_back(stack: Stack) -> None:
+    lend(stack, 4, rupees=1_000)
+    with client_of(stack) as client:
+        until(lambda: bool(authorize(client, stack, 4, hold=False)["attributes"]["authorised"]))
+        free = available(client, stack, 4)
+        before, captured = authorize(client, stack, 4), authorize(client, stack, 4)
+        until(lambda: open_holds(stack, 4) == 2)  # what only the journal has is not known yet
+        kill_server(stack.redis)
+        during = authorize(client, stack, 4)  # waits for direct mode
+        assert shard(stack, stack.senders[4].account.shard)[1] == "direct"
+        assert during["attributes"]["state"] == "open"
+        assert available(client, stack, 4) == free - 3 * RUPEES
+        event = event_for(stack, 4, authorization_id=captured["id"])
+        assert send(client, event).status_code == 200
+        assert open_holds(stack, 4) == 2
+        stack.redis.start()
+        until(lambda: shard(stack, stack.senders[4].account.shard)[1] == "open")
+        assert available(client, stack, 4) == free - 3 * RUPEES
+        again = [
+            authorize(client, stack, 4, authorization_id=one["id"].partition(":")[2])
+            for one in (before, captured, during)
+        ]
+        states = [one["attributes"]["state"] for one in again]
+        assert states == ["open", "captured", "open"]
+        assert available(client, stack, 4) == free - 3 * RUPEES
     assert_balances_agree(stack)
 
 
