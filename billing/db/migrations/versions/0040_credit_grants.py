@@ -1,13 +1,13 @@
 """Credits with a priority, and a scope and an end if they have them.
 
-Revision: 0037
-Follows: 0036
+Revision: 0040
+Follows: 0039
 """
 
 from alembic import op
 
-revision = "0037"
-down_revision = "0036"
+revision = "0040"
+down_revision = "0039"
 branch_labels = None
 depends_on = None
 
