@@ -61,12 +61,20 @@ def column_widths(
         numbers.append(wide(_price(line, code) for line in lines))
     if discounted:
         numbers.append(wide(amounts(-line.discount_minor for line in lines)))
-    numbers.append(wide(amounts([row.taxable_minor for row in (*lines, *sections)])))
+    numbers.append(
+        wide(
+            amounts(
+                [*(one.taxable_minor for one in lines), *(one.taxable_minor for one in sections)]
+            )
+        )
+    )
     for head in heads:
         taxes = [tax for line in lines for tax in line.taxes if tax.head == head]
         rates = [] if uniform else [format_rate(tax.rate) for tax in taxes]
         numbers.append(wide([*amounts(tax.tax_minor for tax in taxes), *rates]))
-    numbers.append(wide(amounts([row.total_minor for row in (*lines, *sections)])))
+    numbers.append(
+        wide(amounts([*(one.total_minor for one in lines), *(one.total_minor for one in sections)]))
+    )
     first = [wide([str(len(lines))], 0), wide((line.sac for line in lines), 0)]
     left = _PAGE - sum(first) - sum(numbers)
     if left < _LEAST:

@@ -104,7 +104,7 @@ def list_debts(
     return found
 
 
-def _owed(customer_ids: Iterable[UUID | None]) -> Select[tuple[Invoice, Account, Customer]]:
+def _owed(customer_ids: Iterable[UUID | None]) -> Select[Invoice, Account, Customer]:
     """What is open, of every customer that is named."""
     query = (
         select(Invoice, Account, Customer)

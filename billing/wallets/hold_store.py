@@ -194,7 +194,7 @@ def _read(
     connection: Connection[Any], query: str, now: datetime, **values: object
 ) -> dict[str, Hold]:
     values["since"] = _remembered_since(now)
-    rows = connection.execute(query, values)  # type: ignore[arg-type]
+    rows = connection.execute(query, values)
     return {row[0]: _hold(row) for row in rows if row[5]}
 
 
