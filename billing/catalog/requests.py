@@ -112,11 +112,16 @@ class CreateItem(Request):
     sac: str = Field(pattern=r"^[0-9]{6}$")
 
 
-class CreatePlan(Request):
-    """A named offer, without prices yet."""
+class Named(Request):
+    """A code that is given once, and what people call it."""
 
     code: str = Field(pattern=_CODE)
     name: str = Field(min_length=1, max_length=200, pattern=_TEXT)
+
+
+class CreatePlan(Named):
+    """A named offer, without prices yet."""
+
     is_add_on: bool = False
     """Sold beside another plan, with prices per period or once."""
     family: str | None = Field(default=None, pattern=_CODE)

@@ -10,7 +10,7 @@ from sqlalchemy import delete, func, insert, select
 from sqlalchemy.orm import Session
 
 from billing.access.roles import Permission
-from billing.catalog.requests import CreatePlan
+from billing.catalog.requests import Named
 from billing.commands import Context, Request, command
 from billing.db.locks import lock_for_transaction
 from billing.decks.repository import load_deck_version
@@ -32,7 +32,7 @@ _FIRST_ZONE: Final = "Pacific/Kiritimati"
 Csv = Field(min_length=1, max_length=4_000_000)
 
 
-class CreateDeck(CreatePlan):
+class CreateDeck(Named):
     """A named list of prices, without any yet."""
 
 
