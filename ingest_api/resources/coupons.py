@@ -151,7 +151,9 @@ def withdraw(
     return reply.one(coupon_resource(row))
 
 
-@router.get("/subscriptions/{subscription_id}/coupons", summary="List a subscription's coupons")
+@router.get(
+    "/subscriptions/{subscription_id}/coupon-redemptions", summary="List a subscription's coupons"
+)
 def list_of_subscription(
     session: ReadSession, actor: Reader, reply: Envelope, subscription_id: UUID
 ) -> ListAnswer[RedemptionAttributes]:
@@ -159,7 +161,11 @@ def list_of_subscription(
     return reply.all(list_redemptions(session, actor, subscription_id), redemption_resource)
 
 
-@router.post("/subscriptions/{subscription_id}/coupons", status_code=201, summary="Redeem a coupon")
+@router.post(
+    "/subscriptions/{subscription_id}/coupon-redemptions",
+    status_code=201,
+    summary="Redeem a coupon",
+)
 def redeem(
     ctx: Commands,
     _: Writer,

@@ -41,7 +41,9 @@ def billed(api: Api, subscription: str, day: str) -> int:
 
 def test_a_percentage_holds_for_as_many_periods_as_it_says(api: Api, subscription: str) -> None:
     coupon(api, "QUARTER", percent="12.5", duration="repeating", periods=2)
-    made = api.post(f"{subscription}/coupons", {"code": "QUARTER", "from_day": "2026-06-10"})
+    made = api.post(
+        f"{subscription}/coupon-redemptions", {"code": "QUARTER", "from_day": "2026-06-10"}
+    )
     days = (made["attributes"]["starts_on"], made["attributes"]["ends_on"])
     assert days == ("2026-06-01", "2026-08-01")
     months = ("2026-05-11", "2026-06-11", "2026-07-11", "2026-08-11")
@@ -51,29 +53,29 @@ def test_a_percentage_holds_for_as_many_periods_as_it_says(api: Api, subscriptio
     removed = api.post(f"/coupon-redemptions/{made['id']}/remove", {"from_day": "2026-07-31"})
     assert removed["attributes"]["ends_on"] == "2026-07-01"
     assert billed(api, subscription, "2026-07-11") == 310_00
-    listed = api.get(f"{subscription}/coupons")
+    listed = api.get(f"{subscription}/coupon-redemptions")
     assert [one["attributes"]["code"] for one in listed] == ["QUARTER"]
 
 
 def test_an_amount_takes_no_more_than_there_is(api: Api, subscription: str) -> None:
     coupon(api, "FLAT400", amounts={"INR": 400_00}, duration="once")
-    api.post(f"{subscription}/coupons", {"code": "FLAT400", "from_day": "2026-05-01"})
+    api.post(f"{subscription}/coupon-redemptions", {"code": "FLAT400", "from_day": "2026-05-01"})
     assert billed(api, subscription, "2026-05-11") == 0
     assert billed(api, subscription, "2026-06-11") == 310_00
     clash = {"code": "FLAT400", "from_day": "2026-05-20"}
-    error = api.refused("POST", f"{subscription}/coupons", 409, json=clash)
+    error = api.refused("POST", f"{subscription}/coupon-redemptions", 409, json=clash)
     assert error["code"] == "other_coupon"
 
 
 def test_a_coupon_for_a_plan_leaves_the_lines_of_others_alone(api: Api, subscription: str) -> None:
     coupon(api, "SMALL", percent="50", plan_codes=["small"])
-    api.post(f"{subscription}/coupons", {"code": "SMALL", "from_day": "2026-05-01"})
+    api.post(f"{subscription}/coupon-redemptions", {"code": "SMALL", "from_day": "2026-05-01"})
     wish = {"action": "change", "plan_code": "large", "from_day": "2026-05-11"}
     after = api.post(f"{subscription}/preview", wish)["attributes"]["after"]
     assert [line["amount_minor"] for line in after["lines"]] == [50_00, 420_00]
     coupon(api, "LARGE", percent="50", plan_codes=["large"])
     body = {"code": "LARGE", "from_day": "2026-05-01"}
-    error = api.refused("POST", f"{subscription}/coupons", 409, json=body)
+    error = api.refused("POST", f"{subscription}/coupon-redemptions", 409, json=body)
     assert error["code"] == "coupon_other_plan"
 
 
@@ -91,10 +93,12 @@ def test_a_coupon_that_is_not_to_be_had_is_refused(
 ) -> None:
     made = coupon(api, "ONE", **{"percent": "10", **said})
     if code == "coupon_used_up":
-        first = api.post(f"{subscription}/coupons", {"code": "ONE", "from_day": "2026-05-01"})
+        first = api.post(
+            f"{subscription}/coupon-redemptions", {"code": "ONE", "from_day": "2026-05-01"}
+        )
         api.post(f"/coupon-redemptions/{first['id']}/remove", {"from_day": "2026-06-01"})
     body = {"code": "ONE", "from_day": "2026-07-01"}
-    assert api.refused("POST", f"{subscription}/coupons", 409, json=body)["code"] == code
+    assert api.refused("POST", f"{subscription}/coupon-redemptions", 409, json=body)["code"] == code
     withdrawn = api.post(f"/coupons/{made['id']}/withdraw")
     assert withdrawn["attributes"]["withdrawn_at"]
     assert api.get("/coupons")[0]["attributes"]["code"] == "ONE"
