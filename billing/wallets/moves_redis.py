@@ -63,7 +63,7 @@ class MovesRedisPort:
         move: Move,
         wallets: Sequence[WalletRow],
         holds: Mapping[str, Hold],
-    ) -> None:
+    ) -> tuple[Position, bool]:
         """Let it in with all that belongs to it, once."""
         comes = (
             move.account_id.hex,
@@ -77,7 +77,7 @@ class MovesRedisPort:
             [(name, str(used)) for name, used in move.carried.quotas],
             self._open_holds(keys, move.account_id),
         )
-        _called(
+        return _witness(
             ARRIVE.call(
                 self._redis,
                 [
@@ -100,13 +100,13 @@ class MovesRedisPort:
             )
         )
 
-    def depart(self, keys: ShardKeys, move: Move, wallets: Sequence[WalletRow]) -> None:
+    def depart(self, keys: ShardKeys, move: Move, wallets: Sequence[WalletRow]) -> Position:
         """Hold it off for ever and drop what is left of it, once."""
         goes = {keys.wallet(row.id) for row in wallets}
         goes |= {keys.counters(row.id, one.counted_on) for row in wallets for one in row.counters}
         goes |= {keys.quotas + name for name, _ in move.carried.quotas}
         rest = (sorted(goes), self._open_holds(keys, move.account_id))
-        _called(
+        return _witness(
             DEPART.call(
                 self._redis,
                 [
@@ -124,11 +124,16 @@ class MovesRedisPort:
                     msgspec.msgpack.encode(rest),
                 ],
             )
-        )
+        )[0]
 
     def write_marks(self, keys: ShardKeys, known: Sequence[RecentKey]) -> None:
         """Let these events be known as duplicates."""
         RedisPort(self._redis).write_marks(keys, known)
+
+
+def _witness(answer: list[Any]) -> tuple[Position, bool]:
+    is_now, entry_id = _called(answer)
+    return Position.parse(entry_id.decode()), is_now == 1
 
 
 def _fields(row: WalletRow) -> list[str]:

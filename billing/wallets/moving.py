@@ -96,12 +96,16 @@ class MovesRedis(Protocol):
         move: Move,
         wallets: Sequence[WalletRow],
         holds: Mapping[str, Hold],
-    ) -> None:
-        """Let it in with all that belongs to it, once."""
+    ) -> tuple[Position, bool]:
+        """Let it in with all that belongs to it, once.
+
+        Returns:
+            the entry that stands for it, and whether this was the time.
+        """
         ...
 
-    def depart(self, keys: ShardKeys, move: Move, wallets: Sequence[WalletRow]) -> None:
-        """Hold it off for ever and drop what is left of it, once."""
+    def depart(self, keys: ShardKeys, move: Move, wallets: Sequence[WalletRow]) -> Position:
+        """Hold it off for ever and drop what is left of it, once; gives the entry for it."""
         ...
 
     def write_marks(self, keys: ShardKeys, known: Sequence[RecentKey]) -> None:
@@ -258,21 +262,33 @@ class Mover:
         old = self._place(move.from_shard)
         if old is None:
             return  # a rebuild, or Redis comes back; then it is done
-        old.redis.depart(old.keys, move, self._postgres.moved_wallets(move))
+        witness = old.redis.depart(old.keys, move, self._postgres.moved_wallets(move))
         failpoint("move.left")
-        self._postgres.end_move(move, left=True)
+        if self._is_applied(old.keys, witness):
+            self._postgres.end_move(move, left=True)
 
     def _arrive(self, move: Move) -> None:
         new = self._place(move.to_shard)
         if new is None:
             return
         wallets = self._postgres.moved_wallets(move)
-        new.redis.arrive(new.keys, move, wallets, self._postgres.moved_holds(move))
+        holds = self._postgres.moved_holds(move)
+        witness, has_come_now = new.redis.arrive(new.keys, move, wallets, holds)
         failpoint("move.arrived")
-        self._postgres.end_move(move, arrived=True)
-        since = self._clock.now() - PRELOAD
-        known = self._postgres.keys_of(move.account_id, since, MOST_MARKS)
-        new.redis.write_marks(new.keys, known)
+        if has_come_now:
+            since = self._clock.now() - PRELOAD
+            known = self._postgres.keys_of(move.account_id, since, MOST_MARKS)
+            new.redis.write_marks(new.keys, known)
+        if self._is_applied(new.keys, witness):
+            self._postgres.end_move(move, arrived=True)
+
+    def _is_applied(self, keys: ShardKeys, witness: Position) -> bool:
+        """Whether PostgreSQL would know a Redis from before this entry for older.
+
+        If not yet, the move ends with a later step; the account is served all the same.
+        """
+        row = self._postgres.shard(keys.shard)
+        return row.epoch == keys.epoch and row.cursor >= witness
 
     def _place(self, shard: int) -> Place | None:
         """A shard's Redis, if it is at work."""

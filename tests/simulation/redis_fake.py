@@ -43,7 +43,8 @@ class _Epoch:
     compensated: set[tuple[Position, int]] = field(default_factory=set)
     gone: dict[UUID, datetime | None] = field(default_factory=dict)
     """Accounts that are held off, until then or for good."""
-    moved: set[tuple[UUID, datetime | None]] = field(default_factory=set)
+    moved: dict[tuple[UUID, datetime | None], Position] = field(default_factory=dict)
+    """The entries that stand for moves."""
     holds: RedisHolds = field(default_factory=RedisHolds)
 
 
@@ -72,7 +73,7 @@ class FakeRedis:
                 dict(one.marks),
                 set(one.compensated),
                 dict(one.gone),
-                set(one.moved),
+                dict(one.moved),
                 one.holds.copy(),
             )
         return other
@@ -209,30 +210,33 @@ class FakeRedis:
         move: Move,
         wallets: Sequence[WalletRow],
         holds: Mapping[str, Hold],
-    ) -> None:
+    ) -> tuple[Position, bool]:
         """As the port says."""
         epoch = self._open(keys)
         if (move.id, move.moved_at) in epoch.moved:
-            return
-        epoch.moved.add((move.id, move.moved_at))
+            return epoch.moved[move.id, move.moved_at], False
         if move.account_id in epoch.gone:
             del epoch.gone[move.account_id]
             self.write_wallets(keys, wallets)
             epoch.holds.drop(move.account_id)
             epoch.holds.write(holds)
-        self._bear_witness(epoch)
+        return self._bear_witness_of(epoch, move), True
 
-    def depart(self, keys: ShardKeys, move: Move, wallets: Sequence[WalletRow]) -> None:
+    def depart(self, keys: ShardKeys, move: Move, wallets: Sequence[WalletRow]) -> Position:
         """As the port says."""
         epoch = self._open(keys)
         if (move.id, move.moved_at) in epoch.moved:
-            return
-        epoch.moved.add((move.id, move.moved_at))
+            return epoch.moved[move.id, move.moved_at]
         epoch.gone[move.account_id] = None
         for row in wallets:
             epoch.wallets.pop(row.id, None)
         epoch.holds.drop(move.account_id)
+        return self._bear_witness_of(epoch, move)
+
+    def _bear_witness_of(self, epoch: _Epoch, move: Move) -> Position:
         self._bear_witness(epoch)
+        epoch.moved[move.id, move.moved_at] = epoch.last
+        return epoch.last
 
     def _bear_witness(self, epoch: _Epoch, holds: bytes = b"") -> None:
         position = self.place(epoch.last)

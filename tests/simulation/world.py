@@ -394,7 +394,21 @@ class World:
             spent = sum(amount for _, held, amount in history.sent.values() if held == wallet)
             paid = sum(amount for held, amount in history.paid.values() if held == wallet)
             assert state.held[wallet].balance == paid - spent, f"PostgreSQL: {wallet}"
+        give_up = self.loop.time() + _SETTLE_SECONDS
+        while self._are_holds_on_their_way() and self.loop.time() < give_up:  # noqa: ASYNC110
+            await asyncio.sleep(0.1)
         self._check_holds()
+
+    def _are_holds_on_their_way(self) -> bool:
+        """Whether a journal says something of holds that PostgreSQL has not applied."""
+        rows = [self.postgres.state.shard(shard) for shard in range(SHARDS)]
+        return any(
+            entry.holds
+            for shard, row in enumerate(rows)
+            for entry in self.redis.state.entries(
+                ShardKeys(shard, row.epoch), row.cursor, count=1_000
+            )
+        )
 
     def _check_holds(self) -> None:
         """Both stores have the same; what events named is free, what nobody ended is not."""

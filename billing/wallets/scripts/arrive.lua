@@ -12,9 +12,11 @@
 -- Until it arrives the account is among those that are gone, so nobody can have used its wallet
 -- here. If it is not, a rebuild has written wallet and holds, and what happened since is in them.
 --
--- Answer: {-3} fenced, {0} it is here already, {1} it has come.
+-- Answer: {-3} fenced, {0, witness} it is here already, {1, witness} it has come. The witness is the
+-- id of the entry that stands for this in the journal.
 if redis.call('GET', KEYS[1]) ~= ARGV[1] then return {-3} end
-if not redis.call('SET', KEYS[4], '1', 'NX', 'EX', ARGV[2]) then return {0} end
+local known = redis.call('GET', KEYS[4])
+if known then return {0, known} end
 local account, wallets, counters, holds, quotas, stale = unpack(cmsgpack.unpack(ARGV[7]))
 if redis.call('HDEL', KEYS[3], account) == 1 then
   for _, name in ipairs(stale) do
@@ -41,6 +43,7 @@ if redis.call('HDEL', KEYS[3], account) == 1 then
 end
 -- Redis counts what comes after the last entry, as quota_bases.py does; before it is what came along
 local last = bear_witness(KEYS[2])
+redis.call('SET', KEYS[4], last, 'EX', ARGV[2])
 local ms, seq = string.match(last, '(%d+)-(%d+)')
 local begins = ms .. '-' .. string.format('%.0f', tonumber(seq) + 1)
 for _, one in ipairs(quotas) do
@@ -49,4 +52,4 @@ for _, one in ipairs(quotas) do
   redis.call('HSETNX', key, 'base', one[2])
   redis.call('EXPIRE', key, ARGV[6])
 end
-return {1}
+return {1, last}

@@ -25,7 +25,7 @@ from billing.db.engine import open_engine
 from billing.errors import ConflictError, InvalidError, PreconditionError
 from billing.wallets import moves_postgres, moving
 from billing.wallets.connect import is_cluster, open_any
-from billing.wallets.holds import HoldState, Verdict
+from billing.wallets.holds import HoldState, Verdict, hold_name
 from tests.billing.wallets.two_shards import TwoShards
 from tests.support.postgres import fresh_database
 
@@ -191,6 +191,55 @@ def test_what_came_by_the_old_shard_after_all_is_an_adjustment_for_the_new_one(
     two.write(0)
     two.redis.delete(keys.wallet(two.wallet_id))
     two.settle()
+    two.agree()
+
+
+def test_a_move_ends_when_the_books_would_know_an_older_redis(two: TwoShards) -> None:
+    """Its mark is an entry of both journals: until they are applied, it may be forgotten unseen."""
+    two.pay(1_000)
+    two.sync()
+    assert two.admit(0, f"l-{two.account_id}") == "a"
+    assert two.hold(0, "kept", 70_000).verdict is Verdict.OK
+    two.ask_to_move(1)
+    two.mover(0).step()
+    is_open = "SELECT count(*) FROM billing.account_moves WHERE account_id = %s AND left_at IS NULL"
+    assert (two.home, two.one(is_open, two.account_id)) == (1, 1)
+    keys = two.shards[1].keys
+    witness: Any = two.redis.xrevrange(keys.stream, count=1)[0]
+    two.redis.xdel(keys.stream, witness[0])  # a Redis from before the account came
+    two.redis.delete(*two.redis.keys(f"{keys.prefix}m:*"), keys.wallet(two.wallet_id))
+    two.redis.delete(keys.holds + hold_name(two.account_id, "kept"), keys.open_holds)
+    two.mover(1)._here.redis.hold_off(keys, two.account_id, None)
+    two.settle()
+
+    assert two.one(is_open, two.account_id) == 0
+    assert two.held(1) == 70_000
+    two.agree()
+
+
+def test_a_second_debit_is_given_back_before_its_account_can_come_again(two: TwoShards) -> None:
+    """A writer dies between commit and compensation, and the account moves out meanwhile."""
+    two.pay(1_000)
+    two.sync()
+    name = f"m-{two.account_id}"
+    assert two.admit(0, name) == "a"
+    two.write(0)
+    two.redis.delete(*two.redis.keys(f"{two.shards[0].keys.prefix}d:*"))
+    assert two.admit(0, name) == "a"
+    two.ask_to_move(1)
+    two.write_and_die(0)
+    two.mover(0, is_writer_busy=True).step()
+    assert two.home == 1
+    two.mover(1).step()
+    two.write(1)
+    two.mover(1).step()
+    back = two.one("SELECT count(*) FROM billing.account_moves WHERE left_at IS NULL")
+    assert back == 1, "the journal of the dead writer has not been applied that far"
+    two.begin(0)
+    two.settle()
+    two.ask_to_move(0)
+    two.settle()
+    assert two.home == 0
     two.agree()
 
 

@@ -42,6 +42,7 @@ from billing.wallets.rebuild import rebuild
 from billing.wallets.redis_port import RedisPort
 from billing.wallets.scripts import ADMIT, HOLDS
 from billing.wallets.service import CorrectWallet, TopUp, correct_wallet, top_up
+from billing.wallets.writer import WriterCore
 from tests.support.factories.plans import make_plan, make_subscription
 from tests.support.factories.usage import make_sender
 
@@ -208,6 +209,18 @@ class TwoShards:
             applied = self.books.apply(batch)
             shard.cursor = applied.cursor
             compensate(self.there, shard.keys, applied.compensations)
+
+    def write_and_die(self, number: int) -> None:
+        """Commit, and give no second debit back."""
+        shard = self.shards[number]
+        entries = read_entries(self.redis, shard.keys, shard.cursor, count=50)
+        self.books.apply(Batch(number, shard.keys.epoch, shard.cursor, tuple(entries)))
+
+    def begin(self, number: int) -> None:
+        """A writer begins again."""
+        core = WriterCore(number, self.books, self.there)
+        assert not core.begin()
+        self.shards[number].cursor = core.cursor
 
     def sync(self) -> None:
         for shard in self.shards:
