@@ -63,6 +63,7 @@ class MovesRedisPort:
         move: Move,
         wallets: Sequence[WalletRow],
         holds: Mapping[str, Hold],
+        quotas: Sequence[str],
     ) -> tuple[Position, bool]:
         """Let it in with all that belongs to it, once."""
         comes = (
@@ -76,6 +77,7 @@ class MovesRedisPort:
             list(holds.items()),
             [(name, str(used)) for name, used in move.carried.quotas],
             self._open_holds(keys, move.account_id),
+            list(quotas),
         )
         return _witness(
             ARRIVE.call(
@@ -100,11 +102,13 @@ class MovesRedisPort:
             )
         )
 
-    def depart(self, keys: ShardKeys, move: Move, wallets: Sequence[WalletRow]) -> Position:
+    def depart(
+        self, keys: ShardKeys, move: Move, wallets: Sequence[WalletRow], quotas: Sequence[str]
+    ) -> Position:
         """Hold it off for ever and drop what is left of it, once."""
         goes = {keys.wallet(row.id) for row in wallets}
         goes |= {keys.counters(row.id, one.counted_on) for row in wallets for one in row.counters}
-        goes |= {keys.quotas + name for name, _ in move.carried.quotas}
+        goes |= {keys.quotas + name for name in quotas}
         rest = (sorted(goes), self._open_holds(keys, move.account_id))
         return _witness(
             DEPART.call(

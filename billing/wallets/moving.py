@@ -96,15 +96,21 @@ class MovesRedis(Protocol):
         move: Move,
         wallets: Sequence[WalletRow],
         holds: Mapping[str, Hold],
+        quotas: Sequence[str],
     ) -> tuple[Position, bool]:
         """Let it in with all that belongs to it, once.
+
+        Args:
+            quotas: names of all that it has now.
 
         Returns:
             the entry that stands for it, and whether this was the time.
         """
         ...
 
-    def depart(self, keys: ShardKeys, move: Move, wallets: Sequence[WalletRow]) -> Position:
+    def depart(
+        self, keys: ShardKeys, move: Move, wallets: Sequence[WalletRow], quotas: Sequence[str]
+    ) -> Position:
         """Hold it off for ever and drop what is left of it, once; gives the entry for it."""
         ...
 
@@ -262,7 +268,8 @@ class Mover:
         old = self._place(move.from_shard)
         if old is None:
             return  # a rebuild, or Redis comes back; then it is done
-        witness = old.redis.depart(old.keys, move, self._postgres.moved_wallets(move))
+        wallets, names = self._postgres.moved_wallets(move), self._quotas(move)
+        witness = old.redis.depart(old.keys, move, wallets, names)
         failpoint("move.left")
         if self._is_applied(old.keys, witness):
             self._postgres.end_move(move, left=True)
@@ -273,7 +280,7 @@ class Mover:
             return
         wallets = self._postgres.moved_wallets(move)
         holds = self._postgres.moved_holds(move)
-        witness, has_come_now = new.redis.arrive(new.keys, move, wallets, holds)
+        witness, has_come_now = new.redis.arrive(new.keys, move, wallets, holds, self._quotas(move))
         failpoint("move.arrived")
         if has_come_now:
             since = self._clock.now() - PRELOAD
@@ -281,6 +288,9 @@ class Mover:
             new.redis.write_marks(new.keys, known)
         if self._is_applied(new.keys, witness):
             self._postgres.end_move(move, arrived=True)
+
+    def _quotas(self, move: Move) -> list[str]:
+        return self._postgres.quota_names(move.account_id)
 
     def _is_applied(self, keys: ShardKeys, witness: Position) -> bool:
         """Whether PostgreSQL would know a Redis from before this entry for older.

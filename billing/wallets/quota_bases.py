@@ -9,7 +9,7 @@ import json
 from collections.abc import Collection, Sequence
 from datetime import datetime
 from decimal import Decimal
-from typing import Any, Final
+from typing import Any, Final, Protocol
 from uuid import UUID
 
 from psycopg import Connection
@@ -21,6 +21,8 @@ from billing.entitlements.tables import Enforcement, QuotaPeriod
 from billing.usage.batch import START, Position
 from billing.usage.event import microseconds
 from billing.wallets.keys import COUNTER_SECONDS, ShardKeys
+from billing.wallets.ports import FencedError
+from billing.wallets.scripts import BASE, FENCED
 
 _MICROS: Final = 1_000_000
 _LAST_EPOCH: Final = 2**62
@@ -50,41 +52,112 @@ WHERE r.account_id = %(account)s AND r.occurred_at >= %(since)s AND r.occurred_a
 """
 
 
-class QuotaBases:
-    """Fills in what is missing in one shard's Redis.
+class QuotasRedis(Protocol):
+    """Redis, for what quotas have used; FencedError where it writes in another epoch."""
+
+    def quota_counts(
+        self, keys: ShardKeys, names: Sequence[str]
+    ) -> list[tuple[bool, Position | None]]:
+        """Whether each is known whole, and from which entry on Redis counts it."""
+        ...
+
+    def begin_quota(self, keys: ShardKeys, name: str) -> Position:
+        """Count from the next entry on, unless somebody began meanwhile; gives where it begins."""
+        ...
+
+    def set_quota_base(
+        self, keys: ShardKeys, account: UUID, name: str, begins: Position, used: int
+    ) -> None:
+        """Say what was used before, unless the account left or it is counted from elsewhere."""
+        ...
+
+
+class QuotasPostgres(Protocol):
+    """PostgreSQL, for what quotas have used."""
+
+    def quotas(self, shard: int) -> list[tuple[UUID, Quota]]:
+        """The quotas of a shard's accounts."""
+        ...
+
+    def used_before(
+        self, keys: ShardKeys, account: UUID, quota: Quota, position: Position, now_us: int
+    ) -> int:
+        """Millionths of a unit in the current period, without what this epoch has from there on."""
+        ...
+
+
+def fill_bases(
+    redis: QuotasRedis, postgres: QuotasPostgres, keys: ShardKeys, cursor: Position, now: datetime
+) -> None:
+    """Fill in what is missing of the current periods in one shard's Redis.
 
     Args:
-        connection: not inside a transaction.
+        cursor: how far the journal has been applied.
     """
+    quotas, now_us = postgres.quotas(keys.shard), microseconds(now)
+    if not quotas:
+        return
+    found = redis.quota_counts(keys, [quota.name(now_us) for _, quota in quotas])
+    for (account, quota), (is_whole, begins) in zip(quotas, found, strict=True):
+        if is_whole:
+            continue
+        name = quota.name(now_us)
+        first = redis.begin_quota(keys, name) if begins is None else begins
+        if cursor >= Position(first.ms, first.seq - 1):
+            used = postgres.used_before(keys, account, quota, first, now_us)
+            redis.set_quota_base(keys, account, name, first, used)
 
-    def __init__(self, redis: "Redis", connection: Connection[Any], keys: ShardKeys) -> None:
+
+class QuotasRedisPort:
+    """A server."""
+
+    def __init__(self, redis: "Redis") -> None:
         self._redis = redis
-        self._connection = connection
-        self._keys = keys
 
-    def fill(self, cursor: Position, now: datetime) -> None:
-        """Fill in the current periods.
-
-        Args:
-            cursor: how far the journal has been applied.
-        """
-        quotas = quotas_of(self._connection, shard=self._keys.shard)
-        if not quotas:
-            return
-        now_us = microseconds(now)
+    def quota_counts(
+        self, keys: ShardKeys, names: Sequence[str]
+    ) -> list[tuple[bool, Position | None]]:
+        """Whether each is known whole, and from which entry on Redis counts it."""
         with self._redis.pipeline(transaction=False) as pipe:
-            for _, quota in quotas:
-                pipe.hmget(self._keys.quotas + quota.name(now_us), ["base", "from"])
+            for name in names:
+                pipe.hmget(keys.quotas + name, ["base", "from"])
             found = pipe.execute()
-        for (account_id, quota), (base, begins) in zip(quotas, found, strict=True):
-            if base is not None:
-                continue
-            key = self._keys.quotas + quota.name(now_us)
-            first = _begin(self._redis, self._keys, key) if begins is None else _parse(begins)
-            if cursor >= Position(first.ms, first.seq - 1):
-                used = _used_before(self._connection, self._keys, account_id, quota, first, now_us)
-                self._redis.hset(key, "base", used)
-                self._redis.expire(key, COUNTER_SECONDS)
+        return [(base is not None, _parse(begins) if begins else None) for base, begins in found]
+
+    def begin_quota(self, keys: ShardKeys, name: str) -> Position:
+        """Count from the next entry on, unless somebody began meanwhile."""
+        last: Any = self._redis.xrevrange(keys.stream, count=1)
+        position = Position.parse(last[0][0].decode()) if last else START
+        key = keys.quotas + name
+        self._redis.hsetnx(key, "from", str(Position(position.ms, position.seq + 1)))
+        begins: Any = self._redis.hget(key, "from")
+        return _parse(begins)
+
+    def set_quota_base(
+        self, keys: ShardKeys, account: UUID, name: str, begins: Position, used: int
+    ) -> None:
+        """Say what was used before, unless the account left or it is counted from elsewhere."""
+        names = [keys.epoch_key, keys.gone, keys.quotas + name]
+        args = [keys.epoch, account.hex, str(begins), used, COUNTER_SECONDS]
+        if BASE.call(self._redis, names, args)[0] == FENCED:
+            raise FencedError("Redis is fenced off")
+
+
+class QuotasPostgresPort:
+    """A server, through a connection that is not inside a transaction."""
+
+    def __init__(self, connection: Connection[Any]) -> None:
+        self._connection = connection
+
+    def quotas(self, shard: int) -> list[tuple[UUID, Quota]]:
+        """The quotas of a shard's accounts."""
+        return quotas_of(self._connection, shard=shard)
+
+    def used_before(
+        self, keys: ShardKeys, account: UUID, quota: Quota, position: Position, now_us: int
+    ) -> int:
+        """Millionths of a unit in the current period, without what this epoch has from there on."""
+        return _used_before(self._connection, keys, account, quota, position, now_us)
 
 
 def quotas_of(
@@ -127,15 +200,6 @@ def used_so_far(
         for account_id, quota in quotas_of(connection, account=account)
         if quota.name(now_us) in names
     }
-
-
-def _begin(redis: "Redis", keys: ShardKeys, key: str) -> Position:
-    """Count from the next entry on, unless somebody began meanwhile."""
-    last: Any = redis.xrevrange(keys.stream, count=1)
-    position = Position.parse(last[0][0].decode()) if last else START
-    redis.hsetnx(key, "from", str(Position(position.ms, position.seq + 1)))
-    begins: Any = redis.hget(key, "from")
-    return _parse(begins)
 
 
 def _parse(text: bytes) -> Position:

@@ -19,7 +19,7 @@ from billing.wallets.memory import RedisMemory, read_memory
 from billing.wallets.mirror import sync_wallets
 from billing.wallets.ports import JournalPoint
 from billing.wallets.postgres_port import PostgresPort
-from billing.wallets.quota_bases import QuotaBases
+from billing.wallets.quota_bases import QuotasPostgresPort, QuotasRedisPort, fill_bases
 from billing.wallets.redis_port import RedisPort
 from billing.wallets.retention import Recoverable, read_archiver
 from billing.wallets.writer import WriterCore
@@ -74,7 +74,7 @@ class Relay:
             redis, postgres = RedisPort(client), PostgresPort(connection, self._clock)
             books = PostgresToAudit(connection, self._clock)
             auditor = Auditor(books, RedisToAudit(client), self._keys)
-            quotas = QuotaBases(client, connection, self._keys)
+            quotas = QuotasRedisPort(client), QuotasPostgresPort(connection)
             connection.execute(f"LISTEN {CHANNEL}")
             next_sweep = next_audit = next_expiry = 0.0
             while not self._stop.is_set():
@@ -90,7 +90,7 @@ class Relay:
                 if monotonic() >= next_expiry:
                     redis.expire_holds(self._keys, self._clock.now())
                     forget_holds(connection, self._keys.shard, self._clock.now())
-                    quotas.fill(self._core.cursor, self._clock.now())
+                    fill_bases(*quotas, self._keys, self._core.cursor, self._clock.now())
                     next_expiry = monotonic() + _EXPIRY_SECONDS
                 notices = list(connection.notifies(timeout=_LISTEN_SECONDS, stop_after=1))
                 if notices:

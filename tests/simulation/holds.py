@@ -169,6 +169,15 @@ class HoldHistory:
         }
 
 
+def open_of(known: Mapping[str, Hold], wallet: UUID) -> dict[str, Hold]:
+    """Those that bind a wallet."""
+    return {
+        name: one
+        for name, one in known.items()
+        if one.wallet == wallet.hex and one.state is HoldState.OPEN
+    }
+
+
 def wanted(account: UUID, name: str, amount: int, lasts: timedelta, now: datetime) -> Wanted:
     """A question; an account and its wallet have one id here."""
     return Wanted(hold_name(account, name), str(amount), account, amount, 10**9, now + lasts)

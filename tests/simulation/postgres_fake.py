@@ -7,6 +7,7 @@ from functools import lru_cache
 from typing import Any
 from uuid import UUID
 
+from billing.entitlements.quotas import Quota
 from billing.usage.batch import (
     START,
     Applied,
@@ -34,6 +35,7 @@ from billing.wallets.ports import (
     WalletRow,
 )
 from tests.simulation.holds import PostgresHolds
+from tests.simulation.quotas import UNIT, name_of, quota_of
 
 Name = tuple[str, str]
 
@@ -81,6 +83,10 @@ class FakePostgres:
         """Moves by id, also those that are over."""
         self._given: dict[tuple[int, int], dict[tuple[Position, int], Compensation]] = {}
         self.all_holds = PostgresHolds()
+        self.owners: dict[Name, UUID] = {}
+        """The accounts of events."""
+        self.again: set[UUID] = set()
+        """Accounts of which Redis ever took an event twice."""
 
     def copy(self) -> "FakePostgres":
         """The same data, apart from us: a backup."""
@@ -93,6 +99,7 @@ class FakePostgres:
             for wallet, one in self.held.items()
         }
         other.moved = dict(self.moved)
+        other.owners, other.again = dict(self.owners), set(self.again)
         other.all_holds = self.all_holds.copy()
         other._given = {epoch: dict(given) for epoch, given in self._given.items()}
         return other
@@ -162,6 +169,7 @@ class FakePostgres:
                 if verdict == "replay":
                     continue
                 exceptional.add(entry.position)
+                self.again.add(row["account_id"])
                 if verdict == "conflict":
                     self.conflicts.add(((row["source"], row["event_id"]), row["body_hash"]))
                 if row["wallet_id"] is not None and row["amount_units"]:
@@ -208,6 +216,7 @@ class FakePostgres:
             row["body_hash"], batch.shard, batch.epoch, entry.position, entry.received_at
         )
         self.order.append(name)
+        self.owners[name] = row["account_id"]
         self.shards[batch.shard].accept_seq += 1
         if row["wallet_id"] is not None:
             held = self.held[row["wallet_id"]]
@@ -339,8 +348,25 @@ class FakePostgres:
 
     def quota_names(self, account: UUID) -> list[str]:
         """As the port says."""
-        del account
-        return []
+        return [name_of(account)]
+
+    # billing.wallets.quota_bases.QuotasPostgres
+
+    def quotas(self, shard: int) -> list[tuple[UUID, Quota]]:
+        """As the port says."""
+        return [(one, quota_of(one)) for one, held in self.held.items() if held.shard == shard]
+
+    def used_before(
+        self, keys: ShardKeys, account: UUID, quota: Quota, position: Position, now_us: int
+    ) -> int:
+        """As the port says."""
+        del quota, now_us
+        here, first = keys.shard, (keys.epoch, position)
+        return UNIT * sum(
+            self.owners[name] == account
+            and (one.shard != here or (one.epoch, one.position) < first)
+            for name, one in self.events.items()
+        )
 
     def commit_move(
         self, move: Move, epoch: int, position: Position | None, carried: Carried

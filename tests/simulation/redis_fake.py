@@ -14,6 +14,7 @@ from billing.wallets.keys import REBUILDING, ShardKeys, day_before
 from billing.wallets.moving import Carried, Move
 from billing.wallets.ports import Adjustment, FencedError, RecentKey, WalletRow
 from tests.simulation.holds import RedisHolds, packed
+from tests.simulation.quotas import QuotaCount
 
 _LIMIT = 2**53
 
@@ -46,6 +47,7 @@ class _Epoch:
     moved: dict[tuple[UUID, datetime | None], Position] = field(default_factory=dict)
     """The entries that stand for moves."""
     holds: RedisHolds = field(default_factory=RedisHolds)
+    quotas: dict[str, QuotaCount] = field(default_factory=dict)
 
 
 class FakeRedis:
@@ -75,6 +77,7 @@ class FakeRedis:
                 dict(one.gone),
                 dict(one.moved),
                 one.holds.copy(),
+                dict(one.quotas),
             )
         return other
 
@@ -201,8 +204,8 @@ class FakeRedis:
 
     def pack(self, keys: ShardKeys, quotas: Sequence[str]) -> Carried:
         """As the port says."""
-        del keys, quotas
-        return Carried()
+        found = [(name, self._epoch(keys).quotas.get(name, QuotaCount())) for name in quotas]
+        return Carried([(name, one.base + one.used) for name, one in found if one.base is not None])
 
     def arrive(
         self,
@@ -210,19 +213,28 @@ class FakeRedis:
         move: Move,
         wallets: Sequence[WalletRow],
         holds: Mapping[str, Hold],
+        quotas: Sequence[str],
     ) -> tuple[Position, bool]:
         """As the port says."""
         epoch = self._open(keys)
         if (move.id, move.moved_at) in epoch.moved:
             return epoch.moved[move.id, move.moved_at], False
-        if move.account_id in epoch.gone:
+        is_first = move.account_id in epoch.gone
+        if is_first:
             del epoch.gone[move.account_id]
             self.write_wallets(keys, wallets)
             epoch.holds.drop(move.account_id)
             epoch.holds.write(holds)
-        return self._bear_witness_of(epoch, move), True
+            for name in quotas:
+                epoch.quotas.pop(name, None)
+        witness = self._bear_witness_of(epoch, move)
+        for name, used in move.carried.quotas if is_first else ():
+            epoch.quotas[name] = QuotaCount(Position(witness.ms, witness.seq + 1), used)
+        return witness, True
 
-    def depart(self, keys: ShardKeys, move: Move, wallets: Sequence[WalletRow]) -> Position:
+    def depart(
+        self, keys: ShardKeys, move: Move, wallets: Sequence[WalletRow], quotas: Sequence[str]
+    ) -> Position:
         """As the port says."""
         epoch = self._open(keys)
         if (move.id, move.moved_at) in epoch.moved:
@@ -230,6 +242,8 @@ class FakeRedis:
         epoch.gone[move.account_id] = None
         for row in wallets:
             epoch.wallets.pop(row.id, None)
+        for name in quotas:
+            epoch.quotas.pop(name, None)
         epoch.holds.drop(move.account_id)
         return self._bear_witness_of(epoch, move)
 
@@ -242,6 +256,37 @@ class FakeRedis:
         position = self.place(epoch.last)
         epoch.stream.append(JournalEntry(position, self._now(), 0, b"", holds=holds))
         epoch.last, epoch.added = position, epoch.added + 1
+
+    # billing.wallets.quota_bases.QuotasRedis
+
+    def quota_counts(
+        self, keys: ShardKeys, names: Sequence[str]
+    ) -> list[tuple[bool, Position | None]]:
+        """As the port says."""
+        found = [self._epoch(keys).quotas.get(name, QuotaCount()) for name in names]
+        return [(one.base is not None, one.begins) for one in found]
+
+    def begin_quota(self, keys: ShardKeys, name: str) -> Position:
+        """As the port says."""
+        epoch = self._epoch(keys)
+        last = epoch.stream[-1].position if epoch.stream else START
+        one = epoch.quotas.get(name, QuotaCount())
+        begins = one.begins or Position(last.ms, last.seq + 1)
+        epoch.quotas[name] = replace(one, begins=begins)
+        return begins
+
+    def set_quota_base(
+        self, keys: ShardKeys, account: UUID, name: str, begins: Position, used: int
+    ) -> None:
+        """As the port says."""
+        epoch = self._open(keys)
+        one = epoch.quotas.get(name, QuotaCount())
+        if account not in epoch.gone and one.begins == begins and one.base is None:
+            epoch.quotas[name] = replace(one, base=used)
+
+    def quota(self, keys: ShardKeys, name: str) -> QuotaCount:
+        """What is counted of one."""
+        return self._epoch(keys).quotas.get(name, QuotaCount())
 
     # holds
 
@@ -291,7 +336,7 @@ class FakeRedis:
         for (shard, number), one in self._epochs.items():
             if shard == keys.shard and number < keys.epoch:
                 one.wallets, one.marks, one.compensated = {}, {}, set()
-                one.holds = RedisHolds()
+                one.holds, one.quotas = RedisHolds(), {}
 
     def admit(
         self, keys: ShardKeys, admissions: Sequence[Admission], received_at: datetime
@@ -302,6 +347,7 @@ class FakeRedis:
         epoch = self._epoch(keys)
         received_at = EPOCH + timedelta(microseconds=microseconds(received_at))
         letters, marks, rows, named = [], [], [], []
+        uses: list[tuple[str, int]] = []
         seen: dict[bytes, bytes] = {}
         spent: dict[UUID, int] = {}
         for one in admissions:
@@ -313,6 +359,7 @@ class FakeRedis:
             elif letter == "a":
                 seen[one.digest] = one.body_hash
                 rows.append(one.row)
+                uses += one.quotas
                 named += [one.hold] if one.hold else []
                 if one.wallet_id is not None:
                     spent[one.wallet_id] = spent.get(one.wallet_id, 0) + one.amount_units
@@ -322,6 +369,9 @@ class FakeRedis:
             position = self.place(epoch.last)
             for wallet, amount in spent.items():
                 epoch.wallets[wallet].balance -= amount
+            for quota, quantity in uses:
+                count = epoch.quotas.get(quota, QuotaCount())
+                epoch.quotas[quota] = count.with_use(quantity, position)
             epoch.holds.capture(named, to_ms(received_at))
             entry = JournalEntry(position, received_at, len(rows), b"".join(rows))
             epoch.stream.append(replace(entry, holds=captures(named, received_at)))

@@ -14,15 +14,16 @@ import structlog
 from billing.usage.event import EventCheck, EventIn, UsageEvent
 from billing.usage.row import encode_row, row_head, uuid_field
 from billing.usage.tables import ShardMode
-from billing.wallets.holds import HoldState, to_ms
+from billing.wallets.holds import to_ms
 from billing.wallets.journal import Admission
 from billing.wallets.keys import ShardKeys
 from ingest_api.intake.admission import Durability, Named, Status
 from tests.simulation.api import Api
-from tests.simulation.holds import LASTS, HoldHistory, wanted
+from tests.simulation.holds import LASTS, HoldHistory, open_of, wanted
 from tests.simulation.loop import BEGINNING, SimulatedClock, SimulatedLoop
 from tests.simulation.network import Link, Server, Weather
 from tests.simulation.postgres_fake import FakePostgres
+from tests.simulation.quotas import UNIT, QuotaCount, name_of
 from tests.simulation.redis_fake import FakeRedis
 from tests.simulation.writers import Writer
 
@@ -398,6 +399,24 @@ class World:
         while self._are_holds_on_their_way() and self.loop.time() < give_up:  # noqa: ASYNC110
             await asyncio.sleep(0.1)
         self._check_holds()
+        while not all(map(self._is_quota_whole, WALLETS)) and self.loop.time() < give_up:  # noqa: ASYNC110
+            await asyncio.sleep(0.1)
+        for wallet in WALLETS:
+            assert self._is_quota_whole(wallet), f"the quota of {wallet} is never known"
+            sent = sum(UNIT for _, held, _ in history.sent.values() if held == wallet)
+            found = self._quota(wallet)
+            counted = (found.base or 0) + found.used
+            # what Redis had forgotten and took again it counts twice, until it is made anew
+            is_right = counted >= sent if wallet in state.again else counted == sent
+            assert is_right, f"the quota of {wallet} counts {counted}, not {sent}: {found}"
+
+    def _quota(self, wallet: UUID) -> QuotaCount:
+        home = self.postgres.state.home(wallet)
+        keys = ShardKeys(home, self.postgres.state.shard(home).epoch)
+        return self.redis.state.quota(keys, name_of(wallet))
+
+    def _is_quota_whole(self, wallet: UUID) -> bool:
+        return self._quota(wallet).base is not None
 
     def _are_holds_on_their_way(self) -> bool:
         """Whether a journal says something of holds that PostgreSQL has not applied."""
@@ -416,10 +435,8 @@ class World:
         for wallet in WALLETS:
             keys = ShardKeys(state.home(wallet), state.shard(state.home(wallet)).epoch)
             there = self.redis.state.holds(keys)
-            mine = {name: one for name, one in there.known.items() if one.wallet == wallet.hex}
-            books = {name: one for name, one in state.all_holds.known.items() if name in mine}
-            assert mine == books, f"holds of {wallet}"
-            open_ = {name: one for name, one in mine.items() if one.state is HoldState.OPEN}
+            open_, books = open_of(there.known, wallet), open_of(state.all_holds.known, wallet)
+            assert open_ == books, f"holds of {wallet}"
             assert there.held.get(wallet.hex, 0) == sum(one.amount for one in open_.values())
             named = {one.admission.hold for one, _, _ in self.history.sent.values()}
             assert not open_.keys() & named, "captured holds are open"
@@ -486,5 +503,8 @@ def _named(name: str, wallet: UUID, amount: int, hold: str = "") -> Named:
     )
     assert isinstance(event, UsageEvent)
     row = encode_row(row_head(wallet, wallet), uuid_field(None), amount, event)
-    admission = Admission(event.digest, event.body_hash, wallet, amount, row, hold=hold)
+    uses = ((name_of(wallet), UNIT),)
+    admission = Admission(
+        event.digest, event.body_hash, wallet, amount, row, hold=hold, quotas=uses
+    )
     return Named("sim", name, admission)

@@ -15,6 +15,7 @@ from billing.usage.event import microseconds
 from billing.wallets.mirror import sync_wallets
 from billing.wallets.moving import Mover, Place
 from billing.wallets.ports import RebuildNeededError
+from billing.wallets.quota_bases import fill_bases
 from billing.wallets.rebuild import refill
 from billing.wallets.writer import WriterCore
 from tests.simulation.network import Awaited, Link, Waiting
@@ -114,6 +115,9 @@ class Writer:
         while True:
             await greenlet_spawn(sync_wallets, postgres, redis_, core.keys)
             await greenlet_spawn(redis_.expire_holds, core.keys, world.clock.now())
+            await greenlet_spawn(
+                fill_bases, redis_, postgres, core.keys, core.cursor, world.clock.now()
+            )
             oldest = Position(microseconds(world.clock.now() - _KEEP) // 1000, 0)
             await greenlet_spawn(redis_.trim, core.keys, min(core.cursor, oldest))
             await asyncio.sleep(world.chance.uniform(0, _SWEEP_SECONDS))

@@ -55,6 +55,7 @@ class Script:
 ADMIT: Final = Script("admit", shared=("price", "resolve", "moved"))
 ARRIVE: Final = Script("arrive", shared=("resolve", "witness"))
 ADJUST: Final = Script("adjust")
+BASE: Final = Script("base")
 COMPENSATE: Final = Script("compensate")
 DEPART: Final = Script("depart", shared=("witness",))
 HOLDS: Final = Script("holds", shared=("resolve", "moved"))

@@ -6,19 +6,22 @@
 --      quotas, 6 life of a counter in seconds, 7 what comes (MessagePack):
 --      {account, list of {wallet, {field, value…}}, list of {counter, field, millionths of a unit},
 --       list of {name of a hold, hold}, list of {quota, used}, names of open holds that are here from
---       before}; all numbers as text but those of holds
+--       before, names of all its quotas}; all numbers as text but those of holds
 --      8 seconds for which a hold is remembered
 --
 -- Until it arrives the account is among those that are gone, so nobody can have used its wallet
--- here. If it is not, a rebuild has written wallet and holds, and what happened since is in them.
+-- here. If it is not, a rebuild has written wallet and holds, and what happened since is in them; what
+-- quotas have used is then summed up anew.
 --
 -- Answer: {-3} fenced, {0, witness} it is here already, {1, witness} it has come. The witness is the
 -- id of the entry that stands for this in the journal.
 if redis.call('GET', KEYS[1]) ~= ARGV[1] then return {-3} end
 local known = redis.call('GET', KEYS[4])
 if known then return {0, known} end
-local account, wallets, counters, holds, quotas, stale = unpack(cmsgpack.unpack(ARGV[7]))
-if redis.call('HDEL', KEYS[3], account) == 1 then
+local account, wallets, counters, holds, quotas, stale, names = unpack(cmsgpack.unpack(ARGV[7]))
+local is_first = redis.call('HDEL', KEYS[3], account) == 1
+if is_first then
+  for _, name in ipairs(names) do redis.call('UNLINK', ARGV[5] .. name) end
   for _, name in ipairs(stale) do
     redis.call('UNLINK', ARGV[4] .. name)
     redis.call('ZREM', KEYS[5], name)
@@ -46,7 +49,7 @@ local last = bear_witness(KEYS[2])
 redis.call('SET', KEYS[4], last, 'EX', ARGV[2])
 local ms, seq = string.match(last, '(%d+)-(%d+)')
 local begins = ms .. '-' .. string.format('%.0f', tonumber(seq) + 1)
-for _, one in ipairs(quotas) do
+for _, one in ipairs(is_first and quotas or {}) do
   local key = ARGV[5] .. one[1]
   redis.call('HSETNX', key, 'from', begins)
   redis.call('HSETNX', key, 'base', one[2])

@@ -10,12 +10,23 @@ from billing.usage.batch import Compensation, Position
 from billing.usage.counters import Advance
 from billing.wallets.audit import RedisToAudit
 from billing.wallets.connect import open_shard
-from billing.wallets.holds import QuotaUse, Wanted, hold_call, place, read_answers, release
+from billing.wallets.holds import (
+    Hold,
+    HoldState,
+    QuotaUse,
+    Verdict,
+    Wanted,
+    hold_call,
+    place,
+    read_answers,
+    release,
+)
 from billing.wallets.journal import Admission, Count, admit_call
 from billing.wallets.keys import ShardKeys
 from billing.wallets.moves_redis import MovesRedisPort
 from billing.wallets.moving import Carried, Move
 from billing.wallets.ports import Adjustment, RecentKey, WalletRow
+from billing.wallets.quota_bases import QuotasRedisPort
 from billing.wallets.redis_port import RedisPort
 from billing.wallets.scripts import ADMIT, HOLDS, READ
 
@@ -56,12 +67,16 @@ def test_scripts_touch_keys_of_their_shard_alone(redis_url: str) -> None:
         port.write_marks(KEYS, [RecentKey("core", "event", b"c" * 8, NOW)])
         READ.call(client, [KEYS.epoch_key, KEYS.wallet(WALLET)], [KEYS.epoch])
         RedisToAudit(client).audit(KEYS, Position(0, 0), [WALLET], 10)
-        moves, carried = MovesRedisPort(client), Carried([], [("quota", 5)])
+        moves, carried = MovesRedisPort(client), Carried([("quota", 5)])
         moves.hold_off(KEYS, ACCOUNT, None)
         move = Move(UUID(int=9), ACCOUNT, 1, 2, NOW, False, False, carried)
         counted = replace(row, counters=(moved,))
-        moves.arrive(KEYS, move, [counted])
-        moves.depart(KEYS, replace(move, id=UUID(int=8)), [counted])
+        kept = Hold(
+            HoldState.OPEN, 5, 1, 2, 0, "hash", WALLET.hex, 9, 4, Verdict.OK, (("quota", 5),)
+        )
+        moves.arrive(KEYS, move, [counted], {f"{ACCOUNT.hex}:kept": kept}, ["quota"])
+        QuotasRedisPort(client).set_quota_base(KEYS, ACCOUNT, "other", Position(5, 0), 5)
+        moves.depart(KEYS, replace(move, id=UUID(int=8)), [counted], ["quota"])
         client.echo("the end")
         for seen in watch.listen():
             command = seen["command"].split()
