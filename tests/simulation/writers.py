@@ -114,10 +114,10 @@ class Writer:
         redis_ = Waiting(world.link(world.redis))
         while True:
             await greenlet_spawn(sync_wallets, postgres, redis_, core.keys)
-            await greenlet_spawn(redis_.expire_holds, core.keys, world.clock.now())
-            await greenlet_spawn(
-                fill_bases, redis_, postgres, core.keys, core.cursor, world.clock.now()
-            )
+            if world.chance.random() < 0.3:
+                now = world.clock.now()
+                await greenlet_spawn(redis_.expire_holds, core.keys, now)
+                await greenlet_spawn(fill_bases, redis_, postgres, core.keys, core.cursor, now)
             oldest = Position(microseconds(world.clock.now() - _KEEP) // 1000, 0)
             await greenlet_spawn(redis_.trim, core.keys, min(core.cursor, oldest))
             await asyncio.sleep(world.chance.uniform(0, _SWEEP_SECONDS))
