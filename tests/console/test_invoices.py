@@ -187,15 +187,21 @@ def test_the_sum_of_the_list_counts_what_a_top_up_paid_once(
     sign_in: SignIn, engine: Engine, world: World
 ) -> None:
     with engine.begin() as connection:
-        connection.execute(
-            text("UPDATE billing.invoices SET document_type = 'statement' WHERE id = :id"),
-            {"id": world.drafts["lotus"]},
+        untaxed = (
+            "DELETE FROM billing.tax_lines WHERE invoice_line_id IN "
+            "(SELECT id FROM billing.invoice_lines WHERE invoice_id = :id)"
         )
+        connection.execute(text(untaxed), {"id": world.drafts["lotus"]})
+        statement = (
+            "UPDATE billing.invoices SET document_type = 'statement', tax_minor = 0, "
+            "total_minor = taxable_minor WHERE id = :id"
+        )
+        connection.execute(text(statement), {"id": world.drafts["lotus"]})
         query = (
             "SELECT sum(total_minor) FROM billing.invoices "
             "WHERE currency = 'INR' AND document_type <> 'statement'"
         )
         asked = int(connection.execute(text(query)).scalar_one())
-    said = words_on(visit(sign_in(Role.SUPPORT), PageName.INVOICES))
+    said = words_on(visit(sign_in(Role.SUPPORT), PageName.INVOICES)).replace("\\", "")
     assert compact_money(asked, "INR") in said
     assert "Statements are not in the sum" in said
