@@ -61,9 +61,10 @@ def refuse_later(error: BillingError) -> None:
     st.session_state.setdefault(_MESSAGES, []).append(("refused", error))
 
 
-def say_now() -> None:
-    """Show the messages that wait, once."""
-    for kind, message in st.session_state.pop(_MESSAGES, []):
+def say_now() -> int:
+    """Show the messages that wait; how many they are is for `forget`."""
+    waiting = st.session_state.get(_MESSAGES, [])
+    for kind, message in waiting:
         if kind == "refused":
             say(message)
         elif kind == "success":
@@ -72,3 +73,9 @@ def say_now() -> None:
             st.info(message, icon=":material/info:")
         else:
             st.warning(message, icon=":material/warning:")
+    return len(waiting)
+
+
+def forget(count: int) -> None:
+    """Messages that were shown, of a page drawn to its end; a second click would cut it short."""
+    del st.session_state.get(_MESSAGES, [])[:count]

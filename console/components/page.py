@@ -7,7 +7,7 @@ import streamlit as st
 from billing.access.actor import Actor
 from console.access import PageName, require_actor, require_page
 from console.components.boundary import guarded
-from console.components.forms import say_now
+from console.components.forms import forget, say_now
 from console.components.text import note
 
 
@@ -24,7 +24,8 @@ def show_page(name: PageName, title: str, lead: str, render: Callable[[Actor], N
         require_page(actor, name)
         st.title(title, anchor=False)
         note(lead)
-        say_now()
+        shown = say_now()
         render(actor)
+        forget(shown)
 
     run()
