@@ -10,6 +10,8 @@ from pathlib import Path
 import pytest
 from hypothesis import HealthCheck, settings
 
+from ingest_api.collector import calm_collector
+
 # No test is timed: how long a draw or an example takes is the business of whoever shares the CPU.
 settings.register_profile("untimed", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("untimed")
@@ -65,3 +67,8 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
         seconds = float(marker.args[0]) if marker else 0.0
         most[item.path] = max(most.get(item.path, 0.0), seconds)
     items.sort(key=lambda item: -most[item.path])
+
+
+def pytest_collection_finish() -> None:
+    """Leave what was imported out of the garbage collector's rounds: it is there to the end."""
+    calm_collector()

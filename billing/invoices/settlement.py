@@ -65,12 +65,17 @@ def settle(
         reference: natural key within the invoice; numbered by source if not given.
 
     Raises:
-        PreconditionError: if the invoice is not issued, or the line is more than what is open.
+        PreconditionError: if the invoice is not issued, nothing is to be settled, or the line is
+            more than what is open.
     """
     if invoice.status not in _MAY_BE_SETTLED:
         raise PreconditionError(
             f"Only an issued invoice can be settled; this one is {invoice.status.value}.",
             code="not_issued",
+        )
+    if not amount_minor:
+        raise PreconditionError(
+            f"There is nothing to settle on invoice {invoice.number}.", code="nothing_to_settle"
         )
     if not 0 <= invoice.settled_minor + amount_minor <= invoice.total_minor:
         raise PreconditionError(
