@@ -207,7 +207,7 @@ def test_a_move_ends_when_the_books_would_know_an_older_redis(two: TwoShards) ->
     keys = two.shards[1].keys
     witness: Any = two.redis.xrevrange(keys.stream, count=1)[0]
     two.redis.xdel(keys.stream, witness[0])  # a Redis from before the account came
-    two.redis.delete(*two.redis.keys(f"{keys.prefix}m:*"), keys.wallet(two.wallet_id))
+    two.redis.delete(*two.redis.scan_iter(f"{keys.prefix}m:*"), keys.wallet(two.wallet_id))
     two.redis.delete(keys.holds + hold_name(two.account_id, "kept"), keys.open_holds)
     two.mover(1)._here.redis.hold_off(keys, two.account_id, None)
     two.settle()
@@ -224,7 +224,7 @@ def test_a_second_debit_is_given_back_before_its_account_can_come_again(two: Two
     name = f"m-{two.account_id}"
     assert two.admit(0, name) == "a"
     two.write(0)
-    two.redis.delete(*two.redis.keys(f"{two.shards[0].keys.prefix}d:*"))
+    two.redis.delete(*two.redis.scan_iter(f"{two.shards[0].keys.prefix}d:*"))
     assert two.admit(0, name) == "a"
     two.ask_to_move(1)
     two.write_and_die(0)
