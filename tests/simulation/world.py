@@ -81,9 +81,9 @@ class World:
         self._is_over = False
         self._is_restoring = False
         self._losses = 0
-        self._set_back: set[UUID] = set()
-        """Accounts that had been moved when PostgreSQL was set back: their holds and quotas come
-        from two journals, and are right again with the next rebuild."""
+        self._moved: set[UUID] = set()
+        """Their holds and quotas come from two journals. When something falls meanwhile, they may be
+        right only with the next rebuild, as billing/wallets/README.md says; money always is."""
 
     # what the processes need
 
@@ -349,8 +349,7 @@ class World:
             row = self.postgres.state.shard(shard)
             if backup.shard(shard).epoch != row.epoch or row.mode is not ShardMode.OPEN:
                 return
-        moved = self.postgres.state.moved.values()
-        self._set_back |= {one.account_id for one in moved if one.moved_at is not None}
+        self._note_moved()
         self.postgres.go_down()
         lost = self.postgres.state.events.keys() - backup.events.keys()
         self.history.rightly_missing |= {name for _, name in lost}
@@ -361,6 +360,10 @@ class World:
             await asyncio.sleep(0.1)
         self._is_restoring = False
         self.pay_again()
+
+    def _note_moved(self) -> None:
+        moved = self.postgres.state.moved.values()
+        self._moved |= {one.account_id for one in moved if one.moved_at is not None}
 
     def _is_redis_ahead(self) -> bool:
         for shard in range(SHARDS):
@@ -403,6 +406,7 @@ class World:
         give_up = self.loop.time() + _SETTLE_SECONDS
         while self._are_holds_on_their_way() and self.loop.time() < give_up:  # noqa: ASYNC110
             await asyncio.sleep(0.1)
+        self._note_moved()
         self._check_holds()
         while not all(map(self._is_quota_whole, WALLETS)) and self.loop.time() < give_up:  # noqa: ASYNC110
             await asyncio.sleep(0.1)
@@ -413,7 +417,7 @@ class World:
             counted = (found.base or 0) + found.used
             # what Redis had forgotten and took again it counts twice, until it is made anew
             is_right = counted >= sent if wallet in state.again else counted == sent
-            is_right |= wallet in self._set_back
+            is_right |= wallet in self._moved
             assert is_right, f"the quota of {wallet} counts {counted}, not {sent}: {found}"
 
     def _quota(self, wallet: UUID) -> QuotaCount:
@@ -442,10 +446,10 @@ class World:
             keys = ShardKeys(state.home(wallet), state.shard(state.home(wallet)).epoch)
             there = self.redis.state.holds(keys)
             open_, books = open_of(there.known, wallet), open_of(state.all_holds.known, wallet)
-            assert open_ == books or wallet in self._set_back, f"holds of {wallet}"
+            assert open_ == books or wallet in self._moved, f"holds of {wallet}"
             assert there.held.get(wallet.hex, 0) == sum(one.amount for one in open_.values())
             named = {one.admission.hold for one, _, _ in self.history.sent.values()}
-            if wallet in self._set_back:
+            if wallet in self._moved:
                 continue
             assert not open_.keys() & named, "captured holds are open"
             if not self._losses:
