@@ -82,8 +82,8 @@ class World:
         self._is_restoring = False
         self._losses = 0
         self._moved: set[UUID] = set()
-        """Their holds and quotas come from two journals. When something falls meanwhile, they may be
-        right only with the next rebuild, as billing/wallets/README.md says; money always is."""
+        """Their holds and quotas come from two journals. When something falls meanwhile, they may
+        be right only with the next rebuild, as billing/wallets/README.md says; money always is."""
 
     # what the processes need
 
