@@ -31,6 +31,12 @@ from billing.subscriptions.timeline import Timeline
 
 _TAKEN_OFF: Final = frozenset({COUPON, CREDIT})
 """Entries of a line that make it smaller after it was rated."""
+_KEPT_END: Final = f":{CREDIT}:{KEPT}"
+"""How the name of a line ends that keeps credit for the next invoice."""
+_IS_AHEAD: Final = func.split_part(InvoiceLine.line_ref, ":", 3) >= func.to_char(
+    InvoiceLine.period_end, "YYYYMMDD"
+)
+"""Of a line that is for days after the period whose invoice it is on."""
 
 
 def ahead_of(session: Session, billing_period_ids: Collection[UUID]) -> dict[UUID, Ahead]:
@@ -86,7 +92,7 @@ def billed_for(
     kept = 0
     for line, currency in lines:
         key = line.line_ref.removeprefix(prefix)
-        if key.endswith(f":{CREDIT}:{KEPT}"):
+        if key.endswith(_KEPT_END):
             kept += sum(to_minor(Decimal(one["left"]), currency) for one in line.tier_breakdown)
         elif key.split(":")[0] >= f"{starts_on:%Y%m%d}":
             gross = line.amount_minor + _taken_off(line.tier_breakdown, _TAKEN_OFF, currency)
@@ -152,7 +158,6 @@ def refuse_billed_ahead(session: Session, account_id: UUID, charge_code: str, da
     Raises:
         PreconditionError: if so.
     """
-    starts = func.split_part(InvoiceLine.line_ref, ":", 3)
     names = session.scalars(
         select(InvoiceLine.line_ref)
         .join(Invoice, Invoice.id == InvoiceLine.invoice_id)
@@ -161,7 +166,7 @@ def refuse_billed_ahead(session: Session, account_id: UUID, charge_code: str, da
             Invoice.origin == InvoiceOrigin.RATED,
             Invoice.status.in_([InvoiceStatus.DUE, InvoiceStatus.PAID]),
             func.split_part(InvoiceLine.line_ref, ":", 4) == charge_code,
-            starts >= func.to_char(InvoiceLine.period_end, "YYYYMMDD"),
+            _IS_AHEAD,
         )
     )
     for name in names:
@@ -182,7 +187,7 @@ def is_built_on(session: Session, invoice: Invoice) -> bool:
     for line in invoice.lines:
         parts = line.line_ref.split(":")
         is_ahead = len(parts) == 5 and parts[2] >= f"{line.period_end:%Y%m%d}"
-        if is_ahead or line.line_ref.endswith(f":{CREDIT}:{KEPT}"):
+        if is_ahead or line.line_ref.endswith(_KEPT_END):
             until = billed_until(session, line.account_id or invoice.account_id)
             if until is not None and until > line.period_end:
                 return True
@@ -196,10 +201,6 @@ def too_early(session: Session, drafts: Collection[Invoice]) -> dict[UUID, Preco
     """
     accounts = {line.account_id or one.account_id for one in drafts for line in one.lines}
     account_id = func.coalesce(InvoiceLine.account_id, Invoice.account_id)
-    is_ahead = func.split_part(InvoiceLine.line_ref, ":", 3) >= func.to_char(
-        InvoiceLine.period_end, "YYYYMMDD"
-    )
-    is_kept = InvoiceLine.line_ref.endswith(f":{CREDIT}:{KEPT}")
     waiting = session.execute(
         select(account_id, InvoiceLine.period_end)
         .join(Invoice, Invoice.id == InvoiceLine.invoice_id)
@@ -208,7 +209,7 @@ def too_early(session: Session, drafts: Collection[Invoice]) -> dict[UUID, Preco
             Invoice.origin == InvoiceOrigin.RATED,
             Invoice.status == InvoiceStatus.DRAFT,
             Invoice.id.not_in([one.id for one in drafts]),
-            or_(is_ahead, is_kept),
+            or_(_IS_AHEAD, InvoiceLine.line_ref.endswith(_KEPT_END)),
         )
         .distinct()
     ).all()

@@ -64,3 +64,50 @@
         and eras.era_from <= {{ local_day }}
         and eras.era_to > {{ local_day }}
 {%- endmacro %}
+
+{#-
+    How much of `available` each line gets of what it wants, in the order of the lines' names: what
+    earlier lines of its partition want comes first. `those` says which of them want anything.
+-#}
+{% macro used_up_in_order(available, wanted, partition, those=none) -%}
+    least(
+        {{ wanted }},
+        greatest(
+            {{ available }} - coalesce(
+                sum({{ wanted }}) {% if those %}filter (where {{ those }}) {% endif %}over (
+                    partition by {{ partition }}
+                    order by line_ref collate "C"
+                    rows between unbounded preceding and 1 preceding
+                ),
+                0
+            ),
+            0
+        )
+    )
+{%- endmacro %}
+
+{#- What a line is of, up to its unit: the columns that no step after pricing changes. -#}
+{% macro line_columns(billing_period_id="billing_period_id") -%}
+    line_ref,
+    invoice_month,
+    account_id,
+    customer_id,
+    subscription_id,
+    {{ billing_period_id }},
+    segment_id,
+    plan_version_id,
+    charge_id,
+    charge_code,
+    rate_id,
+    item_code,
+    sac,
+    description,
+    period_start,
+    period_end,
+    covered_from,
+    covered_to,
+    quantity,
+    free_quantity,
+    event_count,
+    unit
+{%- endmacro %}

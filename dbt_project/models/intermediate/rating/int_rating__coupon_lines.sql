@@ -29,19 +29,8 @@ select
         when coupon_code is null or not is_discounted then 0
         when percent_scaled is not null
             then div(2 * due_minor::numeric * percent_scaled + 1000000, 2000000)::bigint
-        else least(
-            due_minor,
-            greatest(
-                coalesce(fixed_minor, 0) - coalesce(
-                    sum(due_minor) filter (where is_discounted) over (
-                        partition by invoiced_period_id
-                        order by line_ref collate "C"
-                        rows between unbounded preceding and 1 preceding
-                    ),
-                    0
-                ),
-                0
-            )
-        )::bigint
+        else {{ used_up_in_order(
+            "coalesce(fixed_minor, 0)", "due_minor", "invoiced_period_id", those="is_discounted"
+        ) }}::bigint
     end as coupon_minor
 from lines

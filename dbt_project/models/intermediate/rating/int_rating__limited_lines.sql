@@ -40,47 +40,13 @@ capped as (
         discounted.*,
         case
             when maximum is null then discounted_amount
-            else least(
-                discounted_amount,
-                greatest(
-                    maximum - coalesce(
-                        sum(discounted_amount) over (
-                            partition by billing_period_id, charge_id
-                            order by line_ref collate "C"
-                            rows between unbounded preceding and 1 preceding
-                        ),
-                        0
-                    ),
-                    0
-                )
-            )
+            else {{ used_up_in_order("maximum", "discounted_amount", "billing_period_id, charge_id") }}
         end as capped_amount
     from discounted
 )
 
 select
-    line_ref,
-    invoice_month,
-    account_id,
-    customer_id,
-    subscription_id,
-    billing_period_id,
-    segment_id,
-    plan_version_id,
-    charge_id,
-    charge_code,
-    rate_id,
-    item_code,
-    sac,
-    description,
-    period_start,
-    period_end,
-    covered_from,
-    covered_to,
-    quantity,
-    free_quantity,
-    event_count,
-    unit,
+    {{ line_columns() }},
     case when capped_amount = amount then unit_price end as unit_price,
     currency,
     minor_exponent,

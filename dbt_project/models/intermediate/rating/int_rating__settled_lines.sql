@@ -38,20 +38,7 @@ due as (
 credited as (
     select
         due.*,
-        least(
-            open_minor,
-            greatest(
-                credit_minor - coalesce(
-                    sum(open_minor) over (
-                        partition by invoiced_period_id
-                        order by line_ref collate "C"
-                        rows between unbounded preceding and 1 preceding
-                    ),
-                    0
-                ),
-                0
-            )
-        ) as credited_minor
+        {{ used_up_in_order("credit_minor", "open_minor", "invoiced_period_id") }} as credited_minor
     from due
 ),
 
@@ -73,28 +60,7 @@ first_charges as (
 )
 
 select
-    line_ref,
-    invoice_month,
-    account_id,
-    customer_id,
-    subscription_id,
-    invoiced_period_id as billing_period_id,
-    segment_id,
-    plan_version_id,
-    charge_id,
-    charge_code,
-    rate_id,
-    item_code,
-    sac,
-    description,
-    period_start,
-    period_end,
-    covered_from,
-    covered_to,
-    quantity,
-    free_quantity,
-    event_count,
-    unit,
+    {{ line_columns("invoiced_period_id as billing_period_id") }},
     case when used_minor + coupon_minor + credited_minor = 0 then unit_price end as unit_price,
     currency,
     {{ stored_amount("amount") }} - {{ from_minor("(used_minor + coupon_minor + credited_minor)", "minor_exponent") }} as amount,
