@@ -31,7 +31,12 @@ def after_commit(session: Session, hook: Callable[[], None]) -> None:
 
 @contextmanager
 def read_only(engine: Engine) -> Iterator[Session]:
-    """A session the database refuses to write with."""
+    """A session the database refuses to write with, and that sees one state of the books.
+
+    One state for all of its statements, and for a statement and its plan: in the default isolation
+    a statement is planned before it takes its snapshot, and would count an event that was accepted
+    in between without the partition that was attached for it.
+    """
     with Session(engine) as session:
-        session.execute(text("SET TRANSACTION READ ONLY"))
+        session.execute(text("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY"))
         yield session

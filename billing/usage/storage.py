@@ -1,7 +1,7 @@
 """How `usage.raw_events` is stored: the one module that knows whether TimescaleDB is there.
 
 With TimescaleDB it is a hypertable with one-day chunks; without, a table with native daily
-partitions, made ahead by `ensure_days`. Everything above sees one table.
+partitions, made when an event needs them (`KnownDays`). Everything above sees one table.
 """
 
 from collections.abc import Iterable
