@@ -141,8 +141,9 @@ class Reply:
     def all(
         self, rows: Sequence[RowT], convert: Callable[[RowT], Resource[AttributesT]]
     ) -> ListAnswer[AttributesT]:
-        """A list that is always whole."""
-        return self._list([convert(row) for row in rows], Page(limit=len(rows), next=None))
+        """A list that is always whole; without rows it still says no limit of 0."""
+        limit = max(len(rows), DEFAULT_LIMIT)
+        return self._list([convert(row) for row in rows], Page(limit=limit, next=None))
 
     def _list(self, shown: list[Resource[AttributesT]], page: Page) -> ListAnswer[AttributesT]:
         return ListAnswer(data=shown, meta=ListMeta(timestamp=self.clock.now(), page=page))

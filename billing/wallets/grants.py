@@ -6,7 +6,7 @@ have to know which credits it may take. It gets into the balance when an invoice
 of it as the lines of its items come to (`grant_draws.py`).
 """
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from datetime import date, datetime, timedelta
 from enum import StrEnum
@@ -60,8 +60,8 @@ class GrantCredits(Request):
 
     wallet_id: UUID
     kind: GrantKind = GrantKind.PROMOTIONAL
-    amount_minor: int = Field(gt=0)
-    tax_minor: int = Field(default=0, ge=0)
+    amount_minor: int = Field(gt=0, lt=2**53)
+    tax_minor: int = Field(default=0, ge=0, lt=2**53)
     """Paid on top of purchased ones."""
     priority: int = Field(default=USUAL_PRIORITY, ge=0, le=100)
     """The lower it is, the earlier the credits are used; other credits have 50."""
@@ -182,7 +182,8 @@ def expire_grants(engine: Engine, clock: Clock) -> int:
             )
             .order_by(CreditGrant.expires_at, CreditGrant.id)
         ).all()
-        due = [grant.id for grant in over if _lot(session, SYSTEM, grant).left_units]
+        left = _left_in(session, {grant.wallet_id for grant in over})
+        due = [grant.id for grant in over if left.get(grant.ledger_transaction_id)]
     for grant_id in due:
         with unit_of_work(engine) as session:
             expire_grant(Context(session, SYSTEM, clock), ExpireGrant(grant_id=grant_id))
@@ -306,6 +307,15 @@ def _end(ctx: Context, wallet: Wallet, grant: CreditGrant, kind: LedgerKind, not
         now=ctx.clock.now(),
     )
     allocate(ctx.session, wallet, ctx.clock.now())
+
+
+def _left_in(session: Session, wallet_ids: Collection[UUID]) -> dict[UUID | None, int]:
+    """What is left of each lot of these wallets, in wallet units; each wallet is read once."""
+    return {
+        lot.source.id: lot.left_units
+        for wallet_id in wallet_ids
+        for lot in lots_of(session, SYSTEM, wallet_id)
+    }
 
 
 def _lot(session: Session, actor: Actor, grant: CreditGrant) -> Lot:

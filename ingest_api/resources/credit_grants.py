@@ -60,9 +60,11 @@ class NewGrant(Request):
     """Credits to give, sell, or lend on a commitment."""
 
     kind: GrantKind = GrantKind.PROMOTIONAL
-    amount_minor: int = Field(gt=0, description="Credits, exclusive of tax, in minor units.")
+    amount_minor: int = Field(
+        gt=0, lt=2**53, description="Credits, exclusive of tax, in minor units."
+    )
     tax_minor: int = Field(
-        default=0, ge=0, description="Tax paid with purchased ones, in minor units."
+        default=0, ge=0, lt=2**53, description="Tax paid with purchased ones, in minor units."
     )
     priority: int = Field(
         default=USUAL_PRIORITY,

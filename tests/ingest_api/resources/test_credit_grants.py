@@ -8,6 +8,7 @@ from uuid import UUID
 import pypdf
 import pytest
 from sqlalchemy import text
+from sqlalchemy.event import listen, remove
 from sqlalchemy.exc import DBAPIError
 
 from billing.customers.tables import Account, BillingMode
@@ -121,6 +122,24 @@ def test_what_is_left_at_the_end_goes_by_a_posting_and_what_comes_back_goes_agai
     assert api.get(path)["attributes"]["balance_units"] == 750 * UNITS
 
 
+def test_looking_for_grants_that_are_over_reads_a_wallet_once(
+    api: Api, wallet: tuple[str, str]
+) -> None:
+    for reference in ("a", "b", "c"):
+        grant(api, wallet[1], 500, reference, expires_on="2026-06-20")
+    _go_to(api, 6, 20)
+    assert expire_grants(api.engine, api.clock) == 3
+    said: list[str] = []
+
+    def note(_conn: object, _cursor: object, statement: str, *_: object) -> None:
+        said.append(statement)
+
+    listen(api.engine, "before_cursor_execute", note)
+    assert expire_grants(api.engine, api.clock) == 0
+    remove(api.engine, "before_cursor_execute", note)
+    assert len([one for one in said if "AS voucher_date" in one]) == 1
+
+
 def test_a_grant_for_some_items_pays_their_lines_and_is_not_in_the_balance(
     api: Api, wallet: tuple[str, str]
 ) -> None:
@@ -176,6 +195,8 @@ def test_voiding_takes_what_is_left_and_money_is_refunded_instead(
         ({"kind": "purchased", "expires_on": "2027-01-01"}, "expires_on"),
         ({"kind": "purchased", "item_codes": ["otp-sms"]}, "item_codes"),
         ({"tax_minor": 18}, "tax_minor"),
+        ({"amount_minor": 2**53}, "amount_minor"),
+        ({"kind": "purchased", "tax_minor": 2**53}, "tax_minor"),
         ({"expires_on": "2026-06-10"}, "expires_on"),
         ({"item_codes": ["nothing"]}, "item_codes"),
     ],

@@ -43,6 +43,8 @@ def test_a_resource_and_a_list_have_the_shape_of_the_requirements(api: Api) -> N
     listed = _check(api.call("GET", "/api/v1/customers?limit=1"))
     assert listed["meta"]["page"].keys() == {"limit", "next"}
     assert listed["data"][0].keys() == {"id", "type", "attributes", "relationships"}
+    nothing = _check(api.call("GET", "/api/v1/billable-items"))
+    assert (nothing["data"], nothing["meta"]["page"]) == ([], {"limit": 50, "next": None})
 
 
 @pytest.mark.parametrize(
