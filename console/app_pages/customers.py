@@ -15,15 +15,13 @@ from billing.customers.repository import (
 )
 from billing.customers.tables import AccountStatus, ContactRole
 from billing.db.unit_of_work import read_only
-from billing.errors import BillingError
 from billing.money import CURRENCIES
 from billing.periods import DEFAULT_ZONE, local_day
 from billing.tax.model import TaxKind
 from console import actions
 from console.access import PageName
-from console.components.boundary import say
 from console.components.filters import open_one
-from console.components.forms import form_key, renew, say_later
+from console.components.forms import attempt, form_key
 from console.components.money import count
 from console.components.page import show_page
 from console.components.status import Status, words
@@ -187,17 +185,19 @@ def _new_contact(actor: Actor, customer_id: UUID) -> None:
         asked = st.form_submit_button("Add", type="primary", key=f"contact_submit_{key}")
     if not asked:
         return
-    try:
-        actions.record_contact(
-            actor, key, customer_id=customer_id, role=role, name=name.strip(),
-            email=email.strip() or None, phone=phone.strip() or None,
-        )  # fmt: skip
-    except BillingError as error:
-        say(error)
-        return
-    renew("contact")
-    say_later("success", "The contact is recorded.")
-    st.rerun()
+    attempt(
+        "contact",
+        lambda key: actions.record_contact(
+            actor,
+            key,
+            customer_id=customer_id,
+            role=role,
+            name=name.strip(),
+            email=email.strip() or None,
+            phone=phone.strip() or None,
+        ),
+        "The contact is recorded.",
+    )
 
 
 def _files(actor: Actor) -> None:

@@ -1,7 +1,7 @@
 """Events: look one up and follow it; settle what was set aside."""
 
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from uuid import UUID
 
 import streamlit as st
@@ -14,7 +14,7 @@ from billing.usage.tables import QuarantinedEntry
 from console import actions
 from console.access import PageName
 from console.components.boundary import say
-from console.components.forms import form_key, renew, say_later
+from console.components.forms import attempt, form_key
 from console.components.money import exact_wallet_money, money
 from console.components.page import show_page
 from console.components.status import words
@@ -171,21 +171,17 @@ def _settle(actor: Actor, entry: QuarantinedEntry) -> None:
         discard = drop.form_submit_button(
             "Discard it", key=f"quarantine_discard_{key}", width="stretch"
         )
+    name = f"quarantine:{entry.id}"
     if replay:
-        _do(entry, lambda: actions.replay_mended(actor, key, entry.id, text), "It was taken in.")
+        attempt(
+            name,
+            lambda key: actions.replay_mended(actor, key, entry.id, text),
+            "It was taken in.",
+        )
     if discard:
-        _do(entry, lambda: actions.discard(actor, key, entry.id, reason), "It was discarded.")
-
-
-def _do(entry: QuarantinedEntry, act: Callable[[], object], done: str) -> None:
-    try:
-        act()
-    except BillingError as error:
-        say(error)
-        return
-    renew(f"quarantine:{entry.id}")
-    say_later("success", done)
-    st.rerun()
+        attempt(
+            name, lambda key: actions.discard(actor, key, entry.id, reason), "It was discarded."
+        )
 
 
 show_page(PageName.EVENTS, "Events", "One event and what came of it.", _render)

@@ -7,18 +7,16 @@ import streamlit as st
 
 from billing.access.actor import Actor
 from billing.access.roles import Permission
-from billing.errors import BillingError
 from billing.periods import DEFAULT_ZONE, local_day
 from console import actions
 from console.access import PageName
-from console.components.boundary import say
 from console.components.exports import export_buttons
-from console.components.forms import form_key, renew, say_later
+from console.components.forms import attempt, form_key
 from console.components.money import count, money, typed_minor
 from console.components.page import show_page
 from console.components.status import payment_status, words
 from console.components.tables import Column, empty, table
-from console.components.text import heading, note, plain
+from console.components.text import heading, note
 from console.database import clock
 from console.queries import payments
 from console.queries.payments import DueInvoice, PaymentRow
@@ -120,11 +118,11 @@ def _receipt(actor: Actor) -> None:
         )
         asked = st.form_submit_button("Record it", type="primary", key=f"receipt_submit_{key}")
     if asked:
-        _record(actor, key, by_id[chosen], amount, reference.strip(), received_on)
+        _record(actor, by_id[chosen], amount, reference.strip(), received_on)
 
 
 def _record(
-    actor: Actor, key: str, invoice: DueInvoice, amount: str, reference: str, received_on: object
+    actor: Actor, invoice: DueInvoice, amount: str, reference: str, received_on: object
 ) -> None:
     amount_minor = typed_minor(amount, invoice.currency)
     if not amount_minor:
@@ -134,18 +132,19 @@ def _record(
             icon=":material/edit:",
         )
         return
-    try:
-        actions.record_money(
-            actor, key, invoice_id=invoice.id, amount_minor=amount_minor, reference=reference,
-            received_on=received_on,
-        )  # fmt: skip
-    except BillingError as error:
-        say(error)
-        return
-    renew("receipt")
     said = money(amount_minor, invoice.currency)
-    say_later("success", plain(f"{said} under {reference} is recorded for {invoice.title}."))
-    st.rerun()
+    attempt(
+        "receipt",
+        lambda key: actions.record_money(
+            actor,
+            key,
+            invoice_id=invoice.id,
+            amount_minor=amount_minor,
+            reference=reference,
+            received_on=received_on,
+        ),
+        f"{said} under {reference} is recorded for {invoice.title}.",
+    )
 
 
 def _refunds(actor: Actor) -> None:

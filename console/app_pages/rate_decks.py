@@ -16,7 +16,7 @@ from billing.rating.line import plain
 from console import actions
 from console.access import PageName
 from console.components.boundary import say
-from console.components.forms import form_key, renew, say_later
+from console.components.forms import attempt, form_key
 from console.components.money import count
 from console.components.page import show_page
 from console.components.tables import Column, empty, table
@@ -66,14 +66,11 @@ def _new_deck(actor: Actor) -> None:
         name = right.text_input("Name", key=f"deck_name_{key}", placeholder="SMS worldwide")
         asked = st.form_submit_button("Create it", key=f"deck_submit_{key}")
     if asked:
-        try:
-            actions.new_deck(actor, key, code=code.strip(), name=name.strip())
-        except BillingError as error:
-            say(error)
-            return
-        renew("deck")
-        say_later("success", f"The deck {code.strip()} is there; upload its prices.")
-        st.rerun()
+        attempt(
+            "deck",
+            lambda key: actions.new_deck(actor, key, code=code.strip(), name=name.strip()),
+            f"The deck {code.strip()} is there; upload its prices.",
+        )
 
 
 def _upload(actor: Actor, deck_id: UUID) -> None:
@@ -96,16 +93,15 @@ def _upload(actor: Actor, deck_id: UUID) -> None:
         return
     try:
         text = file.getvalue().decode("utf-8-sig")
-        made = actions.upload_deck(actor, key, deck_id=deck_id, effective_from=day, csv=text)
     except UnicodeDecodeError:
         st.error("The file is not UTF-8 text; save it as CSV UTF-8.", icon=":material/edit:")
         return
-    except BillingError as error:
-        _wrong_lines(error)
-        return
-    renew("upload")
-    say_later("success", f"Version {made.version} is kept as a draft with {made.row_count} prices.")
-    st.rerun()
+    attempt(
+        "upload",
+        lambda key: actions.upload_deck(actor, key, deck_id=deck_id, effective_from=day, csv=text),
+        lambda made: f"Version {made.version} is kept as a draft with {made.row_count} prices.",
+        refused=_wrong_lines,
+    )
 
 
 def _wrong_lines(error: BillingError) -> None:
@@ -214,14 +210,11 @@ def _publish(actor: Actor, version: VersionRow) -> None:
     if not sure:
         st.error("Tick the box to confirm.", icon=":material/check_box:")
         return
-    try:
-        actions.publish_deck(actor, key, version.id)
-    except BillingError as error:
-        say(error)
-        return
-    renew(f"publish_{version.id}")
-    say_later("success", f"Version {version.version} is published.")
-    st.rerun()
+    attempt(
+        f"publish_{version.id}",
+        lambda key: actions.publish_deck(actor, key, version.id),
+        f"Version {version.version} is published.",
+    )
 
 
 def _price(price: Decimal | None) -> str | None:

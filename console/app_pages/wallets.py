@@ -7,16 +7,14 @@ import streamlit as st
 
 from billing.access.actor import Actor
 from billing.access.roles import Permission
-from billing.errors import BillingError
 from billing.money import from_units, to_minor
 from billing.periods import DEFAULT_ZONE, Period, each_day, local_day
 from console import actions
 from console.access import PageName
 from console.components import charts
-from console.components.boundary import say
 from console.components.csv_export import to_csv
 from console.components.filters import open_one
-from console.components.forms import form_key, renew, say_later
+from console.components.forms import attempt, form_key
 from console.components.money import (
     count,
     exact_wallet_money,
@@ -27,7 +25,7 @@ from console.components.money import (
 from console.components.page import show_page
 from console.components.status import wallet_status, words
 from console.components.tables import Column, empty, fact_list, table
-from console.components.text import heading, note, plain, readable_reference
+from console.components.text import heading, note, readable_reference
 from console.database import clock
 from console.queries import wallets
 from console.queries.reading import built
@@ -164,10 +162,10 @@ def _top_up(actor: Actor, wallet: WalletRow) -> None:
             "Credit the wallet", type="primary", key=f"top_up_submit_{key}", width="stretch"
         )
     if asked:
-        _credit(actor, wallet, key, _payment(wallet.currency, amount, tax, reference))
+        _credit(actor, wallet, _payment(wallet.currency, amount, tax, reference))
 
 
-def _credit(actor: Actor, wallet: WalletRow, key: str, payment: actions.Payment | None) -> None:
+def _credit(actor: Actor, wallet: WalletRow, payment: actions.Payment | None) -> None:
     if payment is None:
         st.error(
             "Enter the amount and the tax in digits, such as 50000.00, with no more decimals than "
@@ -175,21 +173,15 @@ def _credit(actor: Actor, wallet: WalletRow, key: str, payment: actions.Payment 
             icon=":material/edit:",
         )
         return
-    try:
-        with st.spinner("Crediting the wallet…"):
-            now = actions.credit(actor, key, wallet.id, payment)
-    except BillingError as error:
-        say(error)
-        return
-    renew(f"top_up:{wallet.id}")
-    say_later(
-        "success",
-        plain(
+    attempt(
+        f"top_up:{wallet.id}",
+        lambda key: actions.credit(actor, key, wallet.id, payment),
+        lambda now: (
             f"Payment {payment.reference} is credited to {wallet.title}; the balance is "
             f"{wallet_money(now.balance_units, now.currency)}."
         ),
+        meanwhile="Crediting the wallet…",
     )
-    st.rerun()
 
 
 def _payment(code: str, amount: str, tax: str, reference: str) -> actions.Payment | None:

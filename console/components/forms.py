@@ -1,7 +1,8 @@
 """What forms share: a key per form that is made once, and a message that survives the rerun."""
 
 from collections.abc import Callable
-from typing import Literal, TypeVar
+from contextlib import nullcontext
+from typing import Final, Literal, TypeVar
 
 import streamlit as st
 
@@ -13,6 +14,8 @@ from console.components.text import plain
 _MESSAGES = "messages"
 
 Result = TypeVar("Result")
+Kind = Literal["success", "info", "warning"]
+_DONE: Final[Kind] = "success"
 
 
 def form_key(name: str) -> str:
@@ -33,32 +36,67 @@ def renew(name: str) -> None:
     st.session_state.pop(f"form:{name}", None)
 
 
-def say_later(kind: Literal["success", "info", "warning"], message: str) -> None:
-    """A message for after the coming rerun."""
-    st.session_state.setdefault(_MESSAGES, []).append((kind, message))
+class Messages:
+    """What is to be said after the coming rerun.
+
+    Take it before something is done, and add to it before anything else of Streamlit is touched: a
+    second click ends the run at the next element or look into the session, and what was done
+    would never be said.
+    """
+
+    def __init__(self, waiting: list[tuple[str, str | BillingError]]) -> None:
+        self._waiting = waiting
+
+    def add(self, kind: Kind | Literal["refused"], message: str | BillingError) -> None:
+        """Say it, once; the second click may come to the same end."""
+        if (kind, message) not in self._waiting:
+            self._waiting.append((kind, message))
 
 
-def attempt(name: str, act: Callable[[str], Result], done: Callable[[Result], str] | str) -> None:
+def messages() -> Messages:
+    """The messages that wait in this session."""
+    return Messages(st.session_state.setdefault(_MESSAGES, []))
+
+
+def attempt(
+    name: str,
+    act: Callable[[str], Result],
+    done: Callable[[Result], str | tuple[Kind, str]] | str,
+    *,
+    meanwhile: str | None = None,
+    refused: Callable[[BillingError], None] = say,
+    closes: str | None = None,
+) -> None:
     """Do what a form asks for, under its key; the page is run again with what came of it.
 
     Args:
         name: of the form, as `form_key` knows it.
         act: takes the key; a refusal is shown where the form stands, and the form stays.
-        done: the sentence for afterwards.
+        done: the sentence for afterwards, or its kind and the sentence.
+        meanwhile: what is shown while it takes.
+        refused: what to do with a refusal instead.
+        closes: what of the session's state the form was opened by.
     """
+    said, key = messages(), form_key(name)
     try:
-        result = act(form_key(name))
+        with st.spinner(meanwhile) if meanwhile else nullcontext():
+            result = act(key)
+            sentence = done if isinstance(done, str) else done(result)
+            kind, text = sentence if isinstance(sentence, tuple) else (_DONE, sentence)
+            said.add(kind, plain(text))
     except BillingError as error:
-        say(error)
+        refused(error)
         return
     renew(name)
-    say_later("success", plain(done if isinstance(done, str) else done(result)))
+    if closes is not None:
+        st.session_state.pop(closes, None)
     st.rerun()
 
 
 def refuse_later(error: BillingError) -> None:
-    """What the domain refused, for after the coming rerun."""
-    st.session_state.setdefault(_MESSAGES, []).append(("refused", error))
+    """Run the page again, and say there what the domain refused."""
+    messages().add("refused", error)
+    st.rerun()
 
 
 def say_now() -> int:

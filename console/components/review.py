@@ -10,11 +10,12 @@ import streamlit as st
 from billing.access.actor import Actor
 from billing.access.roles import Permission
 from billing.errors import BillingError
+from billing.invoices.tables import Invoice
 from billing.periods import DEFAULT_ZONE, local_day
 from console import actions
 from console.components.boundary import say
 from console.components.document import page_images, show_pdf
-from console.components.forms import form_key, refuse_later, renew, say_later
+from console.components.forms import Kind, attempt, form_key, messages, refuse_later, renew
 from console.components.invoice import stage_sentence
 from console.components.money import compact_money, count, money
 from console.components.text import note, plain
@@ -65,14 +66,12 @@ def _submit(actor: Actor, facts: InvoiceFacts) -> None:
     name = f"submit:{facts.version}"
     key = form_key(name)
     if st.button("Submit for review", icon=":material/send:", key=f"submit_{key}"):
-        try:
-            actions.submit(actor, key, facts.id)
-        except BillingError as error:
-            refuse_later(error)
-        else:
-            say_later("success", f"The draft of {plain(facts.customer)} is now in review.")
-        renew(name)
-        st.rerun()
+        attempt(
+            name,
+            lambda key: actions.submit(actor, key, facts.id),
+            f"The draft of {facts.customer} is now in review.",
+            refused=refuse_later,
+        )
 
 
 def _confirm_approval(actor: Actor, facts: InvoiceFacts) -> None:
@@ -95,24 +94,21 @@ def _confirm_approval(actor: Actor, facts: InvoiceFacts) -> None:
             cancelled = st.form_submit_button("Cancel", key=f"cancel_{key}")
     if cancelled:
         _close(name)
-    if not sure:
-        return
-    try:
-        with st.spinner("Numbering and freezing the invoice…"):
-            issued = actions.approve(actor, key, facts.id, issue_date)
-    except BillingError as error:
-        say(error)
-        return
-    if issued.number is None:
-        say_later("info", plain(issued.review_note or "A second person must approve it too."))
-        _close(name)
-        return
-    say_later(
-        "success",
-        f"Invoice **{issued.number}** of {plain(facts.customer)} is issued: "
-        f"{plain(money(issued.total_minor, issued.currency))}.",
-    )
-    _close(name)
+    if sure:
+        attempt(
+            name,
+            lambda key: actions.approve(actor, key, facts.id, issue_date),
+            partial(_approved, facts),
+            meanwhile="Numbering and freezing the invoice…",
+            closes=_ASKED,
+        )
+
+
+def _approved(facts: InvoiceFacts, invoice: Invoice) -> tuple[Kind, str]:
+    if invoice.number is None:
+        return "info", invoice.review_note or "A second person must approve it too."
+    total = money(invoice.total_minor, invoice.currency)
+    return "success", f"Invoice {invoice.number} of {facts.customer} is issued: {total}."
 
 
 def _offer_void(actor: Actor, facts: InvoiceFacts) -> None:
@@ -126,7 +122,7 @@ def _offer_void(actor: Actor, facts: InvoiceFacts) -> None:
         "void",
         question="Why?",
         yes="Make void",
-        done=f"Invoice {plain(facts.number or '')} is void.",
+        done=f"Invoice {facts.number or ''} is void.",
         title="**Make this invoice void?**",
         hint="Only while nothing was paid, it was not sent, and its month is not filed. Its number "
         "stays used. Otherwise issue a credit note.",
@@ -140,7 +136,7 @@ def _confirm_rejection(actor: Actor, facts: InvoiceFacts) -> None:
         "reject",
         question="What is wrong with this draft?",
         yes="Reject the draft",
-        done=f"The draft of {plain(facts.customer)} was sent back.",
+        done=f"The draft of {facts.customer} was sent back.",
         placeholder="Say what must be mended; it stays with the draft until then.",
     )
 
@@ -177,15 +173,8 @@ def _ask_why(
             cancelled = st.form_submit_button("Cancel", key=f"cancel_{key}")
     if cancelled:
         _close(name)
-    if not sure:
-        return
-    try:
-        act(key, facts.id, reason)
-    except BillingError as error:
-        say(error)
-        return
-    say_later("success", done)
-    _close(name)
+    if sure:
+        attempt(name, lambda key: act(key, facts.id, reason), done, closes=_ASKED)
 
 
 def _close(name: str) -> None:
@@ -223,17 +212,21 @@ def approve_selected(actor: Actor, selected: Sequence[InvoiceRow]) -> None:
 
 def _approve_all(actor: Actor, key: str, rows: Sequence[InvoiceRow]) -> None:
     names = {row.id: row.title for row in rows}
-    progress = st.progress(0.0, text="Approving…")
+    said, progress = messages(), st.progress(0.0, text="Approving…")
     numbers: list[str] = []
     outcomes = actions.approve_each(actor, key, [row.id for row in rows])
-    for done, outcome in enumerate(outcomes, 1):
-        progress.progress(done / len(rows), text=f"Approved {done} of {len(rows)}…")
-        if outcome.error is None:
-            numbers.append(outcome.number or "")
-        else:
-            say_later("warning", plain(f"{names[outcome.invoice_id]}: {outcome.error.message}"))
-    if numbers:
-        say_later("success", f"{count(len(numbers))} invoices issued: {', '.join(numbers)}.")
+    try:
+        for done, outcome in enumerate(outcomes, 1):
+            if outcome.error is None:
+                numbers.append(outcome.number or "")
+            else:
+                refusal = f"{names[outcome.invoice_id]}: {outcome.error.message}"
+                said.add("warning", plain(refusal))
+            progress.progress(done / len(rows), text=f"Approved {done} of {len(rows)}…")
+    finally:  # a click elsewhere ends it here
+        if numbers:
+            issued = f"{count(len(numbers))} invoices issued: {', '.join(numbers)}."
+            said.add("success", plain(issued))
 
 
 def document_beside(actor: Actor, facts: InvoiceFacts) -> None:

@@ -79,7 +79,7 @@ def test_an_event_that_was_set_aside_is_mended_taken_in_and_found_on_one_page(
     box.set_value(str(box.value).replace('"-1"', "2"))
     _press(app, "quarantine_replay")
     assert not app.exception
-    assert "It was taken in." in words_on(app)
+    assert "It was taken in" in words_on(app)
     assert "Nothing is set aside" in words_on(app)
 
     app.text_input(key="event_source").set_value("core")
