@@ -87,7 +87,7 @@ class EmbeddedRedis(EmbeddedServer):
 
     def answers(self) -> bool:
         """Whether this port is answered by the server of this data folder, its file loaded."""
-        client = redis.Redis(port=self.port, socket_timeout=2, decode_responses=True)
+        client = redis.Redis(ports.LOOPBACK, self.port, socket_timeout=2, decode_responses=True)
         try:
             client.ping()
             found = client.config_get("dir")
