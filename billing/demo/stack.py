@@ -52,7 +52,7 @@ def running_stack(settings: Settings) -> Iterator[RunningStack]:
     if state is not None:
         yield _described(settings, state)
         return
-    with _interrupted_by_sigterm():
+    with interrupted_by_signals():
         child, log = _start(settings)
         try:
             yield _described(settings, _wait_until_ready(settings, child, log), child)
@@ -61,14 +61,17 @@ def running_stack(settings: Settings) -> Iterator[RunningStack]:
 
 
 @contextmanager
-def _interrupted_by_sigterm() -> Iterator[None]:
-    """Let SIGTERM and a hang-up end us as Ctrl-C does, so that the stack is stopped."""
+def interrupted_by_signals() -> Iterator[None]:
+    """Let SIGTERM and a hang-up end us as Ctrl-C does, so that the stack is stopped.
+
+    SIGINT too: whatever a script runs in the background begins with it ignored.
+    """
 
     def interrupt(number: int, _: object) -> NoReturn:
         signal.signal(number, signal.SIG_IGN)  # stopping is under way
         raise KeyboardInterrupt
 
-    numbers = [signal.SIGTERM]
+    numbers = [signal.SIGTERM, signal.SIGINT]
     if signal.getsignal(signal.SIGHUP) != signal.SIG_IGN:  # under nohup it stays ignored
         numbers.append(signal.SIGHUP)
     before = {number: signal.signal(number, interrupt) for number in numbers}

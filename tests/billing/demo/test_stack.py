@@ -7,6 +7,8 @@ import sys
 import tempfile
 from pathlib import Path
 
+import pytest
+
 from billing.stack import ports, process
 from billing.stack.services import PORTS
 from billing.stack.state import stack_lock
@@ -17,6 +19,32 @@ from billing.settings import Settings
 with running_stack(Settings.load()) as stack:
     stack.wait()
 """
+
+
+_SLEEPER = """
+import time
+from billing.demo.stack import interrupted_by_signals
+try:
+    with interrupted_by_signals():
+        print("ready", flush=True)
+        time.sleep(60)
+except KeyboardInterrupt:
+    print("interrupted", flush=True)
+"""
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_demo_in_the_background_of_a_script_hears_each_signal_that_ends_it(number: int) -> None:
+    ignoring = 'trap "" INT; exec "$0" -c "$1"'
+    command = ["sh", "-c", ignoring, sys.executable, _SLEEPER]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as demo:
+        assert demo.stdout is not None
+        try:
+            assert demo.stdout.readline() == "ready\n"
+            demo.send_signal(number)
+            assert demo.stdout.read() == "interrupted\n"
+        finally:
+            demo.kill()
 
 
 def test_a_demo_that_is_terminated_takes_its_stack_along(server_dir: Path) -> None:
