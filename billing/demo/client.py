@@ -7,7 +7,9 @@ from typing import Any, Final, Self
 
 import httpx
 
-_ATTEMPTS: Final = 8
+_PATIENCE_SECONDS: Final = 180
+"""How long a part may be away, such as one that was killed and is started again."""
+_LONGEST_PAUSE: Final = 5.0
 _PAGE: Final = 100
 _TRY_AGAIN: Final = frozenset({429, 502, 503, 504})
 
@@ -88,17 +90,18 @@ class BillingApi:
         Raises:
             DemoError: if it is refused, or nothing answers for long.
         """
-        problem = ""
-        for attempt in range(_ATTEMPTS):
+        deadline, pause = time.monotonic() + _PATIENCE_SECONDS, 0.25
+        while True:
             try:
                 response = self._http.request(method, path, **arguments)
             except httpx.TransportError as error:
-                problem = f"{type(error).__name__}: {error}"
+                problem, try_again = f"{type(error).__name__}: {error}", True
             else:
                 if response.is_success:
                     return response
                 problem = f"{response.status_code} {response.text[:2000]}"
-                if response.status_code not in _TRY_AGAIN:
-                    break
-            time.sleep(min(0.25 * 2**attempt, 5))
-        raise DemoError(f"{method} {path} was answered with {problem}")
+                try_again = response.status_code in _TRY_AGAIN
+            if not try_again or time.monotonic() > deadline:
+                raise DemoError(f"{method} {path} was answered with {problem}")
+            time.sleep(pause)
+            pause = min(pause * 2, _LONGEST_PAUSE)

@@ -2,6 +2,7 @@
 
 import subprocess
 import sys
+import time
 from collections import deque
 from collections.abc import Mapping
 from contextlib import suppress
@@ -13,6 +14,8 @@ from typing import Final, Self
 from billing.demo.client import DemoError
 
 _LINES_TOLD: Final = 60
+_ATTEMPTS: Final = 3
+_PAUSE_SECONDS: Final = 5.0
 
 
 class Closer:
@@ -47,12 +50,25 @@ class Closer:
     def close(self, month: date) -> None:
         """Close a month, and wait until that is done.
 
+        A run that fails is made again: a server may have been killed under it, and a month that is
+        closed twice is the same as before.
+
         Raises:
-            DemoError: with the end of its output, if it fails.
+            DemoError: with the end of its output, if it keeps failing.
         """
+        for _ in range(_ATTEMPTS):
+            failure = self._attempt(f"{month:%Y-%m}")
+            if failure is None:
+                return
+            time.sleep(_PAUSE_SECONDS)
+        raise DemoError(
+            f"Closing {month:%Y-%m} failed {_ATTEMPTS} times; the last time:\n{failure}"
+        )
+
+    def _attempt(self, name: str) -> str | None:
+        """What it said at last, if it failed."""
         if self._process is None:
             self._process = self._started()
-        name = f"{month:%Y-%m}"
         said: deque[str] = deque(maxlen=_LINES_TOLD)
         if self._process.stdin and self._process.stdout:
             with suppress(BrokenPipeError):  # it has ended: what it said tells why
@@ -60,9 +76,11 @@ class Closer:
                 self._process.stdin.flush()
             for line in self._process.stdout:
                 if line == f"closed {name}\n":
-                    return
+                    return None
                 said.append(line)
-        raise DemoError(f"Closing {name} failed:\n{''.join(said)}")
+        self._process.communicate()
+        self._process = None
+        return "".join(said)
 
     def _started(self) -> "subprocess.Popen[str]":
         return subprocess.Popen(
