@@ -3,10 +3,10 @@
 import random
 import time
 from collections import defaultdict
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from tests.chaos.check import Verdict, check
+from tests.chaos.check import Verdict, check, holds_at_work
 from tests.chaos.faults import FAILPOINTS, FAULTS, Fault, Scene, crash_at
 from tests.chaos.load import History, Load
 from tests.chaos.stack import running_stack
@@ -79,12 +79,15 @@ def _fault(kind: str) -> Fault:
 def run_chaos(folder: Path, faults: int, seed: int, *, say: bool = False) -> Report:
     """Break a stack of its own so many times under load, and compare at the end.
 
+    Holds, which do not last, are compared after each fault as well.
+
     Args:
         folder: empty, with a short name; every user may enter it.
         say: print each fault as it happens.
     """
     report, history = Report(seed), History(seed)
     chance = random.Random(seed)
+    odd: list[str] = []
     began = time.monotonic()
     with running_stack(folder, shards=SHARDS, credit_line=CREDIT_LINE) as stack:
         with Load(stack, history) as load:
@@ -99,11 +102,13 @@ def run_chaos(folder: Path, faults: int, seed: int, *, say: bool = False) -> Rep
                 scene.wait_for_answers()
                 stall = history.take_stall()
                 report.faults[kind].append(stall)
+                odd += [f"after {kind}: {one}" for one in holds_at_work(stack, history)]
                 if say:
                     print(f" {stall:>5.1f} s", flush=True)
         report.events, report.requests = len(history.answered), history.requests
         report.top_ups = len(history.top_ups)
         report.amendments, report.holds = len(history.amended), history.holds
-        report.verdict = check(stack, history)
+        found = check(stack, history)
+        report.verdict = replace(found, strange=[*odd, *found.strange])
     report.seconds = time.monotonic() - began
     return report
