@@ -38,10 +38,16 @@ from billing.usage.batch import (
 from billing.usage.counters import Advance, advance_counters, staged_advances
 from billing.usage.days import KnownDays
 from billing.usage.direct import NotDirectError, copy_new, cut
-from billing.usage.posting import UnknownWalletError, post_debits, staged_amounts
+from billing.usage.posting import (
+    UnknownWalletError,
+    post_debits,
+    staged_amounts,
+    staged_without_wallet,
+)
 from billing.usage.refused import quarantine, record_refused
 from billing.usage.row import COLUMNS, COPY_HEAD, COPY_TAIL
 from billing.wallets.hold_store import record_holds
+from billing.wallets.news_store import note_news
 
 WATERMARK_CHANNEL = "usage_watermark"
 
@@ -225,6 +231,8 @@ class _Work:
         self.accept_seq = 0
         self.session = 0
         self.new = 0
+        self.accounts: set[UUID] = set()
+        """That may be in another shard: what was applied is news there."""
         self.compensations: list[Compensation] = []
         self.exceptional: set[Position] = set()
 
@@ -241,7 +249,9 @@ class _Work:
         if readable:
             self.post_readable(readable)
         if any(entry.holds for entry in batch.entries):
-            record_holds(self.connection, batch.entries)
+            self.accounts |= record_holds(self.connection, batch.entries)
+        if self.accounts:
+            note_news(self.connection, self.accounts, not_in=batch.shard, now=self.now)
         cursor = batch.entries[-1].position if batch.entries else batch.after
         said = [WATERMARK_CHANNEL, self.announcement(cursor)]
         self.connection.execute(_ADVANCE, [*cursor, self.accept_seq, batch.shard, *said])
@@ -267,6 +277,7 @@ class _Work:
         self.days.ensure(self.connection, pieces.utc_days)
         copy_new(self.connection, pieces)
         self.finish_new(pieces.events, pieces.amounts, pieces.advances)
+        self.accounts |= pieces.without_wallet
 
     def post(self, entries: Sequence[JournalEntry]) -> None:
         """Post entries; if the data of one row is at fault, halve until that row stands alone."""
@@ -331,6 +342,8 @@ class _Work:
             self.finish_new(new, staged_amounts(connection), staged_advances(connection))
         else:
             self.finish_new(new, {}, [])
+        if debits < new:
+            self.accounts |= staged_without_wallet(connection)
 
     def finish_new(
         self, new: int, amounts: Mapping[UUID, int], advances: Sequence[Advance]
@@ -340,7 +353,7 @@ class _Work:
         if amounts:
             reference = f"usage:{self.batch.shard}:{self.accept_seq + 1}"
             shard = self.batch.shard
-            post_debits(
+            self.accounts |= post_debits(
                 self.connection, shard, amounts, advances, reference=reference, now=self.now
             )
         failpoint("writer.after_ledger")

@@ -74,7 +74,14 @@ class Pieces:
     """Wallet units by wallet."""
     counted: dict[tuple[bytes, bytes, int], int] = field(default_factory=dict)
     """Millionths of a unit by wallet, rate and day of the counter."""
+    unpaid: set[bytes] = field(default_factory=set)
+    """Accounts of events without a wallet."""
     events: int = 0
+
+    @property
+    def without_wallet(self) -> set[UUID]:
+        """Whose events are without a wallet."""
+        return {UUID(bytes=account) for account in self.unpaid}
 
     @property
     def utc_days(self) -> list[date]:
@@ -184,6 +191,8 @@ def _uncommon(pieces: Pieces, rows: bytes, at: int) -> tuple[Any, ...]:
     (in_rate,) = _LENGTH.unpack_from(rows, rate_at)
     amount_at = rate_at + 4 + max(in_rate, 0)
     eight, amount, _, _, in_day = _PRICED.unpack_from(rows, amount_at)
+    if in_wallet != _UUID:
+        pieces.unpaid.add(rows[account_at + 4 : rate_at])
     wallet, rate = rows[at + 6 : account_at], rows[rate_at + 4 : amount_at]
     source_at = amount_at + 28
     if in_day != _ABSENT:

@@ -20,7 +20,7 @@ from billing.wallets.tables import LedgerAccount, LedgerKind
 
 _LOCK = """
 SELECT w.id, w.currency, w.balance_units, w.entry_seq, w.credit_line_units, w.low_balance_units,
-    w.shard, s.amount_units
+    w.shard, w.account_id, s.amount_units
 FROM unnest(%b::uuid[], %b::bigint[]) AS s (wallet_id, amount_units)
 JOIN billing.wallets w ON w.id = s.wallet_id
 ORDER BY w.id FOR UPDATE OF w
@@ -29,6 +29,10 @@ ORDER BY w.id FOR UPDATE OF w
 _STAGED = """
 SELECT wallet_id, sum(amount_units)::bigint FROM pg_temp.incoming
 WHERE verdict = 'new' AND wallet_id IS NOT NULL GROUP BY wallet_id
+"""
+
+_WITHOUT_WALLET = """
+SELECT DISTINCT account_id FROM pg_temp.incoming WHERE verdict = 'new' AND wallet_id IS NULL
 """
 
 # in one statement, so that the rules of the ledger look once at all of it
@@ -90,6 +94,11 @@ def staged_amounts(connection: Connection[Any]) -> dict[UUID, int]:
     return dict(connection.execute(_STAGED).fetchall())
 
 
+def staged_without_wallet(connection: Connection[Any]) -> set[UUID]:
+    """Whose new rows of `pg_temp.incoming` are without a wallet."""
+    return {account for (account,) in connection.execute(_WITHOUT_WALLET)}
+
+
 def post_debits(
     connection: Connection[Any],
     shard: int,
@@ -98,7 +107,7 @@ def post_debits(
     *,
     reference: str,
     now: datetime,
-) -> None:
+) -> set[UUID]:
     """Take amounts from wallets.
 
     Args:
@@ -107,15 +116,18 @@ def post_debits(
         advances: what the same events moved counters of prices by.
         reference: beginning of the natural key of each wallet's ledger transaction.
 
+    Returns:
+        the accounts that are in another shard.
+
     Raises:
         UnknownWalletError: if a wallet does not exist.
     """
     rows = connection.execute(_LOCK, [list(amounts), list(amounts.values())]).fetchall()
     if len(rows) != len(amounts):
         raise UnknownWalletError("the wallet does not exist")
-    debits = list(_debits(rows))
+    debits, elsewhere = list(_debits(rows)), {row[7] for row in rows if row[6] != shard}
     if not debits:
-        return
+        return elsewhere
     values = {
         "kind": LedgerKind.USAGE.value,
         "now": now,
@@ -134,6 +146,7 @@ def post_debits(
     for debit in debits:
         if debit.shard != shard:
             _tell(connection, debit, advances, f"{reference}:{debit.wallet_id}", now)
+    return elsewhere
 
 
 def _tell(
@@ -161,7 +174,7 @@ def _tell(
 
 
 def _debits(rows: Iterable[tuple[Any, ...]]) -> Iterable[_Debit]:
-    for wallet_id, currency, balance, seq, credit_line, low_balance, shard, amount in rows:
+    for wallet_id, currency, balance, seq, credit_line, low_balance, shard, _, amount in rows:
         if amount:
             after = balance - amount
             status = status_for(after, credit_line, low_balance)

@@ -268,6 +268,18 @@ class AuthorizationHold(Base):
     resolved_at: Mapped[datetime | None]
 
 
+class AccountNews(Base):
+    """Something of an account came by the journal of another shard: its own is to be told."""
+
+    __tablename__ = "account_news"
+    __table_args__ = ({"schema": "usage"},)
+
+    account_id: Mapped[UUID] = mapped_column(primary_key=True)
+    token: Mapped[UUID]
+    """Another one each time; Redis notes which one it has."""
+    noted_at: Mapped[datetime]
+
+
 class WalletDrift(Base):
     """A wallet that Redis and PostgreSQL did not agree on; frozen until it is settled."""
 

@@ -58,7 +58,7 @@ class HoldBook:
             return self._place(asked, now_ms)
         if kind == "a":
             return HoldAnswer(*self._judge(asked))
-        hold = self.known.get(name)
+        hold = self._find(name)
         if hold is None:
             return HoldAnswer(Verdict.NONE, 0, 0)
         if kind == "g":
@@ -72,6 +72,11 @@ class HoldBook:
         hold = self.known.get(name)
         if hold is not None and hold.state is HoldState.OPEN:
             self._resolve(name, HoldState.CAPTURED, at_ms)
+
+    def _find(self, name: str) -> Hold | None:
+        """A hold; not that one was captured of which nothing is known."""
+        hold = self.known.get(name)
+        return hold if hold is not None and hold.body_hash else None
 
     def _judge(self, asked: Asked) -> tuple[Verdict, int, int]:
         _, _, _, wallet, amount, grace, _, quotas = asked
@@ -95,7 +100,7 @@ class HoldBook:
 
     def _place(self, asked: Asked, now_ms: int) -> HoldAnswer:
         _, name, body_hash, wallet, amount, _, expires_ms, quotas = asked
-        known = self.known.get(name)
+        known = self._find(name)
         if known is not None:
             verdict = Verdict.SAME if known.body_hash == body_hash else Verdict.OTHER
             return HoldAnswer(verdict, known.balance, known.available, known)
@@ -105,8 +110,10 @@ class HoldBook:
         if wallet:
             left -= amount
         uses = tuple((quota, quantity) for quota, quantity, _, _ in quotas)
+        noted = self.known.get(name)
+        created_ms = now_ms if noted is None else max(now_ms, noted.created_ms + 1)
         hold = Hold(
-            HoldState.OPEN, amount, now_ms, expires_ms, 0, body_hash, wallet, balance, left,
+            HoldState.OPEN, amount, created_ms, expires_ms, 0, body_hash, wallet, balance, left,
             verdict, uses,
         )  # fmt: skip
         self._bind(hold, 1)

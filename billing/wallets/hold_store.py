@@ -27,6 +27,7 @@ from billing.wallets.holds import (
     to_ms,
 )
 from billing.wallets.keys import REMEMBER_SECONDS
+from billing.wallets.news import KEPT
 from billing.wallets.quota_bases import used_so_far
 
 logger = structlog.get_logger(__name__)
@@ -57,13 +58,15 @@ _CAPTURE: Final = """
 UPDATE usage.holds h SET state = 'captured', resolved_at = t.at
 FROM unnest(%s::text[], %s::timestamptz[]) AS t (name, at)
 WHERE h.name = t.name AND h.state = 'open'
+RETURNING h.name
 """
+# The hold may be in a journal that is applied later: one that direct mode left, or another shard's.
 _NOTE: Final = """
 INSERT INTO usage.holds (name, account_id, state, amount_units, body_hash, balance_units,
     available_units, verdict, quotas, created_at, expires_at, resolved_at)
-SELECT name, substr(name, 1, 32)::uuid, 'captured', 0, '', 0, 0, 'none', '[]', %(at)s, %(at)s,
-    %(at)s
-FROM unnest(%(names)s::text[]) AS t (name)
+SELECT name, substr(name, 1, 32)::uuid, 'captured', 0, '', 0, 0, 'none', '[]', at, at, at
+FROM unnest(%s::text[], %s::timestamptz[]) AS t (name, at)
+ORDER BY name
 ON CONFLICT (name) DO NOTHING
 """
 _EXPIRE: Final = """
@@ -83,9 +86,14 @@ _OF_ACCOUNT: Final = f"""
 SELECT {_COLUMNS} FROM usage.holds
 WHERE account_id = %(account)s AND (state = 'open' OR resolved_at >= %(since)s)
 """
+_TO_TELL: Final = f"""
+SELECT {_COLUMNS} FROM usage.holds
+WHERE (account_id = %(account)s AND state = 'open') OR name = ANY (%(names)s)
+"""
 _FORGET: Final = """
 DELETE FROM usage.holds h USING billing.accounts a
-WHERE h.resolved_at < %s AND a.id = h.account_id AND a.shard = %s
+WHERE h.resolved_at < %(since)s AND a.id = h.account_id AND a.shard = %(shard)s AND NOT EXISTS (
+    SELECT 1 FROM usage.account_news n WHERE n.account_id = a.id AND n.noted_at > %(told_since)s)
 """
 _FUNDS: Final = """
 SELECT w.id, w.balance_units, w.credit_line_units, (
@@ -101,8 +109,8 @@ WHERE h.account_id = ANY (%s) AND h.state = 'open' GROUP BY 1
 """
 
 
-def record_holds(connection: Connection[Any], entries: Iterable[JournalEntry]) -> None:
-    """Write down what became of holds, within the caller's transaction."""
+def record_holds(connection: Connection[Any], entries: Iterable[JournalEntry]) -> set[UUID]:
+    """Write down what became of holds, within the caller's transaction; gives whose they are."""
     changed: dict[str, Hold] = {}
     captured: dict[str, int] = {}
     for entry in entries:
@@ -122,19 +130,12 @@ def record_holds(connection: Connection[Any], entries: Iterable[JournalEntry]) -
                 )
     if captured:
         instants = [from_ms(at) for at in captured.values()]
-        connection.execute(_CAPTURE, [list(captured), instants])
+        found = {name for (name,) in connection.execute(_CAPTURE, [list(captured), instants])}
+        unknown = {name: from_ms(at) for name, at in captured.items() if name not in found}
+        if unknown:
+            connection.execute(_NOTE, [list(unknown), list(unknown.values())])
     _write(connection, changed, is_last_word=False)
-
-
-def note_captures(connection: Connection[Any], entry: JournalEntry) -> None:
-    """Remember which holds were named in direct mode, though nothing is known of them yet.
-
-    They may still be in a journal that is to be applied later.
-    """
-    names = [name for name, _ in read_changes(entry.holds)]
-    if names:
-        at = from_ms(to_ms(entry.received_at))
-        connection.execute(_NOTE, {"names": names, "at": at})
+    return {UUID(hex=name[:32]) for name in captured.keys() | changed.keys()}
 
 
 def holds_of_shard(connection: Connection[Any], shard: int, now: datetime) -> dict[str, Hold]:
@@ -147,9 +148,18 @@ def holds_of_account(connection: Connection[Any], account: UUID, now: datetime) 
     return _read(connection, _OF_ACCOUNT, now, account=account)
 
 
+def holds_to_tell(
+    connection: Connection[Any], account: UUID, names: Sequence[str]
+) -> dict[str, Hold]:
+    """An account's holds that are open, and what is known of these names."""
+    rows = connection.execute(_TO_TELL, {"account": account, "names": list(names)})
+    return {row[0]: _hold(row) for row in rows}
+
+
 def forget_holds(connection: Connection[Any], shard: int, now: datetime) -> None:
-    """Drop those that ended long enough ago."""
-    connection.execute(_FORGET, [_remembered_since(now), shard])
+    """Drop those that ended long enough ago, unless the account's shard is to be told of them."""
+    values = {"since": _remembered_since(now), "shard": shard, "told_since": now - KEPT}
+    connection.execute(_FORGET, values)
 
 
 def funds_of(connection: Connection[Any], wallets: Iterable[UUID]) -> dict[str, Funds]:

@@ -56,6 +56,11 @@ class ShardKeys:
         """A hash of the accounts of which nothing is taken in here: see moved.lua."""
         return f"{self.prefix}gone"
 
+    @property
+    def told(self) -> str:
+        """A hash: account to the token of the news of it that Redis has; see news.py."""
+        return f"{self.prefix}told"
+
     def moved(self, move_id: UUID, moved_at: datetime | None) -> str:
         """Set once a move has brought its account here, or away from here.
 

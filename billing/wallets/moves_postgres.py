@@ -16,6 +16,7 @@ from billing.usage.tables import ShardMode
 from billing.wallets.hold_store import holds_of_account
 from billing.wallets.holds import Hold
 from billing.wallets.moving import Carried, Move
+from billing.wallets.news_store import note_news
 from billing.wallets.ports import RecentKey, ShardRow, WalletRow
 from billing.wallets.postgres_port import PostgresPort
 from billing.wallets.quota_bases import quotas_of
@@ -111,6 +112,7 @@ class MovesPostgresPort:
             self._require_wanted(move)
             self._connection.execute(_MOVE_WALLETS, [move.to_shard, now, move.account_id])
             self._connection.execute(_MOVE_ACCOUNT, [move.to_shard, now, move.account_id])
+            note_news(self._connection, [move.account_id], not_in=move.from_shard, now=now)
             packed = msgspec.msgpack.encode(carried)
             accept_seq = rows[move.to_shard][-1]
             self._connection.execute(_MOVED, [now, packed, accept_seq, move.id])

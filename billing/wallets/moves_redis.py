@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from datetime import datetime
-from typing import Any, Final
+from typing import Any
 from uuid import UUID
 
 import msgspec
@@ -13,10 +13,8 @@ from billing.wallets.holds import Hold
 from billing.wallets.keys import COUNTER_SECONDS, MOVE_SECONDS, REMEMBER_SECONDS, ShardKeys
 from billing.wallets.moving import Carried, Move, until_ms
 from billing.wallets.ports import FencedError, RecentKey, WalletRow
-from billing.wallets.redis_port import RedisPort
+from billing.wallets.redis_port import RedisPort, open_holds
 from billing.wallets.scripts import ARRIVE, DEPART, FENCED, LEAVE
-
-_HOLDS_AT_ONCE: Final = 1_000
 
 
 class MovesRedisPort:
@@ -52,11 +50,6 @@ class MovesRedisPort:
                 uses.append((name, int(base) + int(used or 0)))
         return Carried(uses)
 
-    def _open_holds(self, keys: ShardKeys, account: UUID) -> list[str]:
-        mine = f"{account.hex}:*"
-        found: Any = self._redis.zscan_iter(keys.open_holds, mine, count=_HOLDS_AT_ONCE)
-        return sorted({one.decode() for one, _ in found})
-
     def arrive(
         self,
         keys: ShardKeys,
@@ -76,7 +69,7 @@ class MovesRedisPort:
             ],
             list(holds.items()),
             [(name, str(used)) for name, used in move.carried.quotas],
-            self._open_holds(keys, move.account_id),
+            open_holds(self._redis, keys, move.account_id),
             list(quotas),
         )
         return _witness(
@@ -88,6 +81,7 @@ class MovesRedisPort:
                     keys.gone,
                     keys.moved(move.id, move.moved_at),
                     keys.open_holds,
+                    keys.told,
                 ],
                 [
                     keys.epoch,
@@ -109,7 +103,7 @@ class MovesRedisPort:
         goes = {keys.wallet(row.id) for row in wallets}
         goes |= {keys.counters(row.id, one.counted_on) for row in wallets for one in row.counters}
         goes |= {keys.quotas + name for name in quotas}
-        rest = (sorted(goes), self._open_holds(keys, move.account_id))
+        rest = (sorted(goes), open_holds(self._redis, keys, move.account_id))
         return _witness(
             DEPART.call(
                 self._redis,
@@ -119,6 +113,7 @@ class MovesRedisPort:
                     keys.gone,
                     keys.moved(move.id, move.moved_at),
                     keys.open_holds,
+                    keys.told,
                 ],
                 [
                     keys.epoch,

@@ -165,10 +165,7 @@ class PostgresPort:
             try:
                 with self._connection.transaction():
                     applied = self._apply_locked(shard, epoch, entries, counted)
-                    if drained_to is None:
-                        for entry in entries:
-                            hold_store.note_captures(self._connection, entry)
-                    else:
+                    if drained_to is not None:
                         values = [drained_to.epoch, *drained_to.position, shard]
                         self._connection.execute(_DRAINED, values)
             except KeyRaceError:

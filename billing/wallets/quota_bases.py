@@ -65,10 +65,17 @@ class QuotasRedis(Protocol):
         """Count from the next entry on, unless somebody began meanwhile; gives where it begins."""
         ...
 
+    def told(self, keys: ShardKeys, accounts: Sequence[UUID]) -> list[str]:
+        """The token of each that Redis noted, as `billing.wallets.news` says."""
+        ...
+
     def set_quota_base(
-        self, keys: ShardKeys, account: UUID, name: str, begins: Position, used: int
+        self, keys: ShardKeys, account: UUID, name: str, begins: Position, used: int, told: str
     ) -> None:
-        """Say what was used before, unless the account left or it is counted from elsewhere."""
+        """Say what was used before.
+
+        Unless the account left, or was told news since (`told`), or it is counted from elsewhere.
+        """
         ...
 
 
@@ -98,48 +105,63 @@ def fill_bases(
     if not quotas:
         return
     found = redis.quota_counts(keys, [quota.name(now_us) for _, quota in quotas])
-    for (account, quota), (is_whole, begins) in zip(quotas, found, strict=True):
-        if is_whole:
-            continue
+    partial = [
+        (account, quota, begins)
+        for (account, quota), (is_whole, begins) in zip(quotas, found, strict=True)
+        if not is_whole
+    ]
+    told = redis.told(keys, [account for account, _, _ in partial])
+    for (account, quota, begins), token in zip(partial, told, strict=True):
         name = quota.name(now_us)
         first = redis.begin_quota(keys, name) if begins is None else begins
         if cursor >= Position(first.ms, first.seq - 1):
             used = postgres.used_before(keys, account, quota, first, now_us)
-            redis.set_quota_base(keys, account, name, first, used)
+            redis.set_quota_base(keys, account, name, first, used, token)
 
 
 class QuotasRedisPort:
     """A server."""
 
     def __init__(self, redis: "Redis") -> None:
-        self._redis = redis
+        self.redis = redis
 
     def quota_counts(
         self, keys: ShardKeys, names: Sequence[str]
     ) -> list[tuple[bool, Position | None]]:
         """Whether each is known whole, and from which entry on Redis counts it."""
-        with self._redis.pipeline(transaction=False) as pipe:
+        with self.redis.pipeline(transaction=False) as pipe:
             for name in names:
                 pipe.hmget(keys.quotas + name, ["base", "from"])
             found = pipe.execute()
         return [(base is not None, _parse(begins) if begins else None) for base, begins in found]
 
+    def last(self, keys: ShardKeys) -> Position:
+        """The last entry of the journal."""
+        last: Any = self.redis.xrevrange(keys.stream, count=1)
+        return Position.parse(last[0][0].decode()) if last else START
+
     def begin_quota(self, keys: ShardKeys, name: str) -> Position:
         """Count from the next entry on, unless somebody began meanwhile."""
-        last: Any = self._redis.xrevrange(keys.stream, count=1)
-        position = Position.parse(last[0][0].decode()) if last else START
+        position = self.last(keys)
         key = keys.quotas + name
-        self._redis.hsetnx(key, "from", str(Position(position.ms, position.seq + 1)))
-        begins: Any = self._redis.hget(key, "from")
+        self.redis.hsetnx(key, "from", str(Position(position.ms, position.seq + 1)))
+        begins: Any = self.redis.hget(key, "from")
         return _parse(begins)
 
+    def told(self, keys: ShardKeys, accounts: Sequence[UUID]) -> list[str]:
+        """The token of each that Redis noted; '' for none."""
+        if not accounts:
+            return []
+        found: Any = self.redis.hmget(keys.told, [one.hex for one in accounts])
+        return ["" if one is None else one.decode() for one in found]
+
     def set_quota_base(
-        self, keys: ShardKeys, account: UUID, name: str, begins: Position, used: int
+        self, keys: ShardKeys, account: UUID, name: str, begins: Position, used: int, told: str
     ) -> None:
-        """Say what was used before, unless the account left or it is counted from elsewhere."""
-        names = [keys.epoch_key, keys.gone, keys.quotas + name]
-        args = [keys.epoch, account.hex, str(begins), used, COUNTER_SECONDS]
-        if BASE.call(self._redis, names, args)[0] == FENCED:
+        """Say what was used before, unless the account left, was told news, or it is too late."""
+        names = [keys.epoch_key, keys.gone, keys.quotas + name, keys.told]
+        args = [keys.epoch, account.hex, str(begins), used, COUNTER_SECONDS, told]
+        if BASE.call(self.redis, names, args)[0] == FENCED:
             raise FencedError("Redis is fenced off")
 
 
@@ -147,17 +169,17 @@ class QuotasPostgresPort:
     """A server, through a connection that is not inside a transaction."""
 
     def __init__(self, connection: Connection[Any]) -> None:
-        self._connection = connection
+        self.connection = connection
 
     def quotas(self, shard: int) -> list[tuple[UUID, Quota]]:
         """The quotas of a shard's accounts."""
-        return quotas_of(self._connection, shard=shard)
+        return quotas_of(self.connection, shard=shard)
 
     def used_before(
         self, keys: ShardKeys, account: UUID, quota: Quota, position: Position, now_us: int
     ) -> int:
         """Millionths of a unit in the current period, without what this epoch has from there on."""
-        return _used_before(self._connection, keys, account, quota, position, now_us)
+        return _used_before(self.connection, keys, account, quota, position, now_us)
 
 
 def quotas_of(

@@ -281,6 +281,13 @@ class AsyncHoldsPort:
         await self._line.close()
 
 
+def open_holds(redis: "Redis", keys: ShardKeys, account: UUID) -> list[str]:
+    """Names of an account's holds that are open."""
+    mine = f"{account.hex}:*"
+    found: Any = redis.zscan_iter(keys.open_holds, mine, count=_CHUNK)
+    return sorted({one.decode() for one, _ in found})
+
+
 def _packed(keys: ShardKeys, moved: Sequence[Advance]) -> bytes:
     """Counters with what they are moved by, as adjust.lua and compensate.lua read them."""
     if not moved:

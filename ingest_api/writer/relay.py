@@ -17,9 +17,11 @@ from billing.wallets.audit import Auditor, PostgresToAudit, RedisToAudit
 from billing.wallets.hold_store import forget_holds
 from billing.wallets.memory import RedisMemory, read_memory
 from billing.wallets.mirror import sync_wallets
+from billing.wallets.news import tell_news
+from billing.wallets.news_store import NewsPostgresPort, NewsRedisPort
 from billing.wallets.ports import JournalPoint
 from billing.wallets.postgres_port import PostgresPort
-from billing.wallets.quota_bases import QuotasPostgresPort, QuotasRedisPort, fill_bases
+from billing.wallets.quota_bases import fill_bases
 from billing.wallets.redis_port import RedisPort
 from billing.wallets.retention import Recoverable, read_archiver
 from billing.wallets.writer import WriterCore
@@ -74,7 +76,7 @@ class Relay:
             redis, postgres = RedisPort(client), PostgresPort(connection, self._clock)
             books = PostgresToAudit(connection, self._clock)
             auditor = Auditor(books, RedisToAudit(client), self._keys)
-            quotas = QuotasRedisPort(client), QuotasPostgresPort(connection)
+            told = NewsRedisPort(client), NewsPostgresPort(connection)
             connection.execute(f"LISTEN {CHANNEL}")
             next_sweep = next_audit = next_expiry = 0.0
             while not self._stop.is_set():
@@ -89,8 +91,9 @@ class Relay:
                     next_sweep = monotonic() + _SWEEP_SECONDS
                 if monotonic() >= next_expiry:
                     redis.expire_holds(self._keys, self._clock.now())
+                    tell_news(*told, self._keys, self._core.cursor, self._clock.now())
                     forget_holds(connection, self._keys.shard, self._clock.now())
-                    fill_bases(*quotas, self._keys, self._core.cursor, self._clock.now())
+                    fill_bases(*told, self._keys, self._core.cursor, self._clock.now())
                     next_expiry = monotonic() + _EXPIRY_SECONDS
                 notices = list(connection.notifies(timeout=_LISTEN_SECONDS, stop_after=1))
                 if notices:

@@ -1,6 +1,6 @@
 """Holds in the simulation: what both stores do with them, and what clients do and are told."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from uuid import UUID
@@ -19,7 +19,6 @@ from billing.wallets.holds import (
     Wanted,
     hold_name,
     read_changes,
-    to_ms,
 )
 
 LASTS = (timedelta(seconds=2), timedelta(hours=1))
@@ -46,7 +45,7 @@ class RedisHolds:
 
     def drop(self, account: UUID) -> None:
         """Those of an account."""
-        self.known = {name: one for name, one in self.known.items() if one.wallet != account.hex}
+        self.known = {name: one for name, one in self.known.items() if name[:32] != account.hex}
         self.held.pop(account.hex, None)
 
     def decide(
@@ -69,8 +68,19 @@ class RedisHolds:
         """Events name them."""
         book = self._book(dict.fromkeys(self.held, (0, 0)))
         for name in names:
+            if name not in book.known:
+                self.known[name] = book.known[name] = captured_before(now)
             book.capture(name, now)
         self._take(book)
+
+    def learn(self, told: Mapping[str, Hold]) -> None:
+        """What PostgreSQL has of an account."""
+        for name, hold in told.items():
+            mine = self.known.get(name)
+            self.known[name] = _joined(mine, hold)
+            for sign, one in ((-1, mine), (1, self.known[name])):
+                if one is not None and one.state is HoldState.OPEN:
+                    self.held[one.wallet] = self.held.get(one.wallet, 0) + sign * one.amount
 
     def _book(self, funds: Mapping[str, tuple[int, int]]) -> HoldBook:
         filled = {
@@ -105,7 +115,9 @@ class PostgresHolds:
             for name, change in read_changes(entry.holds):
                 old = self.known.get(name)
                 if isinstance(change, int):
-                    if old is not None and old.state is HoldState.OPEN:
+                    if old is None:
+                        self.noted.setdefault(name, change)
+                    elif old.state is HoldState.OPEN:
                         self.known[name] = msgspec.structs.replace(
                             old, state=HoldState.CAPTURED, resolved_ms=change
                         )
@@ -122,12 +134,14 @@ class PostgresHolds:
             or (change.created_ms == old.created_ms and old.state is HoldState.OPEN)
         )
 
-    def note(self, entries: Iterable[JournalEntry]) -> None:
-        """Events were taken in directly."""
-        for entry in entries:
-            for name, _ in read_changes(entry.holds):
-                if name not in self.known:
-                    self.noted.setdefault(name, to_ms(entry.received_at))
+    def to_tell(self, account: UUID, names: Collection[str]) -> dict[str, Hold]:
+        """Those of an account that are open, and what is known of some names."""
+        every = {name: captured_before(at) for name, at in self.noted.items()} | self.known
+        return {
+            name: one
+            for name, one in every.items()
+            if name in names or (name[:32] == account.hex and one.state is HoldState.OPEN)
+        }
 
     def decide(
         self, asked: Sequence[Asked], funds: Mapping[str, tuple[int, int]], gone: set[str], now: int
@@ -148,6 +162,20 @@ class PostgresHolds:
         ]
         self.known.update(book.known)
         return answers
+
+
+def captured_before(at_ms: int) -> Hold:
+    """An event named a hold of which nothing is known: should it come, it is over."""
+    return Hold(HoldState.CAPTURED, 0, at_ms, at_ms, at_ms, "", "", 0, 0, Verdict.NONE, ())
+
+
+def _joined(mine: Hold | None, told: Hold) -> Hold:
+    """Of two holds of a name the later one counts, and of one its end."""
+    if mine is None or (told.body_hash and told.created_ms > mine.created_ms):
+        return told
+    if told.state is not HoldState.OPEN is mine.state and told.created_ms >= mine.created_ms:
+        return msgspec.structs.replace(mine, state=told.state, resolved_ms=told.resolved_ms)
+    return mine
 
 
 @dataclass
@@ -186,3 +214,8 @@ def wanted(account: UUID, name: str, amount: int, lasts: timedelta, now: datetim
 def packed(changes: Sequence[Change]) -> bytes:
     """As holds.lua writes them."""
     return msgspec.msgpack.encode(changes)
+
+
+def names_of(entries: Iterable[JournalEntry]) -> set[str]:
+    """The holds of which entries say something."""
+    return {name for entry in entries for name, _ in read_changes(entry.holds)}

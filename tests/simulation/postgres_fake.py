@@ -1,5 +1,6 @@
 """What PostgreSQL and our statements do, in memory: one instance is the whole data of a server."""
 
+import itertools
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
@@ -25,6 +26,7 @@ from billing.wallets.hold_book import Funds, bound
 from billing.wallets.holds import Asked, Hold, HoldAnswer, to_ms
 from billing.wallets.keys import ShardKeys
 from billing.wallets.moving import Carried, Move
+from billing.wallets.news import News
 from billing.wallets.ports import (
     Adjustment,
     JournalPoint,
@@ -34,7 +36,7 @@ from billing.wallets.ports import (
     ShardRow,
     WalletRow,
 )
-from tests.simulation.holds import PostgresHolds
+from tests.simulation.holds import PostgresHolds, names_of
 from tests.simulation.quotas import UNIT, name_of, quota_of
 
 Name = tuple[str, str]
@@ -73,6 +75,9 @@ class FakePostgres:
     def __init__(self, now: Callable[[], datetime], announce: Callable[[str], None]) -> None:
         self._now = now
         self._announce = announce
+        self._numbers = itertools.count()
+        """Never begins anew, whatever backup is taken."""
+        self.told: dict[UUID, News] = {}
         self.shards: dict[int, _Shard] = {}
         self.events: dict[Name, KnownEvent] = {}
         self.order: list[Name] = []
@@ -101,6 +106,7 @@ class FakePostgres:
         other.moved = dict(self.moved)
         other.owners, other.again = dict(self.owners), set(self.again)
         other.all_holds = self.all_holds.copy()
+        other.told, other._numbers = dict(self.told), self._numbers
         other._given = {epoch: dict(given) for epoch, given in self._given.items()}
         return other
 
@@ -158,6 +164,7 @@ class FakePostgres:
         before = state.accept_seq
         known_before = dict(self.events)
         done: set[Name] = set()
+        accounts: set[UUID] = set()
         for entry in batch.entries:
             for place, raw in enumerate(split_rows(entry.rows)):
                 row = _row(raw)
@@ -165,6 +172,7 @@ class FakePostgres:
                 done.add((row["source"], row["event_id"]))
                 if verdict == "new":
                     self._take(batch, entry, row)
+                    accounts.add(row["account_id"])
                     continue
                 if verdict == "replay":
                     continue
@@ -181,6 +189,10 @@ class FakePostgres:
                         (entry.position, place), compensation
                     )
         self.all_holds.record(batch.entries)
+        accounts |= {UUID(hex=name[:32]) for name in names_of(batch.entries)}
+        for account in accounts:
+            if account in self.held and self.home(account) != batch.shard:
+                self._note(account)
         cursor = batch.entries[-1].position if batch.entries else batch.after
         state.row = replace(state.row, cursor=cursor)
         return Applied(
@@ -229,6 +241,10 @@ class FakePostgres:
         """The wallet has been moved: its shard hears of the debit as of an adjustment."""
         held.adjustments.append(-amount)
 
+    def _note(self, account: UUID) -> None:
+        """Its shard is to be told of its holds and quotas."""
+        self.told[account] = News(account, f"{next(self._numbers)}", self._now())
+
     def apply_direct(
         self,
         shard: int,
@@ -249,9 +265,7 @@ class FakePostgres:
             for offset, entry in enumerate(entries)
         )
         applied = self.apply(Batch(shard, epoch, row.cursor, placed))
-        if drained_to is None:
-            self.all_holds.note(entries)
-        else:
+        if drained_to is not None:
             state = self.shards[shard]
             state.row = replace(state.row, undrained=drained_to)
         return applied
@@ -350,6 +364,26 @@ class FakePostgres:
         """As the port says."""
         return [name_of(account)]
 
+    # billing.wallets.news.NewsPostgres
+
+    def news(self, shard: int) -> list[News]:
+        """As the port says."""
+        return [one for _, one in sorted(self.told.items()) if self.home(one.account_id) == shard]
+
+    def forget_news(self, news: Sequence[News]) -> None:
+        """As the port says."""
+        for one in news:
+            if self.told.get(one.account_id) == one:
+                del self.told[one.account_id]
+
+    def holds_to_tell(self, account: UUID, names: Sequence[str]) -> dict[str, Hold]:
+        """As the port says."""
+        return self.all_holds.to_tell(account, names)
+
+    def account_quotas(self, account: UUID) -> list[Quota]:
+        """As the port says."""
+        return [quota_of(account)]
+
     # billing.wallets.quota_bases.QuotasPostgres
 
     def quotas(self, shard: int) -> list[tuple[UUID, Quota]]:
@@ -381,6 +415,7 @@ class FakePostgres:
             raise CursorMovedError("the move is not wanted")
         self.held[move.account_id].shard = move.to_shard
         self.moved[move.id] = replace(now, moved_at=self._now(), carried=carried)
+        self._note(move.account_id)
 
     def end_move(self, move: Move, *, arrived: bool = False, left: bool = False) -> None:
         """As the port says."""

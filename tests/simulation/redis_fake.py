@@ -8,10 +8,11 @@ from uuid import UUID
 from billing.usage.batch import START, Compensation, JournalEntry, Position
 from billing.usage.event import EPOCH, microseconds
 from billing.usage.hash import key_digest
-from billing.wallets.holds import Asked, Hold, HoldAnswer, captures, to_ms
+from billing.wallets.holds import Asked, Hold, HoldAnswer, HoldState, captures, to_ms
 from billing.wallets.journal import Admission, Admitted, utc_day
 from billing.wallets.keys import REBUILDING, ShardKeys, day_before
 from billing.wallets.moving import Carried, Move
+from billing.wallets.news import Base, News
 from billing.wallets.ports import Adjustment, FencedError, RecentKey, WalletRow
 from tests.simulation.holds import RedisHolds, packed
 from tests.simulation.quotas import QuotaCount
@@ -48,6 +49,8 @@ class _Epoch:
     """The entries that stand for moves."""
     holds: RedisHolds = field(default_factory=RedisHolds)
     quotas: dict[str, QuotaCount] = field(default_factory=dict)
+    told: dict[UUID, str] = field(default_factory=dict)
+    """Tokens of news."""
 
 
 class FakeRedis:
@@ -78,6 +81,7 @@ class FakeRedis:
                 dict(one.moved),
                 one.holds.copy(),
                 dict(one.quotas),
+                dict(one.told),
             )
         return other
 
@@ -225,6 +229,7 @@ class FakeRedis:
             self.write_wallets(keys, wallets)
             epoch.holds.drop(move.account_id)
             epoch.holds.write(holds)
+            epoch.told.pop(move.account_id, None)
             for name in quotas:
                 epoch.quotas.pop(name, None)
         witness = self._bear_witness_of(epoch, move)
@@ -240,6 +245,7 @@ class FakeRedis:
         if (move.id, move.moved_at) in epoch.moved:
             return epoch.moved[move.id, move.moved_at]
         epoch.gone[move.account_id] = None
+        epoch.told.pop(move.account_id, None)
         for row in wallets:
             epoch.wallets.pop(row.id, None)
         for name in quotas:
@@ -276,17 +282,60 @@ class FakeRedis:
         return begins
 
     def set_quota_base(
-        self, keys: ShardKeys, account: UUID, name: str, begins: Position, used: int
+        self, keys: ShardKeys, account: UUID, name: str, begins: Position, used: int, told: str
     ) -> None:
         """As the port says."""
         epoch = self._open(keys)
         one = epoch.quotas.get(name, QuotaCount())
-        if account not in epoch.gone and one.begins == begins and one.base is None:
+        if account in epoch.gone or epoch.told.get(account, "") != told:
+            return
+        if one.begins == begins and one.base is None:
             epoch.quotas[name] = replace(one, base=used)
 
     def quota(self, keys: ShardKeys, name: str) -> QuotaCount:
         """What is counted of one."""
         return self._epoch(keys).quotas.get(name, QuotaCount())
+
+    # billing.wallets.news.NewsRedis
+
+    def told(self, keys: ShardKeys, accounts: Sequence[UUID]) -> list[str]:
+        """As the port says."""
+        return [self._epoch(keys).told.get(one, "") for one in accounts]
+
+    def last(self, keys: ShardKeys) -> Position:
+        """As the port says."""
+        return self._epoch(keys).last
+
+    def open_holds(self, keys: ShardKeys, account: UUID) -> list[str]:
+        """As the port says."""
+        known = self._epoch(keys).holds.known.items()
+        return sorted(
+            name for name, one in known if name[:32] == account.hex and one.state is HoldState.OPEN
+        )
+
+    def take_news(
+        self,
+        keys: ShardKeys,
+        news: News,
+        told: str,
+        holds: Mapping[str, Hold],
+        bases: Sequence[Base],
+    ) -> bool:
+        """As the port says."""
+        epoch = self._open(keys)
+        if news.account_id in epoch.gone or epoch.told.get(news.account_id, "") != told:
+            return False
+        found = [epoch.quotas.get(one.name, QuotaCount()) for one in bases]
+        for one, count in zip(bases, found, strict=True):
+            if (one.used is None, one.begins) != (count.base is None, count.begins):
+                return False
+        for one, count in zip(bases, found, strict=True):
+            if one.used is not None:
+                epoch.quotas[one.name] = replace(count, base=one.used)
+        epoch.holds.learn(holds)
+        epoch.told[news.account_id] = news.token
+        self._bear_witness(epoch)
+        return True
 
     # holds
 
@@ -336,7 +385,7 @@ class FakeRedis:
         for (shard, number), one in self._epochs.items():
             if shard == keys.shard and number < keys.epoch:
                 one.wallets, one.marks, one.compensated = {}, {}, set()
-                one.holds, one.quotas = RedisHolds(), {}
+                one.holds, one.quotas, one.told = RedisHolds(), {}, {}
 
     def admit(
         self, keys: ShardKeys, admissions: Sequence[Admission], received_at: datetime

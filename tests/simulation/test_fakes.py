@@ -30,6 +30,8 @@ from billing.wallets.holds import (
 )
 from billing.wallets.journal import Admission, Admitted, admit_call, read_answer
 from billing.wallets.keys import ShardKeys
+from billing.wallets.news import Base, News
+from billing.wallets.news_store import NewsPostgresPort, NewsRedisPort
 from billing.wallets.ports import FencedError, JournalPoint
 from billing.wallets.postgres_port import PostgresPort
 from billing.wallets.redis_port import RedisPort
@@ -78,12 +80,7 @@ class Both:
 
     def same(self, stores: tuple[Any, Any], ask: Callable[[Any], Any]) -> Any:
         """Ask both, and compare what they say; None after an error of both."""
-        answers = []
-        for store in stores:
-            try:
-                answers.append(ask(store))
-            except ERRORS as error:
-                answers.append(type(error))
+        answers = [_or_error(lambda store=store: ask(store)) for store in stores]
         assert answers[0] == answers[1]
         return None if isinstance(answers[0], type) else answers[0]
 
@@ -150,14 +147,37 @@ class Both:
     def hold(self) -> None:
         keys, asked, now = self.keys(), self._about_holds(), self.clock.now()
         said = read_answers(HOLDS.call(self.client, *hold_call(keys, asked, now)))
-        last: Any = self.client.xrevrange(keys.stream, count=1)
-        if last:
-            self.redis[1].given = Position.parse(last[0][0].decode())
+        self._follow_journal(keys)
         assert self.redis[1].decide(keys, asked, now) == said
 
     def hold_directly(self) -> None:
         epoch, asked = self.keys().epoch, self._about_holds()
         self.same(self.postgres, lambda one: one.decide_holds(0, epoch, asked))
+
+    def tell(self) -> None:
+        """Redis takes what PostgreSQL has of an account's holds; a quota may not be as it was."""
+        keys, account = self.keys(), self.chance.choice(self.senders).account.id
+        redis = (NewsRedisPort(self.client), self.redis[1])
+        open_ = self.same(redis, lambda one: one.open_holds(keys, account))
+        postgres = (NewsPostgresPort(self.connection), self.postgres[1])
+        names = self.chance.choice([[], open_])
+        holds = self.same(postgres, lambda one: one.holds_to_tell(account, names))
+        (told,) = self.same(redis, lambda one: one.told(keys, [account]))
+        told = self.chance.choice([told] * 5 + ["another"])
+        news = News(account, f"token-{self.chance.random()}", self.clock.now())
+        begins = self.chance.choice([None] * 5 + [START])
+        bases = [Base("quota", begins, None if begins is None else 5)]
+        said = _or_error(lambda: redis[0].take_news(keys, news, told, holds, bases))
+        self._follow_journal(keys)
+        fake = redis[1]
+        assert _or_error(lambda: fake.take_news(keys, news, told, holds, bases)) == said
+        self.same(redis, lambda one: one.told(keys, [account]))
+        self.same(redis, lambda one: one.open_holds(keys, account))
+
+    def _follow_journal(self, keys: ShardKeys) -> None:
+        last: Any = self.client.xrevrange(keys.stream, count=1)
+        if last:
+            self.redis[1].given = Position.parse(last[0][0].decode())
 
     def read(self) -> None:
         keys, after = self.keys(), self.after()
@@ -264,6 +284,7 @@ class Both:
             [self.admit] * 5
             + [self.hold] * 3
             + [self.hold_directly]
+            + [self.tell]
             + [self.apply] * 4
             + [self.mirror] * 3
         )
@@ -271,6 +292,13 @@ class Both:
         rare += [self.drain, self.move, self.pay, self.look]
         self.chance.choice(often + rare)()
         self.clock.advance(timedelta(milliseconds=self.chance.randint(0, 900)))
+
+
+def _or_error(ask: Callable[[], Any]) -> Any:
+    try:
+        return ask()
+    except ERRORS as error:
+        return type(error)
 
 
 def _joined(parts: Iterator[list[Any]]) -> list[Any]:

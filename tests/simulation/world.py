@@ -81,9 +81,6 @@ class World:
         self._is_over = False
         self._is_restoring = False
         self._losses = 0
-        self._moved: set[UUID] = set()
-        """Their holds and quotas come from two journals. When something falls meanwhile, they may
-        be right only with the next rebuild, as billing/wallets/README.md says; money always is."""
 
     # what the processes need
 
@@ -349,7 +346,6 @@ class World:
             row = self.postgres.state.shard(shard)
             if backup.shard(shard).epoch != row.epoch or row.mode is not ShardMode.OPEN:
                 return
-        self._note_moved()
         self.postgres.go_down()
         lost = self.postgres.state.events.keys() - backup.events.keys()
         self.history.rightly_missing |= {name for _, name in lost}
@@ -360,10 +356,6 @@ class World:
             await asyncio.sleep(0.1)
         self._is_restoring = False
         self.pay_again()
-
-    def _note_moved(self) -> None:
-        moved = self.postgres.state.moved.values()
-        self._moved |= {one.account_id for one in moved if one.moved_at is not None}
 
     def _is_redis_ahead(self) -> bool:
         for shard in range(SHARDS):
@@ -404,9 +396,8 @@ class World:
             paid = sum(amount for held, amount in history.paid.values() if held == wallet)
             assert state.held[wallet].balance == paid - spent, f"PostgreSQL: {wallet}"
         give_up = self.loop.time() + _SETTLE_SECONDS
-        while self._are_holds_on_their_way() and self.loop.time() < give_up:  # noqa: ASYNC110
+        while self._is_news_on_its_way() and self.loop.time() < give_up:  # noqa: ASYNC110
             await asyncio.sleep(0.1)
-        self._note_moved()
         self._check_holds()
         while not all(map(self._is_quota_whole, WALLETS)) and self.loop.time() < give_up:  # noqa: ASYNC110
             await asyncio.sleep(0.1)
@@ -417,7 +408,6 @@ class World:
             counted = (found.base or 0) + found.used
             # what Redis had forgotten and took again it counts twice, until it is made anew
             is_right = counted >= sent if wallet in state.again else counted == sent
-            is_right |= wallet in self._moved
             assert is_right, f"the quota of {wallet} counts {counted}, not {sent}: {found}"
 
     def _quota(self, wallet: UUID) -> QuotaCount:
@@ -428,9 +418,14 @@ class World:
     def _is_quota_whole(self, wallet: UUID) -> bool:
         return self._quota(wallet).base is not None
 
-    def _are_holds_on_their_way(self) -> bool:
-        """Whether a journal says something of holds that PostgreSQL has not applied."""
+    def _is_news_on_its_way(self) -> bool:
+        """Whether one store has something of holds or moved accounts that the other does not."""
         rows = [self.postgres.state.shard(shard) for shard in range(SHARDS)]
+        for shard, row in enumerate(rows):
+            news, keys = self.postgres.state.news(shard), ShardKeys(shard, row.epoch)
+            told = self.redis.state.told(keys, [one.account_id for one in news])
+            if told != [one.token for one in news]:
+                return True
         return any(
             entry.holds
             for shard, row in enumerate(rows)
@@ -446,11 +441,9 @@ class World:
             keys = ShardKeys(state.home(wallet), state.shard(state.home(wallet)).epoch)
             there = self.redis.state.holds(keys)
             open_, books = open_of(there.known, wallet), open_of(state.all_holds.known, wallet)
-            assert open_ == books or wallet in self._moved, f"holds of {wallet}"
+            assert open_ == books, f"holds of {wallet}"
             assert there.held.get(wallet.hex, 0) == sum(one.amount for one in open_.values())
             named = {one.admission.hold for one, _, _ in self.history.sent.values()}
-            if wallet in self._moved:
-                continue
             assert not open_.keys() & named, "captured holds are open"
             if not self._losses:
                 sure = self.holds.surely_open(now_ms)

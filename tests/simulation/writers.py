@@ -14,6 +14,7 @@ from billing.usage.batch import CursorMovedError, JournalEntry, Position
 from billing.usage.event import microseconds
 from billing.wallets.mirror import sync_wallets
 from billing.wallets.moving import Mover, Place
+from billing.wallets.news import tell_news
 from billing.wallets.ports import RebuildNeededError
 from billing.wallets.quota_bases import fill_bases
 from billing.wallets.rebuild import refill
@@ -117,6 +118,7 @@ class Writer:
             if world.chance.random() < 0.3:
                 now = world.clock.now()
                 await greenlet_spawn(redis_.expire_holds, core.keys, now)
+                await greenlet_spawn(tell_news, redis_, postgres, core.keys, core.cursor, now)
                 await greenlet_spawn(fill_bases, redis_, postgres, core.keys, core.cursor, now)
             oldest = Position(microseconds(world.clock.now() - _KEEP) // 1000, 0)
             await greenlet_spawn(redis_.trim, core.keys, min(core.cursor, oldest))

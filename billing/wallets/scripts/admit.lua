@@ -175,6 +175,8 @@ for _, effect in ipairs(effects) do
     local hold = effect[2] ~= '' and find_hold(places, effect[2])
     if hold and hold[STATE] == 'open' then
       resolve_hold(places, effect[2], hold, 'captured', now_ms)
+    elseif hold == nil then
+      note_capture(places, effect[2], now_ms)
     end
   end
 end

@@ -1,7 +1,8 @@
 -- Let an account in that was moved here: once for each move.
 -- Goes after resolve.lua and witness.lua.
 --
--- KEYS 1 epoch, 2 stream, 3 accounts that are gone, 4 the mark of this move, 5 open holds
+-- KEYS 1 epoch, 2 stream, 3 accounts that are gone, 4 the mark of this move, 5 open holds,
+--      6 tokens of news
 -- ARGV 1 epoch, 2 life of the mark in seconds, 3 prefix of wallets, 4 prefix of holds, 5 prefix of
 --      quotas, 6 life of a counter in seconds, 7 what comes (MessagePack):
 --      {account, list of {wallet, {field, value…}}, list of {counter, field, millionths of a unit},
@@ -21,6 +22,7 @@ if known then return {0, known} end
 local account, wallets, counters, holds, quotas, stale, names = unpack(cmsgpack.unpack(ARGV[7]))
 local is_first = redis.call('HDEL', KEYS[3], account) == 1
 if is_first then
+  redis.call('HDEL', KEYS[6], account) -- what it stands for may not be in what comes
   for _, name in ipairs(names) do redis.call('UNLINK', ARGV[5] .. name) end
   for _, name in ipairs(stale) do
     redis.call('UNLINK', ARGV[4] .. name)

@@ -2,7 +2,8 @@
 --
 -- Goes after witness.lua.
 --
--- KEYS 1 epoch, 2 stream, 3 accounts that are gone, 4 the mark of this move, 5 open holds
+-- KEYS 1 epoch, 2 stream, 3 accounts that are gone, 4 the mark of this move, 5 open holds,
+--      6 tokens of news
 -- ARGV 1 epoch, 2 life of the mark in seconds, 3 account, 4 prefix of holds, 5 (MessagePack)
 --      {keys that go, names of holds}
 --
@@ -12,6 +13,7 @@ if redis.call('GET', KEYS[1]) ~= ARGV[1] then return {-3} end
 local known = redis.call('GET', KEYS[4])
 if known then return {0, known} end
 redis.call('HSET', KEYS[3], ARGV[3], '0')
+redis.call('HDEL', KEYS[6], ARGV[3])
 local keys, holds = unpack(cmsgpack.unpack(ARGV[5]))
 for _, key in ipairs(keys) do redis.call('UNLINK', key) end
 for _, name in ipairs(holds) do

@@ -63,8 +63,10 @@ end
 
 local function place(asked)
   local name, wallet, amount = asked[2], asked[4], asked[5]
-  local known = find_hold(places, name)
-  if known then
+  local known, created = find_hold(places, name), now
+  if known and known[HASH] == '' then -- captured before; this is a later one, whatever clocks say
+    created = math.max(now, known[CREATED] + 1)
+  elseif known then
     return {known[HASH] == asked[3] and 'same' or 'other', known[8], known[9], known}
   end
   local verdict, balance, left = judge(asked)
@@ -74,7 +76,7 @@ local function place(asked)
   if wallet ~= '' then left = left - amount end
   local quotas = {}
   for i, quota in ipairs(asked[8]) do quotas[i] = {quota[1], quota[2]} end
-  local hold = {'open', amount, now, asked[7], 0, asked[3], wallet, balance, left, verdict, quotas}
+  local hold = {'open', amount, created, asked[7], 0, asked[3], wallet, balance, left, verdict, quotas}
   bind_hold(places, name, hold, QUOTA_SECONDS)
   redis.call('SET', ARGV[3] .. name, cmsgpack.pack(hold))
   changes[#changes + 1] = {name, hold}
@@ -98,7 +100,7 @@ for i, asked in ipairs(cmsgpack.unpack(ARGV[7])) do
     answers[i] = {judge(asked)}
   else
     local hold = find_hold(places, name)
-    if not hold then
+    if not hold or hold[HASH] == '' then
       answers[i] = {'none', 0, 0}
     elseif kind == 'g' then
       answers[i] = {'found', 0, 0, hold}

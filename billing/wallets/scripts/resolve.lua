@@ -5,11 +5,19 @@
 -- quotas}; instants are milliseconds since 1970, quotas a list of {name, quantity}.
 -- `places` is {open holds, prefix of holds, prefix of wallets, prefix of quotas, seconds for which
 -- a resolved hold is remembered}.
-local STATE, AMOUNT, EXPIRES, RESOLVED, HASH, WALLET, QUOTAS = 1, 2, 4, 5, 6, 7, 11
+--
+-- If a hold is captured of which nothing is known, that is noted as a hold without a hash: the hold
+-- may be in the journal of another shard, and is over when news of it comes.
+local STATE, AMOUNT, CREATED, EXPIRES, RESOLVED, HASH, WALLET, QUOTAS = 1, 2, 3, 4, 5, 6, 7, 11
 
 local function find_hold(places, name)
   local packed = redis.call('GET', places[2] .. name)
   return packed and cmsgpack.unpack(packed)
+end
+
+local function note_capture(places, name, now)
+  local hold = {'captured', 0, now, now, now, '', '', 0, 0, 'none', {}}
+  redis.call('SET', places[2] .. name, cmsgpack.pack(hold), 'EX', places[5])
 end
 
 local function bind_hold(places, name, hold, quota_seconds)

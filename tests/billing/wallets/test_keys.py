@@ -5,6 +5,8 @@ from dataclasses import replace
 from datetime import UTC, date, datetime, timedelta
 from uuid import UUID
 
+import msgspec
+
 from billing.rating.cumulative import CumulativePrice, Step
 from billing.usage.batch import Compensation, Position
 from billing.usage.counters import Advance
@@ -25,8 +27,9 @@ from billing.wallets.journal import Admission, Count, admit_call
 from billing.wallets.keys import ShardKeys
 from billing.wallets.moves_redis import MovesRedisPort
 from billing.wallets.moving import Carried, Move
+from billing.wallets.news import News
+from billing.wallets.news_store import NewsRedisPort
 from billing.wallets.ports import Adjustment, RecentKey, WalletRow
-from billing.wallets.quota_bases import QuotasRedisPort
 from billing.wallets.redis_port import RedisPort
 from billing.wallets.scripts import ADMIT, HOLDS, READ
 
@@ -36,7 +39,7 @@ KEYS = ShardKeys(2, 7)
 WALLET = UUID(int=1)
 RATE, ACCOUNT = UUID(int=2), UUID(int=3)
 PRICE = CumulativePrice(0, 0, (Step(0, 10, 0, 0),))
-KINDS = {"epoch", "j", "w", "d", "c", "comp", "x", "h", "q", "gone", "m"}
+KINDS = {"epoch", "j", "w", "d", "c", "comp", "x", "h", "q", "gone", "m", "told"}
 
 
 def test_scripts_touch_keys_of_their_shard_alone(redis_url: str) -> None:
@@ -75,7 +78,11 @@ def test_scripts_touch_keys_of_their_shard_alone(redis_url: str) -> None:
             HoldState.OPEN, 5, 1, 2, 0, "hash", WALLET.hex, 9, 4, Verdict.OK, (("quota", 5),)
         )
         moves.arrive(KEYS, move, [counted], {f"{ACCOUNT.hex}:kept": kept}, ["quota"])
-        QuotasRedisPort(client).set_quota_base(KEYS, ACCOUNT, "other", Position(5, 0), 5)
+        told = NewsRedisPort(client)
+        told.set_quota_base(KEYS, ACCOUNT, "other", Position(5, 0), 5, "")
+        ended = msgspec.structs.replace(kept, state=HoldState.CAPTURED, resolved_ms=3)
+        holds = {f"{ACCOUNT.hex}:kept": ended, f"{ACCOUNT.hex}:new": kept}
+        assert told.take_news(KEYS, News(ACCOUNT, "token", NOW), "", holds, [])
         moves.depart(KEYS, replace(move, id=UUID(int=8)), [counted], ["quota"])
         client.echo("the end")
         for seen in watch.listen():

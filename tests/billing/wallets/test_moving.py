@@ -184,14 +184,67 @@ def test_what_came_by_the_old_shard_after_all_is_an_adjustment_for_the_new_one(
     two.pay(1_000)
     two.ask_to_move(1)
     two.mover(0).step()
-    keys = two.shards[0].keys
-    two.redis.delete(keys.gone)
-    two.redis.hset(keys.wallet(two.wallet_id), mapping={"bal": 5, "aseq": 0, "floor": 0, "low": 0})
+    serve_by_the_old_shard(two)
     assert two.admit(0, f"j-{two.account_id}", 5) == "a"
     two.write(0)
-    two.redis.delete(keys.wallet(two.wallet_id))
+    two.redis.delete(two.shards[0].keys.wallet(two.wallet_id))
     two.settle()
     two.agree()
+
+
+def serve_by_the_old_shard(two: TwoShards) -> None:
+    keys, fields = two.shards[0].keys, {"bal": 900_000, "aseq": 0, "floor": 0, "low": 0}
+    two.redis.delete(keys.gone)
+    two.redis.hset(keys.wallet(two.wallet_id), mapping=fields)
+
+
+def test_holds_and_quotas_hear_of_what_came_by_the_old_shard(two: TwoShards) -> None:
+    two.pay(1_000)
+    two.ask_to_move(1)
+    two.settle()
+    for name in ("captured there", "captured later", "kept"):
+        assert two.hold(1, name, 70_000).verdict is Verdict.OK
+    assert two.admit(1, f"n-{two.account_id}", 2) == "a"
+    two.settle()
+    serve_by_the_old_shard(two)
+    assert two.hold(0, "placed there", 5_000).verdict is Verdict.OK
+    assert two.hold(0, "over there", 4_000).verdict is Verdict.OK
+    assert two.admit(0, f"o-{two.account_id}", 5, hold="captured there") == "a"
+    assert two.admit(1, f"p-{two.account_id}", hold="over there") == "a"
+    two.write(1)
+    two.write(0)
+    assert (two.held(1), two.used(1)) == (210_000, 3_000_000)
+    two.tell(1)
+    assert (two.held(1), two.used(1)) == (145_000, 8_000_000)
+    assert two.find(1, "captured there").hold.state is HoldState.CAPTURED  # type: ignore[union-attr]
+    assert two.find(1, "over there").hold is None
+
+    assert two.admit(0, f"q-{two.account_id}", hold="captured later") == "a"
+    two.redis.delete(two.shards[0].keys.wallet(two.wallet_id))
+    two.settle()
+    two.agree()
+    assert (two.held(1), two.used(1)) == (75_000, 9_000_000)
+    assert two.release(1, "placed there").verdict is Verdict.RELEASED
+
+
+def test_news_that_a_redis_forgot_is_told_again(two: TwoShards) -> None:
+    two.pay(1_000)
+    two.ask_to_move(1)
+    two.settle()
+    serve_by_the_old_shard(two)
+    assert two.admit(0, f"r-{two.account_id}", 5) == "a"
+    two.redis.delete(two.shards[0].keys.wallet(two.wallet_id))
+    two.settle()
+    keys = two.shards[1].keys
+    two.redis.hset(keys.quotas + two.quota, "base", 0)
+    two.redis.hset(keys.told, two.account_id.hex, "an older one")
+    two.tell(1)
+    assert two.used(1) == 5_000_000
+    news = "SELECT count(*) FROM usage.account_news WHERE account_id = %s"
+    for minutes, left in ((15, 1), (1, 0)):
+        two.clock.advance(timedelta(minutes=minutes))
+        two.tell(1)
+        assert two.one(news, two.account_id) == left
 
 
 def test_a_move_ends_when_the_books_would_know_an_older_redis(two: TwoShards) -> None:

@@ -8,15 +8,17 @@ from uuid import UUID
 
 from psycopg import Connection
 from redis import Redis
-from sqlalchemy import Engine
+from sqlalchemy import Engine, select
 
 from billing.access.actor import SYSTEM
+from billing.catalog.tables import Charge as ChargeRow
 from billing.clock import ManualClock
 from billing.commands import Context
 from billing.db.unit_of_work import unit_of_work
+from billing.entitlements.tables import Enforcement, Entitlement, QuotaPeriod
 from billing.rating.plan import GRADUATED, SUM, Charge, Rate, Tier
 from billing.usage.batch import START, Batch, Position
-from billing.usage.event import EventCheck, EventIn, UsageEvent
+from billing.usage.event import EventCheck, EventIn, UsageEvent, microseconds
 from billing.usage.revisions import ReviseEvent, revise_event
 from billing.wallets.admissions import admission_of
 from billing.wallets.card_loader import load_account
@@ -37,7 +39,10 @@ from billing.wallets.moves import MoveAccount, move_account
 from billing.wallets.moves_postgres import MovesPostgresPort
 from billing.wallets.moves_redis import MovesRedisPort
 from billing.wallets.moving import Mover, Place
+from billing.wallets.news import tell_news
+from billing.wallets.news_store import NewsPostgresPort, NewsRedisPort
 from billing.wallets.postgres_port import PostgresPort
+from billing.wallets.quota_bases import fill_bases
 from billing.wallets.rebuild import rebuild
 from billing.wallets.redis_port import RedisPort
 from billing.wallets.scripts import ADMIT, HOLDS
@@ -94,6 +99,18 @@ class TwoShards:
             version, _ = make_plan(session, [charge])
             segments = [(version, Decimal(1), BEGAN.date().replace(day=1), None)]
             make_subscription(session, sender.account, segments)
+            charges = select(ChargeRow.item_id).filter_by(plan_version_id=version.id)
+            quota = Entitlement(
+                account_id=sender.account.id,
+                item_id=session.scalars(charges).one(),
+                included_units=1_000_000,
+                enforcement=Enforcement.SOFT,
+                period=QuotaPeriod.MONTH,
+                created_at=BEGAN,
+                updated_at=BEGAN,
+            )
+            session.add(quota)
+            session.flush()
             account = load_account(session, sender.account.id)
         assert account is not None
         assert sender.wallet is not None
@@ -103,6 +120,12 @@ class TwoShards:
     @property
     def account_id(self) -> UUID:
         return self.account.id
+
+    @property
+    def quota(self) -> str:
+        """The name of its only one, in this period."""
+        (quota,) = self.account.quotas
+        return quota.name(microseconds(BEGAN))
 
     @property
     def home(self) -> int:
@@ -138,6 +161,9 @@ class TwoShards:
         event = self.event(name, quantity)
         admission = admission_of(self.account, event)
         admission.hold = hold and hold_name(self.account_id, hold)
+        (quota,) = self.account.quotas
+        use = quota.micros(event.event_type, event.dimensions, event.quantity)
+        admission.quotas = ((self.quota, use),)
         call = admit_call(self.shards[shard].keys, [admission], self.clock.now())
         answer = read_answer(ADMIT.call(self.redis, *call))
         assert answer is not None
@@ -244,6 +270,13 @@ class TwoShards:
             wait,
         )
 
+    def tell(self, number: int) -> None:
+        """What a relay does for holds and quotas."""
+        shard, now = self.shards[number], self.clock.now()
+        told = NewsRedisPort(self.redis), NewsPostgresPort(self.connection)
+        tell_news(*told, shard.keys, shard.cursor, now)
+        fill_bases(*told, shard.keys, shard.cursor, now)
+
     def settle(self) -> None:
         """Everything goes on until nothing is left to do."""
         for _ in range(3):
@@ -251,6 +284,10 @@ class TwoShards:
                 self.write(number)
                 self.mover(number).step()
                 self.mover(number).tidy()
+        for _ in range(2):
+            for number in range(2):
+                self.tell(number)
+                self.write(number)
         self.sync()
 
     # what must hold
@@ -263,8 +300,13 @@ class TwoShards:
         found: Any = self.redis.hget(self.shards[shard].keys.wallet(self.wallet_id), "held")
         return int(found or 0)
 
+    def used(self, shard: int) -> int:
+        """Millionths of a unit that the quota counts."""
+        found: Any = self.redis.hmget(self.shards[shard].keys.quotas + self.quota, "base", "used")
+        return sum(int(one or 0) for one in found)
+
     def agree(self) -> None:
-        """Every event once, the account in one shard, one balance everywhere."""
+        """Every event once, the account in one shard, one balance everywhere, the same holds."""
         known = self.connection.execute(
             "SELECT event_id FROM usage.event_key WHERE account_id = %s", [self.account_id]
         ).fetchall()
@@ -284,6 +326,11 @@ class TwoShards:
         home = self.home
         assert (row, ledger, self.balance(home)) == (self.paid - spent,) * 3
         assert self.balance(1 - home) is None
+        assert self.held(home) == self.one(
+            "SELECT coalesce(sum(amount_units), 0)::bigint FROM usage.holds "
+            "WHERE wallet_id = %s AND state = 'open'",
+            self.wallet_id,
+        )
         counters = self.connection.execute(
             "SELECT counted_on, rate_id, quantity_micros FROM usage.price_counters "
             "WHERE wallet_id = %s",
