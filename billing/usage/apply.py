@@ -337,13 +337,9 @@ class _Work:
             raise KeyRaceError("another shard took a key of this batch")
         failpoint("writer.after_keys")
         connection.execute(_RAW, scope)
-        debits = connection.execute(_DEBITS, scope).rowcount
-        if debits:
-            self.finish_new(new, staged_amounts(connection), staged_advances(connection))
-        else:
-            self.finish_new(new, {}, [])
-        if debits < new:
+        if connection.execute(_DEBITS, scope).rowcount < new:
             self.accounts |= staged_without_wallet(connection)
+        self.finish_new(new, staged_amounts(connection), staged_advances(connection))
 
     def finish_new(
         self, new: int, amounts: Mapping[UUID, int], advances: Sequence[Advance]

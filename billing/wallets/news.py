@@ -136,8 +136,9 @@ def tell_news(
     for one, known in zip(every, told, strict=True):
         if one.token != known:
             _tell(redis, postgres, keys, cursor, now, one, known)
-    old = [one for one, known in zip(every, told, strict=True) if one.token == known]
-    postgres.forget_news([one for one in old if one.noted_at < now - KEPT])
+    if cursor >= last:  # so it would be noticed if Redis forgot what it took
+        old = [one for one, known in zip(every, told, strict=True) if one.token == known]
+        postgres.forget_news([one for one in old if one.noted_at < now - KEPT])
 
 
 def _tell(

@@ -69,9 +69,14 @@ class RedisHolds:
         book = self._book(dict.fromkeys(self.held, (0, 0)))
         for name in names:
             if name not in book.known:
-                self.known[name] = book.known[name] = captured_before(now)
+                self.note(book, name, now)
             book.capture(name, now)
         self._take(book)
+
+    @staticmethod
+    def note(book: HoldBook, name: str, now: int) -> None:
+        """Nothing is known of it yet."""
+        book.known[name] = captured_before(now)
 
     def learn(self, told: Mapping[str, Hold]) -> None:
         """What PostgreSQL has of an account."""
@@ -116,7 +121,7 @@ class PostgresHolds:
                 old = self.known.get(name)
                 if isinstance(change, int):
                     if old is None:
-                        self.noted.setdefault(name, change)
+                        self.note(name, change)
                     elif old.state is HoldState.OPEN:
                         self.known[name] = msgspec.structs.replace(
                             old, state=HoldState.CAPTURED, resolved_ms=change
@@ -133,6 +138,10 @@ class PostgresHolds:
             or change.created_ms > old.created_ms
             or (change.created_ms == old.created_ms and old.state is HoldState.OPEN)
         )
+
+    def note(self, name: str, at_ms: int) -> None:
+        """An event named it, and nothing is known of it yet."""
+        self.noted.setdefault(name, at_ms)
 
     def to_tell(self, account: UUID, names: Collection[str]) -> dict[str, Hold]:
         """Those of an account that are open, and what is known of some names."""
