@@ -172,11 +172,13 @@ for _, effect in ipairs(effects) do
       redis.call('HINCRBY', key, 'used', string.format('%.0f', quota[2]))
       redis.call('EXPIRE', key, ARGV[9])
     end
-    local hold = effect[2] ~= '' and find_hold(places, effect[2])
-    if hold and hold[STATE] == 'open' then
-      resolve_hold(places, effect[2], hold, 'captured', now_ms)
-    elseif hold == nil then
-      note_capture(places, effect[2], now_ms)
+    if effect[2] ~= '' then
+      local hold = find_hold(places, effect[2])
+      if not hold then
+        note_capture(places, effect[2], now_ms)
+      elseif hold[STATE] == 'open' then
+        resolve_hold(places, effect[2], hold, 'captured', now_ms)
+      end
     end
   end
 end

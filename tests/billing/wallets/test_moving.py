@@ -208,22 +208,25 @@ def test_holds_and_quotas_hear_of_what_came_by_the_old_shard(two: TwoShards) -> 
     two.settle()
     serve_by_the_old_shard(two)
     assert two.hold(0, "placed there", 5_000).verdict is Verdict.OK
-    assert two.hold(0, "over there", 4_000).verdict is Verdict.OK
+    for name in ("known late there", "known late here"):
+        assert two.hold(0, name, 4_000).verdict is Verdict.OK
     assert two.admit(0, f"o-{two.account_id}", 5, hold="captured there") == "a"
-    assert two.admit(1, f"p-{two.account_id}", hold="over there") == "a"
+    assert two.admit(1, f"p-{two.account_id}", hold="known late there") == "a"
     two.write(1)
+    assert two.admit(1, f"s-{two.account_id}", hold="known late here") == "a"
     two.write(0)
-    assert (two.held(1), two.used(1)) == (210_000, 3_000_000)
+    assert (two.held(1), two.used(1)) == (210_000, 4_000_000)
     two.tell(1)
-    assert (two.held(1), two.used(1)) == (145_000, 8_000_000)
+    assert (two.held(1), two.used(1)) == (145_000, 9_000_000)
     assert two.find(1, "captured there").hold.state is HoldState.CAPTURED  # type: ignore[union-attr]
-    assert two.find(1, "over there").hold is None
+    assert two.find(1, "known late there").verdict is Verdict.NONE
+    assert two.find(1, "known late here").verdict is Verdict.NONE
 
     assert two.admit(0, f"q-{two.account_id}", hold="captured later") == "a"
     two.redis.delete(two.shards[0].keys.wallet(two.wallet_id))
     two.settle()
     two.agree()
-    assert (two.held(1), two.used(1)) == (75_000, 9_000_000)
+    assert (two.held(1), two.used(1)) == (75_000, 10_000_000)
     assert two.release(1, "placed there").verdict is Verdict.RELEASED
 
 
