@@ -246,6 +246,7 @@ def test_news_that_a_redis_forgot_is_told_again(two: TwoShards) -> None:
     news = "SELECT count(*) FROM usage.account_news WHERE account_id = %s"
     for minutes, left in ((15, 1), (1, 0)):
         two.clock.advance(timedelta(minutes=minutes))
+        two.write(1)
         two.tell(1)
         assert two.one(news, two.account_id) == left
 
