@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from datetime import date
 from decimal import Decimal
-from typing import Any
+from typing import Any, Final
 from uuid import UUID
 
 from babel import Locale
@@ -23,6 +23,17 @@ from billing.invoices.tables import (
 )
 from billing.invoices.taxing import InvoiceTax, decide_tax_of
 from billing.money import plain
+from billing.rating.line import (
+    BILLED_AHEAD,
+    COUPON,
+    CREDIT,
+    DISCOUNT,
+    EVENT_BOUNDS,
+    KEPT,
+    MAXIMUM,
+    MINIMUM,
+)
+from billing.rating.plan import COMMITMENT
 from billing.tax.einvoice import DocumentType
 from billing.tax.model import TaxDecision, TaxKind
 from billing.tax.rules import place_name
@@ -308,7 +319,7 @@ def _line(line: InvoiceLine) -> doc.DocumentLine:
         quantity=plain(line.quantity),
         unit=line.unit,
         unit_price=None if line.unit_price is None else plain(line.unit_price),
-        price_note=_price_note(line),
+        price_note=price_note(line),
         taxable_minor=line.amount_minor,
         taxes=taxes,
         total_minor=line.amount_minor + sum(tax.tax_minor for tax in taxes),
@@ -330,25 +341,33 @@ def _steps(line: InvoiceLine) -> list[dict[str, Any]]:
     return [step for step in line.tier_breakdown if "kind" not in step]
 
 
-def _changes(line: InvoiceLine) -> str:
-    """In words, what changes the line as a whole."""
-    words = {
-        "discount": "less {percent} %",
-        "maximum": "up to the maximum",
-        "event_bounds": "within bounds for each event",
-    }
-    said = [words[step["kind"]].format(**step) for step in line.tier_breakdown if "kind" in step]
-    return "".join(f", {change}" for change in said)
+ADJUSTMENT_WORDS: Final = {
+    DISCOUNT: "less {percent} %",
+    MAXIMUM: "up to the maximum",
+    EVENT_BOUNDS: "within bounds for each event",
+    MINIMUM: "up to the minimum of {due}",
+    COMMITMENT: "up to the commitment of {due}",
+    BILLED_AHEAD: "less what was billed in advance",
+    COUPON: "less coupon {code}",
+    CREDIT: "less credit",
+    KEPT: "{left} of credit left",
+}
+"""What changes a line as a whole, as documents say it."""
 
 
-def _price_note(line: InvoiceLine) -> str:
+def price_note(line: InvoiceLine) -> str:
     """What stands where one price of a unit cannot."""
     if line.unit_price is not None:
         return ""
-    if not _in_packages(line):
-        return f"tiered{_changes(line)}"
-    tier = _steps(line)[0]
-    return f"{tier['unit_price']} per {tier['package_size']}{_changes(line)}"
+    said = []
+    if _in_packages(line):
+        tier = _steps(line)[0]
+        said = [f"{tier['unit_price']} per {tier['package_size']}"]
+    elif _steps(line):
+        said = ["tiered"]
+    changes = (step for step in line.tier_breakdown if "kind" in step)
+    said += [ADJUSTMENT_WORDS[step["kind"]].format(**step) for step in changes]
+    return ", ".join(said)
 
 
 def _tier(tier: Mapping[str, Any]) -> doc.TierRow:

@@ -15,14 +15,18 @@ from billing.money import from_minor
 from billing.periods import Period, month_of
 from billing.rating.coupon import Coupon, discounted
 from billing.rating.limits import Frame
-from billing.rating.line import RatedLine, UnratedUsage, adjustment_entry, line_ref, reduced
+from billing.rating.line import (
+    BILLED_AHEAD,
+    CREDIT,
+    KEPT,
+    RatedLine,
+    UnratedUsage,
+    adjustment_entry,
+    line_ref,
+    reduced,
+)
 from billing.rating.plan import ADVANCE, Segment
 from billing.rating.recurring import recurring_lines
-
-KEPT: Final = "kept"
-"""Names the line, and its entry, of credit that no line could use."""
-CREDIT: Final = "credit"
-BILLED_AHEAD: Final = "billed_ahead"
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,10 +9,9 @@ from decimal import Decimal
 from typing import Final
 from uuid import UUID
 
-from billing.rating.line import RatedLine, reduced
+from billing.rating.line import COUPON, RatedLine, reduced
 from billing.rating.plan import Segment
 
-COUPON: Final = "coupon"
 _SCALE: Final = 10_000
 """A percentage has four decimals."""
 

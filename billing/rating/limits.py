@@ -14,6 +14,8 @@ from uuid import UUID
 from billing.money import currency, from_minor, round_half_up, to_minor
 from billing.periods import Period
 from billing.rating.line import (
+    DISCOUNT,
+    MAXIMUM,
     MINIMUM,
     RatedLine,
     UnratedUsage,
@@ -141,9 +143,9 @@ def _changed(
 ) -> RatedLine:
     entries = []
     if discounted != line.amount:
-        entries.append(adjustment_entry("discount", discounted - line.amount, percent=percent))
+        entries.append(adjustment_entry(DISCOUNT, discounted - line.amount, percent=percent))
     if capped != discounted:
-        entries.append(adjustment_entry("maximum", capped - discounted))
+        entries.append(adjustment_entry(MAXIMUM, capped - discounted))
     return replace(
         line,
         amount=stored_amount(capped),
@@ -187,7 +189,7 @@ def _made_up(
     name = f"{charge.name}, minimum" if key == MINIMUM else charge.name
     whole = from_minor(due, frame.currency)
     entry = adjustment_entry(
-        "minimum" if key == MINIMUM else "commitment", amount, due=whole, billed=whole - amount
+        MINIMUM if key == MINIMUM else COMMITMENT, amount, due=whole, billed=whole - amount
     )
     return RatedLine(
         line_ref=line_ref(

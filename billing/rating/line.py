@@ -10,14 +10,28 @@ from uuid import UUID
 from billing.money import from_minor, round_half_up
 from billing.periods import Period
 from billing.rating.match import DIMENSIONS
-from billing.rating.plan import Tier
+from billing.rating.plan import COMMITMENT, Tier
 from billing.rating.prices.graduated import TierShare
 from billing.rating.prices.percentage import Percentage
 
 AMOUNT_DECIMALS: Final = 18
 """Decimals a rated amount is stored with: quantities have 6, prices 12, so products are exact."""
+DISCOUNT: Final = "discount"
+MAXIMUM: Final = "maximum"
+EVENT_BOUNDS: Final = "event_bounds"
+BILLED_AHEAD: Final = "billed_ahead"
+CREDIT: Final = "credit"
+KEPT: Final = "kept"
+"""Names the line, and its entry, of credit that no line could use."""
+COUPON: Final = "coupon"
 MINIMUM: Final = "minimum"
 """The rate key of a line that makes up for what is missing to a charge's minimum."""
+ADJUSTMENTS: Final = frozenset(
+    {
+        DISCOUNT, MAXIMUM, EVENT_BOUNDS, MINIMUM, COMMITMENT, BILLED_AHEAD, COUPON, CREDIT, KEPT,
+    }
+)  # fmt: skip
+"""What may stand among the tiers of a line beside them; who shows lines has words for each."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -135,7 +149,7 @@ def percentage_entries(
     share = TierShare(Decimal(0), None, charged, tier.unit_price, fixed, plain_amount)
     entries = [breakdown_entry(share) | {"events": str(found.charged_events)}]
     if found.bounded:
-        entries.append(adjustment_entry("event_bounds", found.bounded))
+        entries.append(adjustment_entry(EVENT_BOUNDS, found.bounded))
     return entries
 
 

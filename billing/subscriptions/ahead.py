@@ -22,8 +22,8 @@ from billing.invoices.tables import (
 )
 from billing.money import to_minor
 from billing.periods import Period
-from billing.rating.ahead import CREDIT, KEPT, Ahead, BilledAhead
-from billing.rating.coupon import COUPON
+from billing.rating.ahead import Ahead, BilledAhead
+from billing.rating.line import COUPON, CREDIT, KEPT
 from billing.subscriptions.history import PARTS, billed_until
 from billing.subscriptions.repository import calendars_of
 from billing.subscriptions.tables import BillingPeriod, Subscription, SubscriptionChange

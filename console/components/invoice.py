@@ -113,6 +113,10 @@ CHANGES = {
     "minimum": "Missing to the minimum",
     "commitment": "Missing to the commitment",
     "event_bounds": "Bounds of single events",
+    "billed_ahead": "Billed in advance",
+    "coupon": "Coupon",
+    "credit": "Credit",
+    "kept": "Credit kept for the next invoice",
 }
 """What changes a line beside its tiers."""
 

@@ -7,8 +7,10 @@ from decimal import Decimal
 
 import pytest
 
+from billing.rating.line import ADJUSTMENTS
 from console.components.csv_export import safe_cell, to_csv
 from console.components.filters import period_of
+from console.components.invoice import CHANGES
 from console.components.money import (
     change,
     compact_money,
@@ -127,3 +129,7 @@ def test_periods_are_half_open_and_end_with_the_last_day_that_has_data() -> None
     assert period_of("Last 7 days", last) == (date(2026, 10, 9), date(2026, 10, 16))
     assert period_of("This month", last) == (date(2026, 10, 1), date(2026, 10, 16))
     assert period_of("Last month", last) == (date(2026, 9, 1), date(2026, 10, 1))
+
+
+def test_everything_that_changes_a_line_has_words() -> None:
+    assert CHANGES.keys() == ADJUSTMENTS

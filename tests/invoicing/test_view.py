@@ -1,0 +1,42 @@
+"""How documents put into words what no single price of a unit says."""
+
+from decimal import Decimal
+from typing import Any
+
+import pytest
+
+from billing.invoices.tables import InvoiceLine
+from billing.rating.line import ADJUSTMENTS
+from invoicing.view import ADJUSTMENT_WORDS, price_note
+
+TIER = {
+    "from": "0", "to": None, "units": "5", "unit_price": "2", "flat_amount": "0", "amount": "10",
+}  # fmt: skip
+COUPON = {"kind": "coupon", "code": "AUTUMN", "amount": "-1.25"}
+
+
+@pytest.mark.parametrize(
+    ("breakdown", "note"),
+    [
+        ([TIER, {"kind": "discount", "percent": "12.5", "amount": "-1"}], "tiered, less 12.5 %"),
+        ([TIER | {"package_size": "100"}, COUPON], "2 per 100, less coupon AUTUMN"),
+        (
+            [{"kind": "billed_ahead", "amount": "-3"}, COUPON, {"kind": "credit", "amount": "-1"}],
+            "less what was billed in advance, less coupon AUTUMN, less credit",
+        ),
+        (
+            [{"kind": "commitment", "due": "7000", "billed": "1", "amount": "6999"}, COUPON],
+            "up to the commitment of 7000, less coupon AUTUMN",
+        ),
+        ([{"kind": "kept", "left": "155", "amount": "0"}], "155 of credit left"),
+    ],
+)
+def test_what_changes_a_line_is_said_in_place_of_its_price(
+    breakdown: list[dict[str, Any]], note: str
+) -> None:
+    assert price_note(InvoiceLine(unit_price=None, tier_breakdown=breakdown)) == note
+    assert price_note(InvoiceLine(unit_price=Decimal(2), tier_breakdown=breakdown)) == ""
+
+
+def test_everything_that_changes_a_line_has_words() -> None:
+    assert ADJUSTMENT_WORDS.keys() == ADJUSTMENTS
