@@ -57,10 +57,13 @@ def charge(code: str, model: str, rates: Any = (), **other: Any) -> dict[str, An
     return {**body, "rates": list(rates), **other}
 
 
-def recurring(platform: str, seat: str, commitment: str) -> list[dict[str, Any]]:
-    """What a plan bills whether anything is sent or not."""
+def recurring(platform: str, seat: str, commitment: str, support: str) -> list[dict[str, Any]]:
+    """What a plan bills whether anything is sent or not; support is billed a month ahead."""
     return [
         charge("platform", "flat", tiers(f"*:flat_amount={platform}"), prorated=True),
+        charge(
+            "support", "flat", tiers(f"*:flat_amount={support}"), prorated=True, timing="advance"
+        ),
         charge("seats", "licence", tiers(f"*:flat_amount={seat}")),
         charge("setup", "one_time", tiers("*:flat_amount=100")),
         charge(
@@ -82,7 +85,7 @@ API = charge(
 )  # fmt: skip
 
 EVERYTHING = [
-    *recurring("620", "310", "7000"),
+    *recurring("620", "310", "7000", "62"),
     SMS,
     charge(
         "voice", "graduated",
@@ -115,10 +118,10 @@ EVERYTHING = [
 ]  # fmt: skip
 
 
-def plus(platform: str, seat: str, step: str, message: str) -> list[dict[str, Any]]:
+def plus(platform: str, seat: str, support: str, step: str, message: str) -> list[dict[str, Any]]:
     """The bigger plan, in one of its versions."""
     return [
-        *recurring(platform, seat, "15000"),
+        *recurring(platform, seat, "15000", support),
         SMS,
         charge("email", "volume", tiers("1000:unit_price=0.18", "*:unit_price=0.12")),
         charge("push", "stairstep", tiers(f"100:flat_amount={step}", "*:flat_amount=220")),
@@ -127,8 +130,17 @@ def plus(platform: str, seat: str, step: str, message: str) -> list[dict[str, An
     ]
 
 
-PLUS = plus("1240", "372", "55", "0.45")
-PLUS_LATER = plus("1550", "310", "60", "0.40")
+PLUS = plus("1240", "372", "124", "55", "0.45")
+PLUS_LATER = plus("1550", "310", "155", "60", "0.40")
+NUMBERS = [
+    charge("number", "flat", tiers("*:flat_amount=62"), prorated=True),
+    charge("number-setup", "one_time", tiers("*:flat_amount=40")),
+]
+POCKET = [charge("platform", "flat", tiers("*:flat_amount=50")), SMS]
+AUTUMN_OFFER = {
+    "code": "AUTUMN", "name": "Autumn offer", "percent": "12.5", "duration": "repeating",
+    "periods": 2, "plan_codes": ["everything"],
+}  # fmt: skip
 
 
 @dataclass
@@ -139,6 +151,9 @@ class Agreed:
     subscription: str
     plus: str
     deck: str
+    pocket: str
+    """A prepaid account of the same customer."""
+    wallet: str
 
 
 def agree(api: Api) -> Agreed:
@@ -170,7 +185,27 @@ def agree(api: Api) -> Agreed:
         "starts_on": "2026-10-21", "reason": "Contract 2026/7",
     }  # fmt: skip
     api.post("/price-overrides", override)
-    return Agreed(account, subscription, bigger, deck)
+    api.post("/coupons", AUTUMN_OFFER)
+    coupon = {"code": "AUTUMN", "from_day": "2026-10-01"}
+    api.post(f"/subscriptions/{subscription}/coupon-redemptions", coupon)
+    publish(api, _plan(api, "numbers", is_add_on=True), NUMBERS)
+    return Agreed(account, subscription, bigger, deck, *_pocket(api, customer))
+
+
+def _pocket(api: Api, customer: str) -> tuple[str, str]:
+    """A prepaid account for October, with money, and credits for everything and for SMS alone."""
+    publish(api, _plan(api, "pocket"), POCKET)
+    account = open_account(api, customer, "pocket", zone=ZONE.key)["id"]
+    wallet = api.post("/wallets", {"account_id": account})["id"]
+    paid = {"amount_minor": 100_000, "tax_minor": 18_000, "reference": "NEFT-1"}
+    api.post(f"/wallets/{wallet}/top-ups", paid)
+    for_all = {"amount_minor": 3_000, "reference": "welcome", "priority": 10}
+    for_sms = {"amount_minor": 2_000, "reference": "texts", "item_codes": ["sms"]}
+    for given in (for_all, for_sms):
+        api.post(f"/wallets/{wallet}/grants", {**given, "expires_on": "2026-12-01"})
+    wish = {"account_id": account, "plan_code": "pocket", "starts_on": "2026-10-01"}
+    api.post("/subscriptions", {**wish, "ends_on": "2026-11-01"})
+    return account, wallet
 
 
 def _items(api: Api) -> None:
@@ -178,7 +213,11 @@ def _items(api: Api) -> None:
         api.post("/billable-items", _usage_item(code))
     unique = {"aggregation": "unique", "property_name": "user"}
     api.post("/billable-items", _usage_item("users") | unique)
-    for code, kind in (("seats", "licence"), ("setup", "one_time")):
+    others = {
+        "seats": "licence", "setup": "one_time", "support": "recurring", "number": "recurring",
+        "number-setup": "one_time",
+    }  # fmt: skip
+    for code, kind in others.items():
         api.post("/billable-items", PLATFORM_ITEM | {"code": code, "name": code, "kind": kind})
     api.post("/billable-items", PLATFORM_ITEM)
 
@@ -195,8 +234,8 @@ def kind_of(code: str) -> str:
     return f"otp.{code.replace('-', '_')}"
 
 
-def _plan(api: Api, code: str) -> str:
-    return str(api.post("/price-plans", {"code": code, "name": code.title()})["id"])
+def _plan(api: Api, code: str, **other: Any) -> str:
+    return str(api.post("/price-plans", {"code": code, "name": code.title(), **other})["id"])
 
 
 def publish(api: Api, plan_id: str, charges: list[dict[str, Any]], **terms: Any) -> str:
@@ -218,6 +257,7 @@ class Sender:
 
     api: Api
     account: str
+    source: str = "core"
     sent: int = 0
 
     def send(self, *events: tuple[str, datetime, int | str, Mapping[str, str]]) -> None:
@@ -235,11 +275,11 @@ class Sender:
         self.sent += 1
         channel = {"channel": "sms", "traffic_type": "otp"} if item == "sms" else {}
         return {
-            "source": "core", "event_id": f"{item}-{self.sent}", "account_id": self.account,
+            "source": self.source, "event_id": f"{item}-{self.sent}", "account_id": self.account,
             "event_type": kind_of(item), "occurred_at": at.astimezone(UTC).isoformat(),
             "quantity": str(quantity), "dimensions": {**SENT, **channel, **dimensions},
         }  # fmt: skip
 
     def revise(self, number: int, item: str, **change: Any) -> None:
         """Say one of the events anew, or take it back."""
-        self.api.post(f"/events/core/{item}-{number}/revisions", change)
+        self.api.post(f"/events/{self.source}/{item}-{number}/revisions", change)

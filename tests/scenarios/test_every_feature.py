@@ -52,8 +52,15 @@ class Story:
 
     months: dict[date, Lines] = field(default_factory=dict)
     taxable: dict[date, int] = field(default_factory=dict)
+    refs: list[str] = field(default_factory=list)
+    explained: Lines = field(default_factory=dict)
+    """What each line came to when it was worked out again at the end, by its whole name."""
     kinds: list[str] = field(default_factory=list)
     upgrade_difference: int = 0
+    pocket: Lines = field(default_factory=dict)
+    paid_by: dict[str, Decimal] = field(default_factory=dict)
+    """What the pocket's lots gave for October; credits for SMS alone are a lot of the invoice."""
+    pocket_left: Decimal = Decimal(0)
 
 
 @dataclass
@@ -68,16 +75,23 @@ class Teller:
     def now(self, *when: int, **year: int) -> None:
         self.clock.instant = local(*when, **year).astimezone(UTC)
 
-    def close(self, month: date) -> dict[str, Any]:
+    def close(self, month: date) -> None:
         with unit_of_work(self.api.engine) as session:
-            make_periods(session, month_of(month).end)
+            make_periods(session, month_of(month).end + timedelta(days=1))
             run = open_rating_run(session, month, "scenario", self.clock)
         self.dbt.build(self.url, RATING_MODELS, rating_vars(run))
         with unit_of_work(self.api.engine) as session:
             draft_invoices(session, month, run.id, self.clock)
-        (draft,) = self.api.get("/invoices", params={"invoice_month": month.isoformat()})
+
+    def issue(self, month: date, account: str) -> dict[str, Any]:
+        (draft,) = (
+            one
+            for one in self.api.get("/invoices", params={"invoice_month": month.isoformat()})
+            if one["relationships"]["account"]["id"] == account
+        )
+        assert draft["attributes"]["review_state"] != "parked", draft
+        self.api.post(f"/invoices/{draft['id']}/approve")
         found: dict[str, Any] = self.api.get(f"/invoices/{draft['id']}")
-        assert found["attributes"]["review_state"] != "parked", found["attributes"]
         return found
 
 
@@ -104,6 +118,10 @@ def story(postgres_server: str, template_database: str, dbt: DbtProjectRunner) -
         _december(teller, agreed, sender, told)
         changes = api.get(f"/subscriptions/{agreed.subscription}/changes")
         told.kinds = [change["attributes"]["kind"] for change in changes]
+        for ref in told.refs:
+            found = api.get(f"/invoice-lines/{ref}/explanation")["attributes"]
+            assert found["verdict"] == "equal", found
+            told.explained[ref] = Decimal(found["recomputed"]["amount_minor"]) / 100
         yield told
 
 
@@ -148,7 +166,15 @@ def _october(teller: Teller, agreed: Agreed, sender: Sender, told: Story) -> Non
     sender.send(("sms", local(10, 30), 500, INDIA))  # late
     sender.revise(8, "voice", quantity="1325")
     sender.revise(25, "rcs", void=True)
-    _note(teller, told, OCTOBER)
+    Sender(teller.api, agreed.pocket, "pocket").send(("sms", local(10, 20), 300, INDIA))
+    _note(teller, agreed, told, OCTOBER)
+    told.pocket = lines_of(teller.issue(OCTOBER, agreed.pocket))
+    told.pocket_left = Decimal(teller.api.get(f"/wallets/{agreed.wallet}")["attributes"]["balance"])
+    for row in teller.api.get(f"/wallets/{agreed.wallet}/lot-allocations"):
+        of_lot = row["attributes"]
+        told.paid_by[of_lot["lot_reference"].partition(":")[0]] = (
+            Decimal(of_lot["credit_units"]) / 1_000_000
+        )
     teller.now(11, 6)
     publish_deck(teller.api, agreed.deck, "2026-11-10", WINTER)
 
@@ -160,6 +186,8 @@ def _november(teller: Teller, agreed: Agreed, sender: Sender, told: Story) -> No
     tried = teller.api.post(f"{path}/preview", {"action": "change", **wish})["attributes"]
     told.upgrade_difference = tried["difference_minor"]
     teller.api.post(f"{path}/change", wish)
+    numbers = {"plan_code": "numbers", "quantity": "2", "from_day": "2026-11-21"}
+    teller.api.post(f"{path}/add-ons", numbers)
     teller.now(12, 1, 10)
     sender.send(
         ("sms", local(11, 1, 0), 1, INDIA),
@@ -176,7 +204,7 @@ def _november(teller: Teller, agreed: Agreed, sender: Sender, told: Story) -> No
         ("whatsapp", local(11, 22), 300, INDIA),
         ("api-call", local(11, 8), 1001, {}),
     )  # fmt: skip
-    _note(teller, told, NOVEMBER)
+    _note(teller, agreed, told, NOVEMBER)
 
 
 def _december(teller: Teller, agreed: Agreed, sender: Sender, told: Story) -> None:
@@ -191,6 +219,14 @@ def _december(teller: Teller, agreed: Agreed, sender: Sender, told: Story) -> No
     assert (report["moved"], report["stayed"]) == (1, 0)
     teller.now(12, 22)
     teller.api.post(f"{path}/seats", {"quantity": "10", "from_day": "2026-12-26"})
+    (numbers,) = {
+        one["add_on_id"]
+        for one in teller.api.get(path)["attributes"]["segments"]
+        if one["add_on_id"]
+    }
+    third = {"add_on_id": numbers, "quantity": "3", "from_day": "2026-12-23"}
+    teller.api.post(f"{path}/seats", third)
+    teller.api.post(f"{path}/end", {"add_on_id": numbers, "ends_on": "2026-12-30"})
     teller.now(1, 2, year=2027)
     sender.send(
         ("sms", local(1, 1, 0, year=2027) - AFTER, 100, INDIA),
@@ -204,16 +240,16 @@ def _december(teller: Teller, agreed: Agreed, sender: Sender, told: Story) -> No
         ("whatsapp", local(12, 23), 150, INDIA),
         ("whatsapp", local(12, 28), 10, INDIA),
     )  # fmt: skip
-    _note(teller, told, DECEMBER)
+    _note(teller, agreed, told, DECEMBER)
 
 
-def _note(teller: Teller, told: Story, month: date) -> None:
+def _note(teller: Teller, agreed: Agreed, told: Story, month: date) -> None:
     """Close a month for good: three days later the account has its invoice."""
-    invoice = teller.close(month)
+    teller.close(month)
     teller.clock.advance(timedelta(days=3))
-    teller.api.post(f"/invoices/{invoice['id']}/approve")
-    issued = teller.api.get(f"/invoices/{invoice['id']}")
+    issued = teller.issue(month, agreed.account)
     told.months[month] = lines_of(issued)
+    told.refs += [row["line_ref"] for row in issued["attributes"]["lines"]]
     told.taxable[month] = issued["attributes"]["taxable_minor"]
 
 
@@ -233,6 +269,22 @@ def units(quantity: int, price: str) -> Decimal:
 
 def missing(committed: Decimal, *billed: Lines) -> Decimal:
     return money(committed) - sum((sum(lines.values()) for lines in billed), Decimal(0))
+
+
+def less_coupon(lines: Lines) -> Lines:
+    """An eighth off each."""
+    return {key: amount - money(amount * Decimal("12.5") / 100) for key, amount in lines.items()}
+
+
+def less_credit(credit: str, lines: Lines) -> Lines:
+    """The lines in the order of their names use the credit up."""
+    left, found = Decimal(credit), {}
+    for key in sorted(lines):
+        used = min(left, lines[key])
+        left -= used
+        found[key] = lines[key] - used
+    assert not left
+    return found
 
 
 def of(day: str, **amounts: Decimal | str) -> Lines:
@@ -264,6 +316,7 @@ def october() -> Lines:
         "20261011",
         platform=days("620", 5, 21, 31),
         seats=days("310", 5, 21, 31),
+        support=days("62", 5, 21, 31),
         sms__d1_2=units(2000 + 500, "0.13"),  # and those that came late
         sms__d1_3=units(100, "4.5"),
         voice="570",  # 5,000 + 1,325 as amended: 10 x 9 + 6 x 80
@@ -279,7 +332,9 @@ def october() -> Lines:
         api_call="6.50",  # 8 thousands: 5 x 1 + 3 x 0.5
         users=units(3, "1.5"),  # b, c, d
     )
-    return {**trial, **after, **of("20261011", commitment=missing(Decimal(7000), trial, after))}
+    committed = of("20261011", commitment=missing(Decimal(7000), trial, after))
+    ahead = of("20261101", support=units(5, "62"))
+    return less_coupon({**trial, **after, **committed, **ahead})
 
 
 def november() -> Lines:
@@ -296,11 +351,13 @@ def november() -> Lines:
         whatsapp__o1=units(500, "0.50"),  # 1,000 free
         api_call=units(2, "1"),
     )
+    # 155 of support besides, which was billed ahead
     assert sum(before.values()) > Decimal(7000) * 15 / 30
     after = of(
         "20261116",
         platform=days("1240", 8, 15, 30),
         seats=days("372", 8, 15, 30),
+        support=days("124", 8, 15, 30),
         sms__d2_1=units(400, "0.12"),
         sms__d2_3=units(10, "4.5"),
         email=units(1500, "0.12"),
@@ -308,7 +365,11 @@ def november() -> Lines:
         whatsapp=units(200, "0.45"),  # the agreed price was the other plan's
     )
     committed = of("20261116", commitment=missing(Decimal(15000) * 15 / 30, after))
-    return {**before, **after, **committed}
+    numbers = of("20261121", number=days("62", 2, 10, 30), number_setup=units(2, "40"))
+    ahead = of("20261201", support=units(8, "124"))
+    # the other half of 310 for the support of a whole November, less an eighth: 155 - 19.375
+    lines = {**less_coupon(before), **after, **committed, **numbers, **ahead}
+    return less_credit("135.63", lines)
 
 
 def december() -> Lines:
@@ -326,6 +387,7 @@ def december() -> Lines:
             "20261216",
             platform=days("1240", 8, 5, 31),
             seats=days("372", 8, 5, 31),
+            support=days("124", 8, 5, 31),
             email=units(1001, "0.12"),
             whatsapp=units(100, "0.45"),
         ),
@@ -335,6 +397,7 @@ def december() -> Lines:
             "20261221",
             platform=days("1550", 8, 5, 31),
             seats=days("310", 8, 5, 31),
+            support=days("155", 8, 5, 31),
             email=units(3, "0.18"),
             whatsapp=units(50, "0.40"),  # 100 are free again: it is another charge
         ),
@@ -342,13 +405,23 @@ def december() -> Lines:
             "20261226",
             platform=days("1550", 10, 6, 31),
             seats=days("310", 10, 6, 31),
+            support=days("155", 10, 6, 31),
             sms__d2_2=units(100, "0.14"),
             whatsapp=units(10, "0.40"),
         ),
     }
     assert sum(after.values()) > Decimal(15000) * 11 / 31
-    committed = of("20261216", commitment=missing(Decimal(15000) * 20 / 31, before))
-    return {**before, **after, **committed}
+    # billed ahead, and so on no line: 5 of 31 days of 8 x 124
+    billed = of("20261201", support=days("124", 8, 5, 31))
+    committed = of("20261216", commitment=missing(Decimal(15000) * 20 / 31, before, billed))
+    numbers = {
+        **of("20261201", number=days("62", 2, 5, 31)),
+        **of("20261216", number=days("62", 2, 7, 31)),
+        **of("20261223", number=days("62", 3, 7, 31)),
+    }
+    ahead = of("20270101", support=units(10, "155"))
+    # 992 were billed for all of December, and 160 are due
+    return less_credit("832", {**before, **after, **committed, **numbers, **ahead})
 
 
 def test_each_line_of_the_trial_month_is_what_a_pencil_gives(story: Story) -> None:
@@ -370,7 +443,35 @@ def test_the_invoices_are_the_sums_of_their_lines(story: Story) -> None:
         assert story.taxable[month] == sum(lines.values()) * 100
 
 
+def test_every_line_is_explained_by_what_is_on_record_at_the_end(story: Story) -> None:
+    billed = {key: amount for lines in story.months.values() for key, amount in lines.items()}
+    assert len(billed) == len(story.refs)
+    assert {ref.split(":", 2)[2]: amount for ref, amount in story.explained.items()} == billed
+
+
+def test_grants_pay_a_prepaid_invoice_before_money_does(story: Story) -> None:
+    assert story.pocket == of("20261001", platform="50", sms__d1_2=units(300, "0.13"))
+    # those for SMS alone pay of 39, and are in no balance; then what has the first turn
+    assert story.paid_by == {"invoice": 20, "promotion": 30, "top_up": 50 + 39 - 20 - 30}
+    assert story.pocket_left == 1000 + 30 - (50 + 39 - 20)
+
+
 def test_the_upgrade_was_foretold_and_every_change_is_on_record(story: Story) -> None:
-    # without usage both plans bill what was committed: 7,000 now, 3,500 + 7,500 with the change
-    assert story.upgrade_difference == 400_000
-    assert story.kinds == ["start", "upgrade", "pause", "resume", "migrate", "seats"]
+    # Without usage both plans bill what was committed: 7,000 now, 3,500 + 7,500 with the change;
+    # of that 310 and 155 were billed ahead, and the next month's are billed besides: 310 and 992.
+    now = less_coupon(
+        of(
+            "1", platform="3100", seats="1550", push="50", email="300", support=units(5, "62"),
+            commitment=Decimal(7000 - 3100 - 1550 - 310 - 50 - 300),
+        )
+    )  # fmt: skip
+    half = less_coupon(
+        of(
+            "1", platform="1550", seats="775", push="50", email="150",
+            commitment=Decimal(3500 - 1550 - 775 - 155 - 50 - 150),
+        )
+    )  # fmt: skip
+    then = sum(half.values()) + 7500 + 992 - Decimal("135.63")
+    assert story.upgrade_difference == (then - sum(now.values())) * 100
+    kinds = ["start", "upgrade", "add_on", "pause", "resume", "migrate", "seats"]
+    assert story.kinds == [*kinds, "seats", "remove_add_on"]
