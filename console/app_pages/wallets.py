@@ -1,4 +1,4 @@
-"""Wallets: balances, what moved them, their ledger, and top-ups."""
+"""Wallets: balances, what moved them, their ledger, top-ups and grants."""
 
 from datetime import timedelta
 from zoneinfo import ZoneInfo
@@ -15,6 +15,7 @@ from console.components import charts
 from console.components.csv_export import to_csv
 from console.components.filters import open_one
 from console.components.forms import attempt, form_key
+from console.components.grants import show_grants
 from console.components.money import (
     count,
     exact_wallet_money,
@@ -109,6 +110,8 @@ def _wallet(actor: Actor, wallet: WalletRow) -> None:
         else:
             st.subheader("Top up", anchor=False)
             empty("Not with this key", "Finance credits wallets when a payment has come in.")
+    with st.container(border=True):
+        show_grants(actor, wallet)
     _ledger(actor, wallet)
 
 

@@ -70,6 +70,19 @@ _WRITE_OFF = {
     "approved": Status("Given up", "✓", "warn"),
     "rejected": Status("Rejected", "✕", "quiet"),
 }
+_GRANT = {
+    "open": Status("Open", "●", "good"),
+    "used": Status("Used", "✓", "quiet"),
+    "expired": Status("Over", "⊘", "quiet"),
+    "voided": Status("Taken back", "✕", "warn"),
+}
+_COUPON = {
+    "open": Status("To be had", "●", "good"),
+    "coming": Status("Coming", "○", "info"),
+    "used_up": Status("Used up", "✓", "quiet"),
+    "over": Status("Over", "⊘", "quiet"),
+    "withdrawn": Status("Withdrawn", "✕", "warn"),
+}
 
 
 _SPELLED = {
@@ -125,6 +138,16 @@ def einvoice_status(value: str) -> Status:
 def write_off_status(value: str) -> Status:
     """Of a proposal to give up a debt."""
     return _WRITE_OFF.get(value) or _unknown(value)
+
+
+def grant_status(value: str) -> Status:
+    """Of credits that were granted."""
+    return _GRANT.get(value) or _unknown(value)
+
+
+def coupon_status(value: str) -> Status:
+    """Of a coupon on a day."""
+    return _COUPON.get(value) or _unknown(value)
 
 
 def stage(status: str, review_state: str) -> Status:

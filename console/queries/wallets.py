@@ -45,7 +45,10 @@ class Movement(NamedTuple):
 
 
 class LedgerRow(NamedTuple):
-    """One entry of a wallet's ledger; a credit to the wallet is positive."""
+    """One entry of a wallet's ledger; a credit to the wallet is positive.
+
+    What takes away the rest of a grant refers to the grant by its own reference.
+    """
 
     wallet_seq: int
     recorded_at: datetime
@@ -102,10 +105,14 @@ def ledger(
     """
     rows = fetch(
         """
-        select e.wallet_seq, t.recorded_at, t.kind, t.reference, e.amount_units,
+        select e.wallet_seq, t.recorded_at, t.kind,
+               coalesce(t.kind || ':' || g.reference, t.reference), e.amount_units,
                e.balance_after_units
         from billing.ledger_entries e
         join billing.ledger_transactions t on t.id = e.transaction_id
+        left join billing.credit_grants g on g.ledger_transaction_id =
+            case when t.kind in ('expiry', 'void')
+                 then cast(split_part(t.reference, ':', 2) as uuid) end
         join billing.wallets w on w.id = e.wallet_id
         join billing.accounts a on a.id = w.account_id
         where e.wallet_id = :wallet_id and e.wallet_seq is not null
