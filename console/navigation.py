@@ -27,6 +27,7 @@ TITLES: Final = {
     PageName.WALLETS: ("Wallets", ":material/account_balance_wallet:"),
     PageName.PAYMENT_METHODS: ("Payment methods", ":material/credit_card:"),
     PageName.REVENUE: ("Revenue", ":material/trending_up:"),
+    PageName.COUPONS: ("Coupons and add-ons", ":material/sell:"),
     PageName.SIMULATION: ("Simulation", ":material/science:"),
     PageName.RATE_DECKS: ("Rate decks", ":material/price_change:"),
 }
@@ -43,7 +44,12 @@ _GROUPS: Final = {
         PageName.TEMPLATES,
     ),
     "Money": (PageName.PAYMENTS, PageName.DUNNING, PageName.WALLETS, PageName.PAYMENT_METHODS),
-    "Revenue and prices": (PageName.REVENUE, PageName.SIMULATION, PageName.RATE_DECKS),
+    "Revenue and prices": (
+        PageName.REVENUE,
+        PageName.COUPONS,
+        PageName.SIMULATION,
+        PageName.RATE_DECKS,
+    ),
 }
 
 

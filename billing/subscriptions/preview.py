@@ -87,6 +87,19 @@ def preview_change(
     return compare(session, account, subscription.id, now, planned)
 
 
+def next_invoice(
+    session: Session, actor: Actor, subscription_id: UUID, day: date
+) -> NextInvoice | None:
+    """The invoice of the period of a day as things stand, or None where nothing is billed."""
+    subscription = get_subscription(session, actor, subscription_id)
+    account = get_account(session, actor, subscription.account_id)
+    now = timeline_of(session, subscription)
+    whole = now.calendar.containing(day)
+    usage = usage_so_far(session, account.id, account.zone, whole, _read_singly(session, now))
+    agreed = agreements_of(session, [account.id]).get(account.id, ())
+    return _invoice(session, account, subscription.id, now, whole, usage, agreed)
+
+
 def compare(
     session: Session,
     account: Account,

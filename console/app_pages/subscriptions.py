@@ -1,5 +1,6 @@
 """Subscriptions: who has which plan, one subscription's life, and changing it."""
 
+from collections.abc import Sequence
 from datetime import timedelta
 from uuid import UUID
 from zoneinfo import ZoneInfo
@@ -18,6 +19,7 @@ from billing.subscriptions.service import subscribe
 from console import actions
 from console.access import PageName
 from console.components.boundary import say
+from console.components.coupon import show_coupons
 from console.components.filters import customer_filter, open_one
 from console.components.forms import attempt, form_key
 from console.components.money import count
@@ -29,7 +31,12 @@ from console.components.tables import Column, empty, fact_list, table
 from console.components.text import heading, note
 from console.database import clock, engine
 from console.queries import prices, subscriptions
-from console.queries.subscriptions import STATES, SubscriptionFilter, SubscriptionRow
+from console.queries.subscriptions import (
+    STATES,
+    SegmentRow,
+    SubscriptionFilter,
+    SubscriptionRow,
+)
 from invoicing.formatting import format_date, format_quantity
 
 _WISH = "subscription_wish"
@@ -99,30 +106,50 @@ def _one(actor: Actor, found: list[SubscriptionRow]) -> None:
         ("Since", format_date(row.starts_on)),
         ("Last day", format_date(row.last_day) if row.last_day else "No end agreed"),
     ])  # fmt: skip
+    parts = subscriptions.segments(actor, row.id)
     left, right = st.columns(2, gap="large")
     with left:
-        _timeline(actor, row)
+        _timeline(parts, row)
     with right:
         _history(actor, row.id)
     possible = offered(row.state, row.ends_on)
     if row.plan is not None and possible and actor.may(Permission.SUBSCRIPTIONS_WRITE):
-        change_subscription(actor, row.id, possible)
+        change_subscription(actor, row.id, possible, _add_ons_now(parts))
+    st.subheader("Coupons", anchor=False)
+    show_coupons(actor, row)
 
 
-def _timeline(actor: Actor, row: SubscriptionRow) -> None:
+def _add_ons_now(parts: Sequence[SegmentRow]) -> dict[UUID, str]:
+    """The add-ons that have not ended, by the names that tell them apart."""
+    today = local_day(clock().now(), DEFAULT_ZONE)
+    return {
+        part.add_on_id: f"The add-on {part.plan}, since {format_date(part.starts_on)}"
+        for part in reversed(parts)
+        if part.add_on_id and (part.ends_on is None or part.ends_on > today)
+    }
+
+
+def _timeline(parts: Sequence[SegmentRow], row: SubscriptionRow) -> None:
     st.subheader("Timeline", anchor=False)
-    parts = subscriptions.segments(actor, row.id)
     if not parts:
         empty("No plan", "This subscription has never been on a plan, and bills nothing.")
         return
+    _parts("Plan", "The parts of its life in order", [one for one in parts if not one.add_on_id],
+           row.currency)  # fmt: skip
+    if add_ons := [one for one in parts if one.add_on_id]:
+        st.subheader("Add-ons", anchor=False)
+        _parts("Add-on", "Its add-ons by their first days", add_ons, row.currency)
+
+
+def _parts(what: str, caption: str, parts: Sequence[SegmentRow], currency: str) -> None:
     table(
-        "The parts of its life in order",
-        [Column("From"), Column("Until"), Column("Plan", strong=True, nowrap=False),
+        caption,
+        [Column("From"), Column("Until"), Column(what, strong=True, nowrap=False),
          Column("Quantity", "right"), Column("Phase")],
         [
             (format_date(part.starts_on),
              format_date(part.ends_on - timedelta(days=1)) if part.ends_on else None,
-             f"{part.plan}, version {part.version}", format_quantity(part.quantity, row.currency),
+             f"{part.plan}, version {part.version}", format_quantity(part.quantity, currency),
              phase_status(part.phase))
             for part in parts
         ],

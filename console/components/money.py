@@ -4,7 +4,7 @@ from decimal import Decimal, InvalidOperation
 
 from billing.errors import FieldError, InvalidError
 from billing.money import WALLET_UNITS_LIMIT, currency, from_minor, round_half_up, to_minor
-from invoicing.formatting import SYMBOLS, format_money, group_western
+from invoicing.formatting import SYMBOLS, format_money, format_rated, group_western
 
 _LAKH, _CRORE = Decimal(10) ** 5, Decimal(10) ** 7
 _COMPACT_INR = ((_CRORE, " Cr"), (_LAKH, " L"), (Decimal(1000), "k"))
@@ -14,6 +14,12 @@ _COMPACT_WESTERN = ((Decimal(10) ** 9, "B"), (Decimal(10) ** 6, "M"), (Decimal(1
 def money(amount_minor: int, currency_code: str) -> str:
     """Minor units with symbol and grouping: `₹1,23,456.78`."""
     return format_money(amount_minor, currency_code).replace("-", "−")
+
+
+def unit_price(amount: Decimal, currency_code: str) -> str:
+    """A price with symbol and grouping, and with more decimals only where they say more."""
+    symbol = SYMBOLS[currency_code] + ("\u00a0" if SYMBOLS[currency_code].isalpha() else "")
+    return f"{symbol}{format_rated(amount, currency_code)}"
 
 
 def typed_minor(text: str, code: str) -> int | None:

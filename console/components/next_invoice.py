@@ -12,15 +12,23 @@ from invoicing.formatting import format_date, format_period, format_quantity
 
 def show_preview(preview: ChangePreview) -> None:
     """The invoice of the period in which a change begins, without it and with it, line by line."""
-    code = preview.currency
-    before, after = _lines(preview.before), _lines(preview.after)
-    shown = preview.after or preview.before
+    show_invoices(preview.before, preview.after, preview.currency)
+    note(f"It begins on {format_date(preview.effective_on)}, at midnight of the account's zone.")
+
+
+def show_invoices(before: NextInvoice | None, after: NextInvoice | None, code: str) -> None:
+    """The invoice of one period as it is and with a change, line by line.
+
+    Args:
+        code: their currency.
+    """
+    old_lines, new_lines = _lines(before), _lines(after)
+    shown = after or before
     period = f" for {format_period(shown.period.start, shown.period.end)}" if shown else ""
     st.markdown(f"**The next invoice{period}**, before tax, with the usage known so far:")
-    names = [ref for ref in after if ref not in before]
     rows = []
-    for ref in [*before, *names]:
-        old, new = before.get(ref), after.get(ref)
+    for ref in dict.fromkeys([*old_lines, *new_lines]):
+        old, new = old_lines.get(ref), new_lines.get(ref)
         line = new or old
         if line is None or not (line.amount_minor or (old and old.amount_minor)):
             continue
@@ -29,17 +37,16 @@ def show_preview(preview: ChangePreview) -> None:
             (line.description, f"{format_quantity(line.quantity, code)} {line.unit}",
              money(now, code), money(then, code), _difference(then - now, code))
         )  # fmt: skip
-    totals = [0 if one is None else one.amount_minor for one in (preview.before, preview.after)]
+    now, then = (0 if one is None else one.amount_minor for one in (before, after))
     table(
         "The next invoice without the change and with it",
         [Column("Line", nowrap=False), Column("Quantity", "right"), Column("As it is", "right"),
          Column("With the change", "right", strong=True), Column("Difference", "right")],
         rows,
-        totals=[("In all", "", money(totals[0], code), money(totals[1], code),
-                 _difference(preview.difference_minor, code))],
+        totals=[("In all", "", money(now, code), money(then, code),
+                 _difference(then - now, code))],
     )  # fmt: skip
-    note(f"It begins on {format_date(preview.effective_on)}, at midnight of the account's zone.")
-    unpriced = sum(one.event_count for one in preview.after.rating.unrated) if preview.after else 0
+    unpriced = sum(one.event_count for one in after.rating.unrated) if after else 0
     if unpriced:
         st.warning(
             f"No rate of this plan matches {count(unpriced)} events of the period: the invoice "

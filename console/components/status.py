@@ -77,7 +77,7 @@ _GRANT = {
     "voided": Status("Taken back", "✕", "warn"),
 }
 _COUPON = {
-    "open": Status("To be had", "●", "good"),
+    "open": Status("Redeemable", "●", "good"),
     "coming": Status("Coming", "○", "info"),
     "used_up": Status("Used up", "✓", "quiet"),
     "over": Status("Over", "⊘", "quiet"),
@@ -91,6 +91,8 @@ _SPELLED = {
     "email": "E-mail",
     "sez_unit": "SEZ unit",
     "sez_developer": "SEZ developer",
+    "add_on": "Add-on",
+    "remove_add_on": "Add-on ended",
     "api_key": "API key",
     "api_keys": "API keys",
 }

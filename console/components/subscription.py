@@ -1,6 +1,6 @@
 """Changing a subscription: what is wished, what the next invoice would be, and then the change."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import date, timedelta
 from decimal import Decimal, InvalidOperation
@@ -18,6 +18,7 @@ from billing.periods import DEFAULT_ZONE, local_day
 from billing.subscriptions import service
 from billing.subscriptions.preview import ChangePreview, preview_change
 from billing.subscriptions.requests import (
+    AddAddOn,
     AnyChoice,
     ChangePlan,
     ChangeSeats,
@@ -58,6 +59,7 @@ _ACTIONS: Final = {
     "seats": _Action(
         "Change quantity", service.change_seats, ChangeSeats, "The quantity is changed."
     ),
+    "add_on": _Action("Add an add-on", service.add_add_on, AddAddOn, "The add-on is agreed."),
     "pause": _Action("Pause", service.pause_subscription, PauseSubscription, "It is paused."),
     "resume": _Action("Resume", service.resume_subscription, ResumeSubscription, "It is resumed."),
     "end": _Action("End", service.end_subscription, EndSubscription, "Its end is agreed."),
@@ -68,23 +70,29 @@ _ACTIONS: Final = {
 def offered(state: str, ends_on: date | None) -> list[str]:
     """What can be asked of a subscription in that state."""
     found = {
-        "active": ["change", "seats", "pause", "end"],
-        "trial": ["change", "seats", "end"],
+        "active": ["change", "seats", "add_on", "pause", "end"],
+        "trial": ["change", "seats", "add_on", "end"],
         "paused": ["resume", "end"],
-        "coming": ["change", "seats", "end"],
+        "coming": ["change", "seats", "add_on", "end"],
     }.get(state, [])
     return [*found, "renew"] if ends_on is not None else found
 
 
-def change_subscription(actor: Actor, subscription_id: UUID, actions_: list[str]) -> None:
-    """Choose a change, see the next invoice with it, and only then make it."""
+def change_subscription(
+    actor: Actor, subscription_id: UUID, actions_: list[str], add_ons: Mapping[UUID, str]
+) -> None:
+    """Choose a change, see the next invoice with it, and only then make it.
+
+    Args:
+        add_ons: those that it has, which can have another quantity or end by themselves.
+    """
     st.subheader("Change it", anchor=False)
     chosen = st.segmented_control(
         "What", actions_, default=actions_[0], required=True, key=f"change_{subscription_id}",
         format_func=lambda one: _ACTIONS[one].label, label_visibility="collapsed",
     )  # fmt: skip
     try:
-        wish = _wish(actor, str(chosen), subscription_id)
+        wish = _wish(actor, str(chosen), subscription_id, add_ons)
     except BillingError as error:
         say(error)
         return
@@ -126,19 +134,22 @@ def _preview(actor: Actor, subscription_id: UUID, wish: AnyChoice) -> ChangePrev
         return preview_change(session, actor, clock(), subscription_id, wish)
 
 
-def _wish(actor: Actor, action: str, subscription_id: UUID) -> AnyChoice:
+def _wish(
+    actor: Actor, action: str, subscription_id: UUID, add_ons: Mapping[UUID, str]
+) -> AnyChoice:
     """The inputs of an action, as the request they make."""
     at = f"{action}_{subscription_id}"
     fields: dict[str, Any] = {"action": action}
     with st.grid(3, min_column_width=190):
-        if action == "change":
-            plans = {plan.code: plan.name for plan in prices.on_sale(actor)}
-            if not plans:
-                raise InvalidError("No plan is on sale: publish a version of one first.")
-            fields["plan_code"] = st.selectbox(
-                "Plan", list(plans), format_func=plans.__getitem__, key=f"plan_{at}"
-            )
-        if action in {"change", "seats"}:
+        if action in {"change", "add_on"}:
+            fields["plan_code"] = _plan(actor, at, add_ons=action == "add_on")
+        if action in {"seats", "end"} and add_ons:
+            whole = "The plan" if action == "seats" else "The subscription and all of it"
+            fields["add_on_id"] = st.selectbox(
+                "Of what", [None, *add_ons], key=f"of_{at}",
+                format_func=lambda one: add_ons[one] if one else whole,
+            )  # fmt: skip
+        if action in {"change", "seats", "add_on"}:
             fields["quantity"] = typed_quantity(st.text_input("Quantity", "1", key=f"seats_{at}"))
         if action == "renew":
             fields["ends_on"] = st.date_input(
@@ -146,6 +157,12 @@ def _wish(actor: Actor, action: str, subscription_id: UUID) -> AnyChoice:
             )
         else:
             fields["ends_on" if action == "end" else "from_day"] = _when(at)
+            if action == "add_on":
+                last = st.date_input(
+                    "Last day, none for as long as the plan", None, format="DD/MM/YYYY",
+                    key=f"last_{at}",
+                )  # fmt: skip
+                fields["ends_on"] = last and last + timedelta(days=1)
             if action == "pause":
                 fields["resume_on"] = st.date_input(
                     "Resume on, if known", None, format="DD/MM/YYYY", key=f"resume_{at}"
@@ -159,6 +176,17 @@ def _wish(actor: Actor, action: str, subscription_id: UUID) -> AnyChoice:
     except ValidationError as error:
         wrong = [FieldError(str(one["loc"][-1]), one["msg"]) for one in error.errors()]
         raise InvalidError("Please correct what you entered.", fields=wrong) from error
+
+
+def _plan(actor: Actor, at: str, *, add_ons: bool) -> str:
+    name = "add-on" if add_ons else "plan"
+    plans = {plan.code: plan.name for plan in prices.on_sale(actor, add_ons=add_ons)}
+    if not plans:
+        raise InvalidError(f"No {name} is on sale: publish a version of one first.")
+    chosen: str = st.selectbox(
+        name.capitalize(), list(plans), format_func=plans.__getitem__, key=f"plan_{at}"
+    )
+    return chosen
 
 
 def _when(at: str) -> object:

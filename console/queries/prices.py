@@ -1,5 +1,7 @@
 """Plan versions and charges to choose from."""
 
+from datetime import date
+from decimal import Decimal
 from typing import NamedTuple
 from uuid import UUID
 
@@ -43,16 +45,60 @@ class PlanChoice(NamedTuple):
     name: str
 
 
-def on_sale(actor: Actor) -> list[PlanChoice]:
-    """Plans with an active version, by name."""
+def on_sale(actor: Actor, *, add_ons: bool = False) -> list[PlanChoice]:
+    """Plans with an active version, by name.
+
+    Args:
+        add_ons: those that are sold beside another plan; if not, those that are sold by themselves.
+    """
     actor.require(Permission.CATALOG_READ)
     rows = fetch(
         """
         select p.code, p.name from billing.price_plans p
-        where exists (select 1 from billing.price_plan_versions v
+        where p.is_add_on = :add_ons
+          and exists (select 1 from billing.price_plan_versions v
                       where v.plan_id = p.id and v.status = 'active')
         order by lower(p.name), p.code
         """,
-        {},
+        {"add_ons": add_ons},
     )
     return [PlanChoice(*row) for row in rows]
+
+
+class AddOnPrice(NamedTuple):
+    """What one charge of an add-on costs in one currency, for a quantity of one."""
+
+    plan: str
+    code: str
+    interval: str
+    """Of its periods: it is sold beside plans with the same one."""
+    charge: str
+    is_once: bool
+    currency: str
+    price: Decimal
+    subscriptions: int
+    """How many have the add-on on the day."""
+
+
+def add_on_prices(actor: Actor, today: date) -> list[AddOnPrice]:
+    """The prices of the add-ons on sale, by add-on, charge and currency."""
+    actor.require(Permission.CATALOG_READ)
+    rows = fetch(
+        """
+        select p.name, p.code, v.interval, c.name, c.price_model = 'one_time', r.currency,
+               t.flat_amount,
+               (select count(distinct g.subscription_id) from billing.subscription_segments g
+                join billing.price_plan_versions w on w.id = g.plan_version_id
+                where w.plan_id = p.id and g.starts_on <= :today
+                  and (g.ends_on is null or g.ends_on > :today))
+        from billing.price_plans p
+        join billing.price_plan_versions v on v.plan_id = p.id and v.status = 'active'
+        join billing.charges c on c.plan_version_id = v.id
+        join billing.rates r on r.charge_id = c.id
+        join billing.rate_tiers t on t.rate_id = r.id and t.ordinal = 1
+        where p.is_add_on
+        order by lower(p.name), p.code, c.ordinal, r.currency, r.ordinal
+        """,
+        {"today": today},
+    )
+    return [AddOnPrice(*row) for row in rows]

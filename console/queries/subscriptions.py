@@ -63,6 +63,8 @@ class SegmentRow(NamedTuple):
     phase: str
     starts_on: date
     ends_on: date | None
+    add_on_id: UUID | None
+    """Of which add-on, if it is not the plan."""
 
 
 class AccountChoice(NamedTuple):
@@ -124,10 +126,10 @@ def subscriptions(
 
 @live(Permission.SUBSCRIPTIONS_READ)
 def segments(confined: UUID | None, subscription_id: UUID) -> list[SegmentRow]:
-    """The parts of a subscription's life in order."""
+    """The parts of a subscription's life in order, those of its add-ons among them."""
     rows = fetch(
         """
-        select p.name, v.version, g.quantity, g.phase, g.starts_on, g.ends_on
+        select p.name, v.version, g.quantity, g.phase, g.starts_on, g.ends_on, g.add_on_id
         from billing.subscription_segments g
         join billing.subscriptions s on s.id = g.subscription_id
         join billing.accounts a on a.id = s.account_id
@@ -135,7 +137,7 @@ def segments(confined: UUID | None, subscription_id: UUID) -> list[SegmentRow]:
         join billing.price_plans p on p.id = v.plan_id
         where g.subscription_id = :subscription_id
           and (cast(:confined as uuid) is null or a.customer_id = :confined)
-        order by g.starts_on
+        order by g.starts_on, g.add_on_id nulls first
         """,
         {"subscription_id": subscription_id, "confined": confined},
     )

@@ -1,7 +1,7 @@
 """The page of subscriptions: the next invoice is seen before a change is made."""
 
 from collections.abc import Callable
-from datetime import date
+from datetime import date, timedelta
 from decimal import Decimal
 
 import pytest
@@ -23,11 +23,11 @@ from tests.support.factories.plans import make_plan
 SignIn = Callable[..., AppTest]
 
 
-def fee(amount: int) -> Charge:
+def fee(amount: int, code: str = "fee") -> Charge:
     """A monthly price that is billed by days."""
     rate = Rate(1, "INR", (Tier(None, flat_amount=Decimal(amount)),))
     return Charge(
-        code="fee", name="Platform fee", item_code="fee", sac="998413", unit="month",
+        code=code, name="Platform fee", item_code="fee", sac="998413", unit="month",
         price_model=FLAT, rates=(rate,), prorated=True,
     )  # fmt: skip
 
@@ -72,6 +72,39 @@ def test_a_change_is_previewed_then_made(
             select(SubscriptionChange.kind).filter_by(subscription_id=subscribed.id)
         ).all()
     assert list(kinds) == [ChangeKind.PAUSE]
+
+
+def test_an_add_on_is_added_beside_the_plan_and_ends_alone(
+    sign_in: SignIn, engine: Engine, world: World, subscribed: Subscription
+) -> None:
+    with unit_of_work(engine) as session:
+        make_plan(session, [fee(6_200, "number")], is_add_on=True)
+    app = visit(sign_in(Role.FINANCE_ADMIN), PageName.SUBSCRIPTIONS)
+    app.selectbox(key="subscriptions_customer").set_value(world.accounts["acme"].customer_id).run()
+    change = app.segmented_control(key=f"change_{subscribed.id}")
+    assert len(named(app, "selectbox", "plan_change").options) == 2
+    change.set_value("add_on").run()
+    named(app, "text_input", "seats_add_on").set_value("2")
+    press(app, "see_add_on")
+    assert "+₹12,400.00" in words_on(app)
+    press(app, "do_")
+    assert "The add-on is agreed" in words_on(app).replace("\\", "")
+
+    app.segmented_control(key=f"change_{subscribed.id}").set_value("end").run()
+    named(app, "selectbox", "of_end").select_index(1)
+    named(app, "selectbox", "when_end").set_value("On a day").run()
+    named(app, "date_input", "day_end").set_value(world.today + timedelta(days=70)).run()
+    press(app, "see_end")
+    press(app, "do_")
+    with read_only(engine) as session:
+        kinds = session.scalars(
+            select(SubscriptionChange.kind)
+            .filter_by(subscription_id=subscribed.id)
+            .order_by(SubscriptionChange.number)
+        ).all()
+    assert list(kinds) == [ChangeKind.ADD_ON, ChangeKind.REMOVE_ADD_ON]
+    words = words_on(visit(app, PageName.COUPONS))
+    assert "₹6,200.00" in words
 
 
 def test_a_customer_sees_its_plan_and_changes_nothing(

@@ -37,15 +37,22 @@ _numbers = count(1)
 
 
 def make_plan(
-    session: Session, charges: Sequence[Charge], *, decks: Mapping[str, UUID] | None = None
+    session: Session,
+    charges: Sequence[Charge],
+    *,
+    decks: Mapping[str, UUID] | None = None,
+    is_add_on: bool = False,
 ) -> tuple[PlanVersion, list[Charge]]:
     """An active plan version with these charges; also returns them with the ids they were given.
 
     Args:
         decks: by the code of a charge that uses one.
+        is_add_on: it is sold beside another plan.
     """
     number = next(_numbers)
-    plan = PricePlan(code=f"plan-{number}", name=f"Plan {number}", created_at=LONG_AGO)
+    plan = PricePlan(
+        code=f"plan-{number}", name=f"Plan {number}", is_add_on=is_add_on, created_at=LONG_AGO
+    )
     session.add(plan)
     session.flush()
     version = PlanVersion(
