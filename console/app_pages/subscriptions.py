@@ -113,10 +113,11 @@ def _one(actor: Actor, found: list[SubscriptionRow]) -> None:
     with right:
         _history(actor, row.id)
     possible = offered(row.state, row.ends_on)
-    if row.plan is not None and possible and actor.may(Permission.SUBSCRIPTIONS_WRITE):
+    if parts and possible and actor.may(Permission.SUBSCRIPTIONS_WRITE):
         change_subscription(actor, row.id, possible, _add_ons_now(parts))
-    st.subheader("Coupons", anchor=False)
-    show_coupons(actor, row)
+    if parts:
+        st.subheader("Coupons", anchor=False)
+        show_coupons(actor, row)
 
 
 def _add_ons_now(parts: Sequence[SegmentRow]) -> dict[UUID, str]:

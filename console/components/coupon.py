@@ -191,6 +191,7 @@ def _offer(actor: Actor, row: SubscriptionRow, wish: Wish, step: _Step[Wish]) ->
                     actor, key, step.command, type(wish), **wish.model_dump()
                 ),
                 step.done,
+                closes=slot,
             )  # fmt: skip
 
 

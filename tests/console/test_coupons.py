@@ -83,6 +83,7 @@ def test_a_coupon_is_redeemed_and_ended_with_the_next_invoice_in_view(
     (redeem,) = [one for one in app.button if one.label == "Redeem it"]
     redeem.click().run()
     assert "has TENTH now" in said(app)
+    assert not app.error
 
     app.segmented_control(key=f"coupon_task_{subscribed.id}").set_value("End a coupon").run()
     press(app, "see_coupon_wish")
