@@ -84,6 +84,7 @@ from tests.support.factories.plans import (
     move_recurring,
 )
 from tests.support.postgres import fresh_database
+from tests.support.rated_vectors import RatedVectors
 from tests.support.rating import (
     RATING_MODELS,
     lines_of,
@@ -601,9 +602,20 @@ def generate(count: int) -> list[World]:
     return generated
 
 
-def test_generated_plans_rate_alike_in_sql_and_python(
-    engine: Engine, dbt: DbtProjectRunner
-) -> None:
+@dataclass(frozen=True)
+class Rated:
+    """What one dbt run rated, and what Python says to it."""
+
+    expected: dict[UUID, Rating]
+    """By account."""
+    world_of: dict[str, World]
+    """By subscription."""
+    published: RatedVectors
+
+
+@pytest.fixture(scope="module")
+def rated(engine: Engine, dbt: DbtProjectRunner) -> Rated:
+    """All accounts, rated by SQL and by Python."""
     generated = [*ALWAYS, *generate(EXAMPLES)]
     assert len(generated) == len(ALWAYS) + EXAMPLES
     expected: dict[UUID, Rating] = {}
@@ -658,20 +670,32 @@ def test_generated_plans_rate_alike_in_sql_and_python(
             expected[account.id] = in_python(
                 world, subscription.id, stored, kept, plan_ids, ahead, coupon
             )
+        published = RatedVectors(session, MONTH)
         run = open_run(session, MONTH)
     url = engine.url.set(drivername="postgresql").render_as_string(hide_password=False)
     dbt.build(url, RATING_MODELS, rating_vars(run))
+    return Rated(expected, world_of, published)
 
+
+def test_published_amounts_are_what_sql_bills(engine: Engine, rated: Rated) -> None:
+    with unit_of_work(engine) as session:
+        lines = lines_of(session, *rated.published.accounts)
+        assert unrated_of(session, *rated.published.accounts) == []
+    assert rated.published.wrong(lines) == {}
+
+
+def test_generated_plans_rate_alike_in_sql_and_python(engine: Engine, rated: Rated) -> None:
+    expected, world_of = rated.expected, rated.world_of
     with unit_of_work(engine) as session:
         actual = lines_of(session, *expected)
         missed = unrated_of(session, *expected)
-    rated = {line.line_ref: line for rating in expected.values() for line in rating.lines}
+    by_ref = {line.line_ref: line for rating in expected.values() for line in rating.lines}
     refs = [line["line_ref"] for line in actual]
-    assert refs == sorted(rated), "\n".join(
-        f"{ref} {vars(world_of[ref.partition(':')[0]])}" for ref in {*refs} ^ {*rated}
+    assert refs == sorted(by_ref), "\n".join(
+        f"{ref} {vars(world_of[ref.partition(':')[0]])}" for ref in {*refs} ^ {*by_ref}
     )
     for row in actual:
-        line = rated[row["line_ref"]]
+        line = by_ref[row["line_ref"]]
         assert {
             "amount": row["amount"],
             "amount_minor": row["amount_minor"],
