@@ -1,10 +1,11 @@
 """Coupons as rating reads them."""
 
-from collections.abc import Collection
+from collections import defaultdict
+from collections.abc import Collection, Iterable
 from datetime import date
 from uuid import UUID
 
-from sqlalchemy import or_, select
+from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from billing.coupons.tables import Redemption
@@ -15,15 +16,34 @@ def coupon_of(
     session: Session, subscription_id: UUID, period_start: date, currency: str
 ) -> coupon.Coupon | None:
     """What makes the period of a subscription that begins on a day smaller, if anything does."""
-    row = session.scalars(
-        select(Redemption).where(
-            Redemption.subscription_id == subscription_id,
-            Redemption.starts_on <= period_start,
-            or_(Redemption.ends_on.is_(None), Redemption.ends_on > period_start),
-        )
-    ).one_or_none()
-    if row is None:
+    redemptions = redemptions_of(session, [subscription_id]).get(subscription_id, ())
+    return coupon_on(redemptions, period_start, currency)
+
+
+def redemptions_of(
+    session: Session, subscription_ids: Collection[UUID]
+) -> dict[UUID, list[Redemption]]:
+    """All coupons that subscriptions ever had, by subscription."""
+    found: dict[UUID, list[Redemption]] = defaultdict(list)
+    for row in session.scalars(
+        select(Redemption).where(Redemption.subscription_id.in_(subscription_ids))
+    ):
+        found[row.subscription_id].append(row)
+    return found
+
+
+def coupon_on(
+    redemptions: Iterable[Redemption], period_start: date, currency: str
+) -> coupon.Coupon | None:
+    """The one of a subscription's coupons that is for the period that begins on a day."""
+    rows = [
+        row
+        for row in redemptions
+        if row.starts_on <= period_start and (row.ends_on is None or row.ends_on > period_start)
+    ]
+    if not rows:
         return None
+    (row,) = rows
     amounts = {one.currency: one.amount_minor for one in row.coupon.amounts}
     return coupon.Coupon(
         row.coupon.code,

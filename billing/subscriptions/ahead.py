@@ -3,13 +3,14 @@
 `int_rating__billed_ahead` reads the same from the same invoices.
 """
 
+from collections import defaultdict
 from collections.abc import Collection, Mapping
-from datetime import date
+from datetime import date, datetime
 from decimal import Decimal
 from typing import Any, Final
 from uuid import UUID
 
-from sqlalchemy import CompoundSelect, and_, func, or_, select, union
+from sqlalchemy import Subquery, Text, and_, cast, func, or_, select, union
 from sqlalchemy.orm import Session, aliased
 
 from billing.errors import PreconditionError
@@ -31,6 +32,7 @@ from billing.subscriptions.timeline import Timeline
 
 _TAKEN_OFF: Final = frozenset({COUPON, CREDIT})
 """Entries of a line that make it smaller after it was rated."""
+_NOTHING_BILLED: Final[tuple[tuple[BilledAhead, ...], int]] = ((), 0)
 _KEPT_END: Final = f":{CREDIT}:{KEPT}"
 """How the name of a line ends that keeps credit for the next invoice."""
 _IS_AHEAD: Final = func.split_part(InvoiceLine.line_ref, ":", 3) >= func.to_char(
@@ -41,9 +43,13 @@ _IS_AHEAD: Final = func.split_part(InvoiceLine.line_ref, ":", 3) >= func.to_char
 
 def ahead_of(session: Session, billing_period_ids: Collection[UUID]) -> dict[UUID, Ahead]:
     """Of billing periods by id, as far as their next periods are made."""
-    own, following = aliased(BillingPeriod), aliased(BillingPeriod)
+    own, before, following = (aliased(BillingPeriod) for _ in range(3))
     rows = session.execute(
-        select(own.id, own.subscription_id, own.starts_on, following)
+        select(own.id, before.id, following)
+        .outerjoin(
+            before,
+            and_(before.subscription_id == own.subscription_id, before.ends_on == own.starts_on),
+        )
         .outerjoin(
             following,
             and_(
@@ -53,16 +59,15 @@ def ahead_of(session: Session, billing_period_ids: Collection[UUID]) -> dict[UUI
         )
         .where(own.id.in_(billing_period_ids))
     ).all()
-    found = {}
-    for period_id, subscription_id, starts_on, after in rows:
-        billed, kept = billed_for(session, subscription_id, starts_on)
-        found[period_id] = Ahead(
+    billed = _billed_by(session, {before_id for _, before_id, _ in rows if before_id is not None})
+    return {
+        period_id: Ahead(
             None if after is None else Period(after.starts_on, after.ends_on),
             None if after is None else Period(after.full_starts_on, after.full_ends_on),
-            billed,
-            kept,
+            *billed.get(before_id, _NOTHING_BILLED),
         )
-    return found
+        for period_id, before_id, after in rows
+    }
 
 
 def billed_for(
@@ -73,32 +78,49 @@ def billed_for(
     Also returns the credit that it kept, in minor units.
     """
     before = session.scalars(
-        select(BillingPeriod).filter_by(subscription_id=subscription_id, ends_on=starts_on)
-    ).first()
-    if before is None:
-        return (), 0
-    prefix = f"{subscription_id}:{before.starts_on:%Y%m%d}:"
+        select(BillingPeriod.id).filter_by(subscription_id=subscription_id, ends_on=starts_on)
+    ).all()
+    return next(iter(_billed_by(session, before).values()), _NOTHING_BILLED)
+
+
+def _billed_by(
+    session: Session, billing_period_ids: Collection[UUID]
+) -> dict[UUID, tuple[tuple[BilledAhead, ...], int]]:
+    """What the invoices of periods billed for the ones after them, and the credit they kept."""
+    invoices = _invoices(billing_period_ids)
+    prefix = (
+        cast(BillingPeriod.subscription_id, Text)
+        + func.to_char(BillingPeriod.starts_on, ":YYYYMMDD:")
+    ).label("prefix")
     lines = session.execute(
-        select(InvoiceLine, Invoice.currency)
-        .join(Invoice, Invoice.id == InvoiceLine.invoice_id)
-        .where(
-            Invoice.id.in_(_invoices(before)),
-            Invoice.status != InvoiceStatus.VOID,
-            InvoiceLine.line_ref.startswith(prefix, autoescape=True),
+        select(
+            BillingPeriod.id,
+            func.to_char(BillingPeriod.ends_on, "YYYYMMDD").label("next_day"),
+            func.substr(InvoiceLine.line_ref, func.length(prefix) + 1).label("key"),
+            InvoiceLine.amount_minor,
+            InvoiceLine.tier_breakdown,
+            Invoice.currency,
         )
+        .join(invoices, invoices.c.billing_period_id == BillingPeriod.id)
+        .join(Invoice, Invoice.id == invoices.c.invoice_id)
+        .join(InvoiceLine, InvoiceLine.invoice_id == Invoice.id)
+        .where(Invoice.status != InvoiceStatus.VOID, func.starts_with(InvoiceLine.line_ref, prefix))
         .order_by(InvoiceLine.line_ref)
     ).all()
-    billed = []
-    kept = 0
-    for line, currency in lines:
-        key = line.line_ref.removeprefix(prefix)
-        if key.endswith(_KEPT_END):
-            kept += sum(to_minor(Decimal(one["left"]), currency) for one in line.tier_breakdown)
-        elif key.split(":")[0] >= f"{starts_on:%Y%m%d}":
-            gross = line.amount_minor + _taken_off(line.tier_breakdown, _TAKEN_OFF, currency)
-            paid = gross - _taken_off(line.tier_breakdown, {COUPON}, currency)
-            billed.append(BilledAhead(key, gross, paid))
-    return tuple(billed), kept
+    billed: dict[UUID, list[BilledAhead]] = defaultdict(list)
+    kept: dict[UUID, int] = defaultdict(int)
+    for line in lines:
+        if line.key.endswith(_KEPT_END):
+            left = (to_minor(Decimal(one["left"]), line.currency) for one in line.tier_breakdown)
+            kept[line.id] += sum(left)
+        elif line.key.split(":")[0] >= line.next_day:
+            taken_off = _taken_off(line.tier_breakdown, _TAKEN_OFF, line.currency)
+            gross = line.amount_minor + taken_off
+            paid = gross - _taken_off(line.tier_breakdown, {COUPON}, line.currency)
+            billed[line.id].append(BilledAhead(line.key, gross, paid))
+    return {
+        period_id: (tuple(billed[period_id]), kept[period_id]) for period_id in {*billed, *kept}
+    }
 
 
 def following_in(timeline: Timeline, day: date) -> tuple[Period, Period] | None:
@@ -109,44 +131,73 @@ def following_in(timeline: Timeline, day: date) -> tuple[Period, Period] | None:
     return Period(day, min(whole.end, timeline.ends_on or whole.end)), whole
 
 
-def timeline_when_issued(session: Session, period: BillingPeriod) -> Timeline | None:
-    """The segments that the issued invoice of a period knew, if they were changed since.
+def timelines_when_issued(
+    session: Session, periods: Collection[BillingPeriod]
+) -> dict[UUID, Timeline]:
+    """The segments that the issued invoices of periods knew, where they were changed since.
 
     What it billed ahead is explained and replayed by these; the next invoice settles the change.
     """
-    last = session.scalars(
-        select(SubscriptionChange)
-        .filter_by(subscription_id=period.subscription_id)
-        .order_by(SubscriptionChange.number.desc())
-        .limit(1)
-    ).first()
-    if last is None:
-        return None
-    rated_at = session.scalar(
-        select(func.max(RatingRun.started_at))
-        .join(Invoice, Invoice.rating_run_id == RatingRun.id)
+    rated_at = _rated_at(session, [period.id for period in periods])
+    issued = [period for period in periods if period.id in rated_at]
+    changes = _changes(session, {period.subscription_id for period in issued})
+    known = {}
+    for period in issued:
+        found = changes[period.subscription_id]
+        before = [after for made_at, after in found if made_at <= rated_at[period.id]]
+        if before and found[-1][0] > rated_at[period.id]:
+            known[period] = before[-1]
+    cycles = {
+        row.id: row.cycle
+        for row in session.scalars(
+            select(Subscription).where(
+                Subscription.id.in_({period.subscription_id for period in known})
+            )
+        )
+    }
+    return {
+        period.id: Timeline.of(
+            cycles[period.subscription_id], PARTS.validate_python(after["segments"])
+        )
+        for period, after in known.items()
+    }
+
+
+def _rated_at(session: Session, billing_period_ids: Collection[UUID]) -> dict[UUID, datetime]:
+    """When the issued invoices of periods were rated, of those that have one."""
+    invoices = _invoices(billing_period_ids)
+    rows = session.execute(
+        select(BillingPeriod.id, func.max(RatingRun.started_at))
+        .join(invoices, invoices.c.billing_period_id == BillingPeriod.id)
+        .join(Invoice, Invoice.id == invoices.c.invoice_id)
+        .join(RatingRun, RatingRun.id == Invoice.rating_run_id)
         .where(
-            Invoice.id.in_(_invoices(period)),
             Invoice.status.in_([InvoiceStatus.DUE, InvoiceStatus.PAID]),
-            Invoice.period_start <= period.starts_on,
-            Invoice.period_end >= period.ends_on,
+            Invoice.period_start <= BillingPeriod.starts_on,
+            Invoice.period_end >= BillingPeriod.ends_on,
         )
+        .group_by(BillingPeriod.id)
     )
-    if rated_at is None or last.made_at <= rated_at:
-        return None
-    known = session.scalar(
-        select(SubscriptionChange.after)
-        .where(
-            SubscriptionChange.subscription_id == period.subscription_id,
-            SubscriptionChange.made_at <= rated_at,
+    return {row[0]: row[1] for row in rows}
+
+
+def _changes(
+    session: Session, subscription_ids: Collection[UUID]
+) -> dict[UUID, list[tuple[datetime, dict[str, Any]]]]:
+    """When subscriptions were changed, and to what, in the order that it was done."""
+    found: dict[UUID, list[tuple[datetime, dict[str, Any]]]] = {one: [] for one in subscription_ids}
+    rows = session.execute(
+        select(
+            SubscriptionChange.subscription_id,
+            SubscriptionChange.made_at,
+            SubscriptionChange.after,
         )
-        .order_by(SubscriptionChange.number.desc())
-        .limit(1)
-    )
-    if known is None:
-        return None
-    cycle = session.get_one(Subscription, period.subscription_id).cycle
-    return Timeline.of(cycle, PARTS.validate_python(known["segments"]))
+        .where(SubscriptionChange.subscription_id.in_(subscription_ids))
+        .order_by(SubscriptionChange.number)
+    ).all()
+    for row in rows:
+        found[row.subscription_id].append((row.made_at, row.after))
+    return found
 
 
 def refuse_billed_ahead(session: Session, account_id: UUID, charge_code: str, day: date) -> None:
@@ -227,19 +278,22 @@ def too_early(session: Session, drafts: Collection[Invoice]) -> dict[UUID, Preco
     return refused
 
 
-def _invoices(period: BillingPeriod) -> CompoundSelect[tuple[UUID]]:
-    """The rated invoices of its month that may have a period's lines: its own, or shared ones."""
-    shared = (
-        select(InvoiceLine.invoice_id)
-        .join(Invoice, Invoice.id == InvoiceLine.invoice_id)
-        .where(InvoiceLine.account_id == period.account_id)
-    )
-    own = select(Invoice.id).where(Invoice.account_id == period.account_id)
+def _invoices(billing_period_ids: Collection[UUID]) -> Subquery:
+    """The rated invoices of their months that may have periods' lines: their own, or shared ones.
+
+    Both columns are ids: `billing_period_id`, `invoice_id`.
+    """
+    pairs = select(BillingPeriod.id.label("billing_period_id"), Invoice.id.label("invoice_id"))
     wanted = (
-        Invoice.invoice_month == period.invoice_month,
+        BillingPeriod.id.in_(billing_period_ids),
+        Invoice.invoice_month == BillingPeriod.invoice_month,
         Invoice.origin == InvoiceOrigin.RATED,
     )
-    return union(own.where(*wanted), shared.where(*wanted))
+    own = pairs.join(Invoice, Invoice.account_id == BillingPeriod.account_id)
+    shared = pairs.join(InvoiceLine, InvoiceLine.account_id == BillingPeriod.account_id).join(
+        Invoice, Invoice.id == InvoiceLine.invoice_id
+    )
+    return union(own.where(*wanted), shared.where(*wanted)).subquery()
 
 
 def _taken_off(

@@ -10,7 +10,7 @@ from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from billing.catalog.rated import RatedVersion, load_rated
-from billing.coupons.rates import coupon_of
+from billing.coupons.rates import coupon_on, redemptions_of
 from billing.customers.tables import Account
 from billing.overrides.rates import Agreement, agreements_of
 from billing.periods import Period
@@ -19,7 +19,7 @@ from billing.rating.ahead import NOTHING_AHEAD, Ahead
 from billing.rating.coupon import Coupon
 from billing.rating.measures import read_singly
 from billing.rating.rater import Rating, rate_period
-from billing.subscriptions.ahead import ahead_of, following_in, timeline_when_issued
+from billing.subscriptions.ahead import ahead_of, following_in, timelines_when_issued
 from billing.subscriptions.tables import BillingPeriod, Subscription, SubscriptionSegment
 from billing.subscriptions.timeline import Part, Timeline
 
@@ -106,18 +106,17 @@ def rateable_periods(
         .order_by(SubscriptionSegment.starts_on)
     ):
         segments[segment.subscription_id].append(segment)
-    known_then = {period.id: timeline_when_issued(session, period) for period, _, _ in rows}
+    known_then = timelines_when_issued(session, [period for period, _, _ in rows])
     versions = {one.plan_version_id for found in segments.values() for one in found}
-    versions |= {
-        part.plan_version_id for then in known_then.values() if then for part in then.all_parts
-    }
+    versions |= {part.plan_version_id for then in known_then.values() for part in then.all_parts}
     known = {**load_rated(session, versions - set(prices or ())), **(prices or {})}
     agreements = agreements_of(session, {account.id for _, account, _ in rows})
     around = ahead_of(session, [period.id for period, _, _ in rows])
+    coupons = redemptions_of(session, wanted)
     found = {}
     for period, account, subscribed_on in rows:
         agreed = agreements.get(account.id, ())
-        timeline = known_then[period.id]
+        timeline = known_then.get(period.id)
         then = [
             _in_force(one, known[one.plan_version_id], agreed)
             for one in (timeline.all_parts if timeline else ())
@@ -131,7 +130,7 @@ def rateable_periods(
                 for one in segments[period.subscription_id]
             ],
             _as_then(around[period.id], timeline, period.ends_on, then),
-            coupon_of(session, period.subscription_id, period.starts_on, account.currency),
+            coupon_on(coupons.get(period.subscription_id, ()), period.starts_on, account.currency),
             then,
         )
     return found

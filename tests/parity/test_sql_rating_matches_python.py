@@ -19,6 +19,7 @@ import pytest
 from hypothesis import HealthCheck, Phase, given, seed, settings
 from hypothesis import strategies as st
 from sqlalchemy import Engine, select
+from sqlalchemy.event import listen, remove
 from sqlalchemy.orm import Session
 
 from billing.coupons import tables
@@ -682,6 +683,25 @@ def test_published_amounts_are_what_sql_bills(engine: Engine, rated: Rated) -> N
         lines = lines_of(session, *rated.published.accounts)
         assert unrated_of(session, *rated.published.accounts) == []
     assert rated.published.wrong(lines) == {}
+
+
+def test_many_periods_are_read_with_no_more_statements_than_a_few(
+    engine: Engine, rated: Rated
+) -> None:
+    """Coupons, changes since, and what was billed ahead took up to nine for each of them."""
+    said: list[str] = []
+
+    def keep(*arguments: Any) -> None:
+        said.append(arguments[2])
+
+    with unit_of_work(engine) as session:
+        wanted = select(BillingPeriod.id).where(BillingPeriod.account_id.in_(rated.expected))
+        ids = session.scalars(wanted.limit(200)).all()
+        listen(engine, "before_cursor_execute", keep)
+        found = rateable_periods(session, ids)
+        remove(engine, "before_cursor_execute", keep)
+    assert set(found) == set(ids)
+    assert len(said) < 20, said
 
 
 def test_generated_plans_rate_alike_in_sql_and_python(engine: Engine, rated: Rated) -> None:

@@ -112,7 +112,7 @@ class RatedVectors:
             return
         noon = datetime.combine(self._month, datetime.min.time(), UTC) + _NOON
         sent = (
-            [(preview.quantity, {})]
+            [(preview.quantity or Decimal(0), {})]
             if preview.events is None
             else [(event.quantity, event.dimensions) for event in preview.events]
         )
@@ -122,7 +122,7 @@ class RatedVectors:
                 account.id,
                 noon + timedelta(seconds=second),
                 event_type=_event_type(code),
-                quantity=quantity or Decimal(0),
+                quantity=quantity,
                 dimensions=dimensions,
             )
 

@@ -104,7 +104,7 @@ def _unit_price(row: Body) -> Case:
 
 
 def _currency(params: Body) -> str:
-    named = params.get("currency", "INR")
+    named = str(params.get("currency", "INR"))
     return SOLD.get(named, named)
 
 
