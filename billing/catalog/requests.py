@@ -123,7 +123,7 @@ class CreatePlan(Named):
     """A named offer, without prices yet."""
 
     is_add_on: bool = False
-    """Sold beside another plan, with prices per period or once."""
+    """Sold beside another plan, for what that has no price for."""
     family: str | None = Field(default=None, pattern=_CODE)
     """The plans that a customer chooses among, such as good, better and best."""
     tier: int | None = Field(default=None, ge=1, le=1000)

@@ -30,7 +30,6 @@ from billing.money import CURRENCIES
 from billing.rating.cumulative import cumulative_price
 from billing.rating.match import DIMENSIONS
 from billing.rating.measures import ADDITIVE
-from billing.rating.plan import PERIOD_MODELS
 
 
 def measure_errors(item: CreateItem) -> Iterator[FieldError]:
@@ -68,15 +67,6 @@ def errors_in(
     errors.extend(_missing_currencies(charges))
     errors.extend(shared_errors(charges))
     return errors
-
-
-def add_on_errors(charges: Sequence[ChargeInput]) -> Iterator[FieldError]:
-    """Charges that an add-on cannot have: usage has the prices of the plan beside it."""
-    for index, charge in enumerate(charges):
-        if charge.price_model.value not in PERIOD_MODELS:
-            yield FieldError(
-                f"charges.{index}.price_model", "an add-on has prices per period, or once"
-            )
 
 
 def refused_prepaid(charges: Sequence[Charge]) -> list[FieldError]:
@@ -175,22 +165,26 @@ def _ambiguities(path: str, rates: Sequence[RateInput]) -> Iterator[FieldError]:
 def _overlaps(
     charges: Sequence[ChargeInput], items: Mapping[str, BillableItem]
 ) -> Iterator[FieldError]:
-    """Usage charges that would bill one event twice; a wallet is debited once for an event.
-
-    The most, the last or the different values of events are another thing than the events.
-    """
+    """Usage charges that would bill one event twice."""
     for (first, one), (second, other) in combinations(enumerate(charges), 2):
         item, other_item = items.get(one.item_code), items.get(other.item_code)
-        if item is None or other_item is None or item.kind is not ItemKind.USAGE:
-            continue
-        if not ADDITIVE.issuperset((item.aggregation, other_item.aggregation)):
-            continue
-        if item.event_type == other_item.event_type and _could_share(
-            item.event_filter, other_item.event_filter
-        ):
+        if item is not None and other_item is not None and count_the_same(item, other_item):
             yield FieldError(
                 f"charges.{second}.item_code", f"charge {first} counts the same events"
             )
+
+
+def count_the_same(item: BillableItem, other: BillableItem) -> bool:
+    """Whether an event could be billed by both items; a wallet is debited once for an event.
+
+    The most, the last or the different values of events are another thing than the events.
+    """
+    return (
+        item.kind is ItemKind.USAGE
+        and item.event_type == other.event_type
+        and ADDITIVE.issuperset((item.aggregation, other.aggregation))
+        and _could_share(item.event_filter, other.event_filter)
+    )
 
 
 def _could_share(one: Mapping[str, Sequence[str]], other: Mapping[str, Sequence[str]]) -> bool:

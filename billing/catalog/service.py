@@ -17,7 +17,7 @@ from billing.catalog.requests import (
     ReplaceCharges,
     Terms,
 )
-from billing.catalog.rules import add_on_errors, errors_in, measure_errors
+from billing.catalog.rules import errors_in, measure_errors
 from billing.catalog.tables import (
     BillableItem,
     Charge,
@@ -96,7 +96,7 @@ def draft_version(ctx: Context, request: DraftVersion) -> PlanVersion:
         status=VersionStatus.DRAFT,
         **request.model_dump(include=set(Terms.model_fields)),
         created_at=ctx.clock.now(),
-        charges=_charges(ctx.session, plan, request.charges),
+        charges=_charges(ctx.session, request.charges),
     )
     ctx.session.add(version)
     return version
@@ -108,8 +108,7 @@ def replace_charges(ctx: Context, request: ReplaceCharges) -> PlanVersion:
     version = _require_draft(load_version(ctx.session, request.plan_version_id, lock=True))
     version.charges.clear()
     ctx.session.flush()
-    plan = ctx.session.get_one(PricePlan, version.plan_id)
-    version.charges = _charges(ctx.session, plan, request.charges)
+    version.charges = _charges(ctx.session, request.charges)
     return version
 
 
@@ -131,14 +130,13 @@ def publish_version(ctx: Context, request: PublishVersion) -> PlanVersion:
     return version
 
 
-def _charges(session: Session, plan: PricePlan, inputs: Sequence[ChargeInput]) -> list[Charge]:
+def _charges(session: Session, inputs: Sequence[ChargeInput]) -> list[Charge]:
     wanted = {charge.item_code for charge in inputs}
     items = {
         item.code: item
         for item in session.scalars(select(BillableItem).where(BillableItem.code.in_(wanted)))
     }
-    wrong = [*errors_in(inputs, items), *(add_on_errors(inputs) if plan.is_add_on else ())]
-    if wrong:
+    if wrong := errors_in(inputs, items):
         raise InvalidError("The charges cannot be sold like this.", fields=wrong)
     decks = _decks(session, inputs)
     return [

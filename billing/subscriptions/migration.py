@@ -23,7 +23,12 @@ from billing.overrides.tables import PriceOverride
 from billing.periods import local_day
 from billing.subscriptions.ahead import refuse_billed_ahead
 from billing.subscriptions.history import Planned, refuse_billed, store, timeline_of
-from billing.subscriptions.planning import effective_day, other_cycle, require_sellable
+from billing.subscriptions.planning import (
+    effective_day,
+    other_cycle,
+    require_beside,
+    require_sellable,
+)
 from billing.subscriptions.preview import compare
 from billing.subscriptions.requests import Day, Effective
 from billing.subscriptions.tables import (
@@ -236,6 +241,7 @@ def _planned(
     if part is not None and part.plan_version_id == version.id:
         raise PreconditionError("It is on that version already.", code="already_there")
     require_sellable(session, account, version, f"version {version.version}")
+    require_beside(session, version, timeline.tracks(), day)
     after = timeline.switched(
         day,
         wish.proration,

@@ -6,10 +6,10 @@ from decimal import Decimal
 from uuid import UUID
 
 from sqlalchemy import select
-from sqlalchemy.orm import Session
+from sqlalchemy.orm import Session, joinedload
 
 from billing.catalog.repository import active_version, is_priced_in, load_version
-from billing.catalog.rules import refused_prepaid
+from billing.catalog.rules import count_the_same, refused_prepaid
 from billing.catalog.tables import Anchor, Charge, PlanVersion, PriceModel, PricePlan
 from billing.clock import Clock
 from billing.customers.tables import Account, BillingMode
@@ -108,7 +108,7 @@ def plan_switch(
     currency: str,
 ) -> Planned:
     """Another plan version from a day on; its tier or its fees say whether that is more."""
-    _require_other_codes(session, version, [one for one in timeline.tracks() if one.lasts(day)])
+    require_beside(session, version, timeline.tracks(), day)
     after = timeline.switched(
         day,
         wish.proration,
@@ -152,30 +152,42 @@ def _with_add_on(
             f"The add-on bills by {version.interval.value}, the subscription by {interval.value}.",
             code="other_interval",
         )
-    others = [one for one in (timeline, *timeline.tracks()) if one.lasts(day)]
-    _require_other_codes(session, version, others)
+    require_beside(session, version, (timeline, *timeline.tracks()), day)
     return timeline.added(
         (day, wish.ends_on), wish.proration, plan_version_id=version.id, quantity=wish.quantity
     )
 
 
-def _require_other_codes(
-    session: Session, version: PlanVersion, tracks: Collection[Timeline]
+def require_beside(
+    session: Session, version: PlanVersion, tracks: Collection[Timeline], day: date
 ) -> None:
-    """Refuse charges that go by the code of one beside them: their lines would have one name."""
-    taken = session.scalars(
-        select(Charge.code).where(
-            Charge.plan_version_id.in_(
-                {part.plan_version_id for one in tracks for part in one.parts}
-            )
-        )
+    """Refuse what cannot be billed beside what else the subscription has from a day on.
+
+    Two charges of one code would give their lines one name, and two that count the same events
+    would bill them twice.
+    """
+    parts = [part for one in tracks if one.lasts(day) for part in one.parts]
+    lasting = {one.plan_version_id for one in parts if one.ends_on is None or one.ends_on > day}
+    others = session.scalars(
+        select(Charge)
+        .where(Charge.plan_version_id.in_({one.plan_version_id for one in parts}))
+        .options(joinedload(Charge.item))
+        .order_by(Charge.plan_version_id, Charge.ordinal)
     ).all()
-    if clash := {charge.code for charge in version.charges} & set(taken):
+    if clash := {charge.code for charge in version.charges} & {other.code for other in others}:
         raise PreconditionError(
             f"Another plan of the subscription has the charge {min(clash)}; an add-on has charges "
             "with codes of their own.",
             code="charge_code_taken",
         )
+    for charge in version.charges:
+        for other in others:
+            if other.plan_version_id in lasting and count_the_same(charge.item, other.item):
+                raise PreconditionError(
+                    f"The charges {charge.code} and {other.code} count the same events; one plan "
+                    "of a subscription has the price of an event.",
+                    code="events_priced_twice",
+                )
 
 
 def effective_day(wanted: Effective, timeline: Timeline, today: date) -> date:

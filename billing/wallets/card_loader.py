@@ -80,8 +80,9 @@ def _segments(
     rows = session.execute(
         select(SubscriptionSegment, Subscription)
         .join(Subscription, Subscription.id == SubscriptionSegment.subscription_id)
-        .where(Subscription.account_id.in_(ids), SubscriptionSegment.add_on_id.is_(None))
-        .order_by(SubscriptionSegment.starts_on)
+        .where(Subscription.account_id.in_(ids))
+        # the plan before its add-ons, as their rates are read
+        .order_by(SubscriptionSegment.add_on_id.nulls_first(), SubscriptionSegment.starts_on)
     )
     for segment, subscription in rows:
         found.setdefault(subscription.account_id, []).append((segment, subscription))
@@ -107,14 +108,15 @@ def _eras(account: Account, segments: _Segments, rates: CardRates) -> tuple[Era,
         charges = tuple(
             charge
             for segment, _, _ in covering
-            for charge in rates.on(segment.plan_version_id, account.id, account.currency, day)
+            for charge in rates.on(
+                segment.plan_version_id, account.id, account.currency, day, segment.starts_on
+            )
         )
         starts_us = microseconds(local_midnight(day, account.zone))
         if covering:
             segment, subscription, _ = covering[0]
             cycle = segment.cycle or subscription.cycle
-            known = (segment.starts_on, subscription.starts_on, cycle)
-            eras.append(Era(starts_us, charges, *known))
+            eras.append(Era(starts_us, charges, subscription.starts_on, cycle))
         else:
             eras.append(Era(starts_us, charges))
     return tuple(eras)

@@ -81,7 +81,7 @@ class CardRates:
                 )
 
     def on(
-        self, version_id: UUID, account_id: UUID, code: str, day: date
+        self, version_id: UUID, account_id: UUID, code: str, day: date, starts_on: date
     ) -> tuple[CompiledCharge, ...]:
         """What usage costs under a version on a day, in a currency."""
         return tuple(
@@ -97,6 +97,7 @@ class CardRates:
                     for agreement in self._agreed(source, account_id)
                     if agreement.rate.currency == code and in_force(agreement.rate, day)
                 ),
+                starts_on=starts_on,
             )
             for source in self._sources.get(version_id, [])
         )

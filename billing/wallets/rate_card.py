@@ -90,6 +90,8 @@ class CompiledCharge:
     rates: RateTable
     agreed: RateTable
     """What was agreed with the account; it comes before the others."""
+    starts_on: date
+    """First local day of the segment that it is of, the plan's or an add-on's."""
 
     def find(self, dimensions: Mapping[str, str]) -> CompiledRate | None:
         """The rate of an event with these dimensions."""
@@ -108,7 +110,8 @@ class Price:
     """For the event as such."""
     counted: CumulativePrice | None = None
     """What the count of the period costs, for events that have no price by themselves."""
-    by_period: bool = False
+    counted_from: date | None = None
+    """First local day that may be counted together with it; None for all days of the period."""
     counts_events: bool = False
     """Whether an event is so many units, `event_micros`, whatever its quantity."""
     event_micros: int = MICROS
@@ -130,8 +133,6 @@ class Era:
 
     starts_us: int
     charges: tuple[CompiledCharge, ...]
-    starts_on: date | None = None
-    """First local day of the segment that it lies in."""
     billed_from: date | None = None
     """First local day of the subscription: its periods are counted from there."""
     cycle: Cycle = Cycle()  # noqa: RUF009 - it is frozen
@@ -225,21 +226,20 @@ class BillableAccount:
         if price.known and self._is_whole(price, quantity):
             return None
         micros = _micros(price, quantity)
-        day = self.counted_on(occurred_us, by_period=price.by_period)
+        day = self._counted_on(price, occurred_us)
         return None if day is None else Count(price.rate_id, day, micros, price.counted)
 
-    def counted_on(self, occurred_us: int, *, by_period: bool) -> date | None:
+    def _counted_on(self, price: Price, occurred_us: int) -> date | None:
         """First local day that is counted together with an instant, if it is in a subscription.
 
-        That is where its billing period begins or, unless `by_period`, its segment, if later:
-        rating begins anew there.
+        That is where its billing period begins or, if later, where rating begins anew.
         """
         index = bisect_right(self.starts_us, occurred_us) - 1
         era = self.eras[index] if index >= 0 else None
-        if era is None or era.billed_from is None or era.starts_on is None:
+        if era is None or era.billed_from is None:
             return None
         period = self._period(era, local_day(_instant(occurred_us), self.zone))
-        return period.start if by_period else max(period.start, era.starts_on)
+        return max(period.start, price.counted_from or period.start)
 
     def _period(self, era: Era, day: date) -> Period:
         for period in self._periods:
@@ -301,7 +301,7 @@ def _price(
     prices = [_parts(charge, rate, said) for charge, rate in matched]
     event_prices = tuple(price for events, _, price in prices if events and price is not None)
     unit_prices = tuple(price for events, _, price in prices if not events and price is not None)
-    rate = matched[0][1]
+    charge, rate = matched[0]
     counts_events, factor, _ = prices[0]
     return Price(
         reason=PriceReason.OK,
@@ -309,7 +309,7 @@ def _price(
         unit_prices=unit_prices,
         event_prices=event_prices,
         counted=rate.counted if len(matched) == 1 else None,
-        by_period=rate.by_period,
+        counted_from=None if rate.by_period else charge.starts_on,
         counts_events=counts_events,
         event_micros=int(factor.scaleb(6)),
         times=int(factor),

@@ -233,8 +233,8 @@ def tiers(draw: st.DrawFn, model: str) -> tuple[Tier, ...]:
 
 
 @st.composite
-def charges(draw: st.DrawFn, code: str, currency: str, models: frozenset[str] = MODELS) -> Charge:
-    model = draw(st.sampled_from(sorted(models)))
+def charges(draw: st.DrawFn, code: str, currency: str) -> Charge:
+    model = draw(st.sampled_from(sorted(MODELS)))
     is_usage = model not in {*PERIOD_MODELS, COMMITMENT}
     if not is_usage:
         matches: list[dict[str, str]] = [{}]
@@ -319,7 +319,7 @@ def plans(draw: st.DrawFn, currency: str) -> Plan:
 @st.composite
 def add_ons(draw: st.DrawFn, currency: str) -> Plan:
     count = draw(st.integers(1, 2))
-    made = tuple(draw(charges(f"a{index}", currency, PERIOD_MODELS)) for index in range(count))
+    made = tuple(draw(charges(f"a{index}", currency)) for index in range(count))
     return Plan(made, draw(st.sampled_from([Decimal(1), Decimal("2.5")])))
 
 

@@ -33,6 +33,7 @@ WINTER = AUTUMN.replace("0.1150", "0.12").replace("0.13\n", "0.14\n")
 
 ITEMS = (
     "sms", "voice", "email", "push", "lookup", "payment", "carrier", "whatsapp", "rcs", "api-call",
+    "inbound",
 )  # fmt: skip
 
 
@@ -135,6 +136,7 @@ PLUS_LATER = plus("1550", "310", "155", "60", "0.40")
 NUMBERS = [
     charge("number", "flat", tiers("*:flat_amount=62"), prorated=True),
     charge("number-setup", "one_time", tiers("*:flat_amount=40")),
+    charge("inbound", "graduated", tiers("10:unit_price=2", "*:unit_price=1.5"), free_units="5"),
 ]
 POCKET = [charge("platform", "flat", tiers("*:flat_amount=50")), SMS]
 AUTUMN_OFFER = {

@@ -203,6 +203,8 @@ def _november(teller: Teller, agreed: Agreed, sender: Sender, told: Story) -> No
         ("whatsapp", local(11, 3), 1500, INDIA),
         ("whatsapp", local(11, 22), 300, INDIA),
         ("api-call", local(11, 8), 1001, {}),
+        ("inbound", local(11, 20, 23, 59), 40, {}),  # before the number was theirs
+        ("inbound", local(11, 21, 0), 25, {}),
     )  # fmt: skip
     _note(teller, agreed, told, NOVEMBER)
 
@@ -239,6 +241,10 @@ def _december(teller: Teller, agreed: Agreed, sender: Sender, told: Story) -> No
         ("whatsapp", local(12, 17), 100, INDIA),
         ("whatsapp", local(12, 23), 150, INDIA),
         ("whatsapp", local(12, 28), 10, INDIA),
+        ("inbound", local(12, 2), 8, {}),
+        ("inbound", local(12, 10), 4, {}),
+        ("inbound", local(12, 24), 12, {}),
+        ("inbound", local(12, 30, 0), 9, {}),  # it is no longer theirs
     )  # fmt: skip
     _note(teller, agreed, told, DECEMBER)
 
@@ -366,6 +372,7 @@ def november() -> Lines:
     )
     committed = of("20261116", commitment=missing(Decimal(15000) * 15 / 30, after))
     numbers = of("20261121", number=days("62", 2, 10, 30), number_setup=units(2, "40"))
+    numbers |= of("20261121", inbound="35")  # 5 free, 10 x 2 + 10 x 1.5
     ahead = of("20261201", support=units(8, "124"))
     # the other half of 310 for the support of a whole November, less an eighth: 155 - 19.375
     lines = {**less_coupon(before), **after, **committed, **numbers, **ahead}
@@ -415,9 +422,10 @@ def december() -> Lines:
     billed = of("20261201", support=days("124", 8, 5, 31))
     committed = of("20261216", commitment=missing(Decimal(15000) * 20 / 31, before, billed))
     numbers = {
-        **of("20261201", number=days("62", 2, 5, 31)),
+        **of("20261201", number=days("62", 2, 5, 31), inbound="6"),  # 3 of 8 are paid
+        **of("20261206", inbound="8"),
         **of("20261216", number=days("62", 2, 7, 31)),
-        **of("20261223", number=days("62", 3, 7, 31)),
+        **of("20261223", number=days("62", 3, 7, 31), inbound="23"),  # tiers begin anew
     }
     ahead = of("20270101", support=units(10, "155"))
     # 992 were billed for all of December, and 160 are due

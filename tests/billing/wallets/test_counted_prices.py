@@ -6,7 +6,7 @@ applied by PostgreSQL. `COUNTED_EXAMPLES` sets how many.
 
 import os
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
 from itertools import count
@@ -43,6 +43,7 @@ from billing.rating.plan import (
     UsageRow,
 )
 from billing.rating.rater import rate_period
+from billing.subscriptions.tables import SubscriptionSegment
 from billing.usage.batch import START, Batch
 from billing.usage.event import EventCheck, EventIn, UsageEvent
 from billing.usage.revisions import ReviseEvent, revise_event
@@ -63,6 +64,7 @@ from tests.support.postgres import fresh_database
 NOW = datetime(2026, 7, 29, 4, 30, tzinfo=UTC)
 JULY = Period(date(2026, 7, 1), date(2026, 8, 1))
 CHANGE = date(2026, 7, 15)
+ADDED = date(2026, 7, 8)
 ZONE = "Asia/Kolkata"
 _names = count(1)
 
@@ -84,8 +86,10 @@ class World:
     def rebuild(self) -> None:
         self.keys, self.cursor = rebuild(self.books, self.there, 0), START
 
-    def open(self, plans: Sequence[Charge]) -> tuple[Sender, BillableAccount, list[Charge]]:
-        """A prepaid account whose plan changes in the middle of July."""
+    def open(
+        self, plans: Sequence[Charge], add_on: Charge | None = None
+    ) -> tuple[Sender, BillableAccount, list[Charge]]:
+        """A prepaid account whose plan changes in the middle of July, and that got an add-on."""
         with unit_of_work(self.engine) as session:
             sender = make_sender(session)
             made = [make_plan(session, [charge]) for charge in plans]
@@ -94,7 +98,19 @@ class World:
                 (version, Decimal(1), start, end)
                 for (version, _), (start, end) in zip(made, days, strict=True)
             ]
-            make_subscription(session, sender.account, segments)
+            subscription = make_subscription(session, sender.account, segments)
+            if add_on is not None:
+                made.append(make_plan(session, [add_on]))
+                session.add(
+                    SubscriptionSegment(
+                        subscription_id=subscription.id,
+                        plan_version_id=made[-1][0].id,
+                        starts_on=ADDED,
+                        add_on_id=subscription.id,
+                        added_on=ADDED,
+                    )
+                )
+                session.flush()
             account = load_account(session, sender.account.id)
             assert account is not None
         sync_wallets(self.books, self.there, self.keys)
@@ -188,12 +204,14 @@ def charge_of(
     )
 
 
-def event_of(account: BillableAccount, quantity: Decimal, at: datetime) -> UsageEvent:
+def event_of(
+    account: BillableAccount, quantity: Decimal, at: datetime, event_type: str = "otp.sms"
+) -> UsageEvent:
     checked = EventCheck(NOW)(
         EventIn(
             source="core",
             event_id=f"e{next(_names)}",
-            event_type="otp.sms",
+            event_type=event_type,
             occurred_at=at,
             account_id=str(account.id),
             quantity=format(quantity, "f"),
@@ -208,7 +226,9 @@ def event_of(account: BillableAccount, quantity: Decimal, at: datetime) -> Usage
     return checked
 
 
-def rated_units(charges: Sequence[Charge], events: Sequence[UsageEvent]) -> int:
+def rated_units(
+    charges: Sequence[Charge], events: Sequence[UsageEvent], add_on: Charge | None = None
+) -> int:
     """What rating says of July, each line rounded to a wallet unit."""
     usage = [
         UsageRow(
@@ -223,6 +243,7 @@ def rated_units(charges: Sequence[Charge], events: Sequence[UsageEvent]) -> int:
     ]
     segments = [Segment(JULY.start, CHANGE if len(charges) > 1 else None, (charges[0],))]
     segments += [Segment(CHANGE, None, (charge,)) for charge in charges[1:]]
+    segments += [Segment(ADDED, None, (one,), added_on=ADDED) for one in (add_on,) if one]
     rating = rate_period(UUID(int=0), JULY, segments, usage, currency="INR")
     return sum(to_units(line.amount, "INR") for line in rating.lines)
 
@@ -259,6 +280,9 @@ def charges(draw: st.DrawFn) -> Charge:
 
 quantities = st.one_of(st.integers(0, 9).map(Decimal), decimals("0", "9", 6))
 usages = st.lists(st.tuples(quantities, st.integers(0, 27 * 24)), min_size=1, max_size=40)
+add_ons = charges().map(
+    lambda charge: replace(charge, code="voice", item_code="voice", event_type="otp.voice")
+)
 
 
 @settings(
@@ -267,13 +291,26 @@ usages = st.lists(st.tuples(quantities, st.integers(0, 27 * 24)), min_size=1, ma
     derandomize=True,
     suppress_health_check=list(HealthCheck),
 )
-@given(plans=st.lists(charges(), min_size=1, max_size=2), usage=usages, size=st.integers(1, 15))
+@given(
+    plans=st.lists(charges(), min_size=1, max_size=2),
+    add_on=st.one_of(st.none(), add_ons),
+    usage=usages,
+    size=st.integers(1, 15),
+)
 def test_debits_add_up_to_what_rating_says(
-    world: World, plans: list[Charge], usage: list[tuple[Decimal, int]], size: int
+    world: World,
+    plans: list[Charge],
+    add_on: Charge | None,
+    usage: list[tuple[Decimal, int]],
+    size: int,
 ) -> None:
-    _, account, stored = world.open(plans)
+    _, account, stored = world.open(plans, add_on)
+    added = stored.pop() if add_on else None
     start = local_midnight(JULY.start, ZONE)
-    events = [event_of(account, q, start + timedelta(hours=hours)) for q, hours in usage]
+    events = [
+        event_of(account, q, start + timedelta(hours=hours), ("otp.sms", "otp.voice")[hours % 2])
+        for q, hours in usage
+    ]
     admissions = [admission_of(account, event) for event in events]
     for at in range(0, len(events), size):
         part = admissions[at : at + size]
@@ -284,7 +321,7 @@ def test_debits_add_up_to_what_rating_says(
     world.write()
 
     assert account.wallet_id is not None
-    assert world.debited(account.wallet_id) == rated_units(stored, events)
+    assert world.debited(account.wallet_id) == rated_units(stored, events, added)
     world.agree(account.wallet_id)
 
 

@@ -1,12 +1,16 @@
 """Add-ons over HTTP: beside a plan, in its periods, with quantities and ends of their own."""
 
 from collections.abc import Callable
+from datetime import UTC, datetime
 from typing import Any
+from uuid import UUID
 
 import pytest
 
+from billing.db.unit_of_work import unit_of_work
 from tests.support.api import Api
 from tests.support.bodies import (
+    SMS_ITEM,
     create_items,
     create_plan,
     draft,
@@ -14,6 +18,7 @@ from tests.support.bodies import (
     platform_charge,
     sms_charge,
 )
+from tests.support.factories.events import store_event
 
 
 def number_charge(code: str = "number") -> dict[str, Any]:
@@ -25,6 +30,12 @@ def create_add_on(api: Api, code: str, *charges: dict[str, Any], **terms: Any) -
     assert plan["attributes"]["is_add_on"]
     version = draft(api, plan["id"], *charges, **terms)
     api.post(f"/plan-versions/{version['id']}/publish")
+
+
+def create_calls(api: Api) -> None:
+    """An add-on with a price for calls."""
+    api.post("/billable-items", {**SMS_ITEM, "code": "voice", "event_type": "otp.voice"})
+    create_add_on(api, "calls", sms_charge(code="calls", item_code="voice"))
 
 
 @pytest.fixture
@@ -105,17 +116,48 @@ def test_add_ons_pause_and_end_with_the_plan_and_outlive_its_changes(api: Api, p
     assert [one[3] for one in segments(ended)[-2:]] == ["2026-06-16", "2026-06-16"]
 
 
+def test_usage_of_an_add_on_is_billed_from_its_first_day(api: Api, path: str) -> None:
+    create_calls(api)
+    account = UUID(api.get(path)["relationships"]["account"]["id"])
+    with unit_of_work(api.engine) as session:
+        for day in (10, 11, 20):
+            at = datetime(2026, 5, day, 12, tzinfo=UTC)
+            said = {"country": "IN", "status": "sent"}
+            store_event(session, account, at, event_type="otp.voice", dimensions=said)
+            store_event(session, account, at, dimensions=said)
+    wish = {"plan_code": "calls", "from_day": "2026-05-11"}
+    # 22 paise each: three texts of the plan, two calls
+    assert billed(api, path, action="add_on", **wish) == {
+        "platform": 310_00,
+        "sms": 66,
+        "calls": 44,
+    }
+
+
+def test_prepaid_an_add_on_is_sold_if_its_usage_can_be_debited(
+    api: Api, new_customer: Callable[[str], str], path: str
+) -> None:
+    create_calls(api)
+    bands = {"currency": "INR", "tiers": [{"up_to": "10"}, {"flat_amount": "5"}]}
+    steps = sms_charge(bands, code="steps", item_code="voice", price_model="stairstep")
+    create_add_on(api, "steps", steps)
+    account = open_account(api, new_customer("purse"), "purse")
+    body = {"account_id": account["id"], "plan_code": "small", "starts_on": "2026-05-01"}
+    path = f"/subscriptions/{api.post('/subscriptions', body)['id']}/add-ons"
+    wish = {"plan_code": "steps", "from_day": "2026-05-11"}
+    assert api.refused("POST", path, 409, json=wish)["code"] == "not_for_prepaid"
+    api.post(path, wish | {"plan_code": "calls"})
+
+
 def test_what_does_not_go_together_is_refused(api: Api, path: str) -> None:
     create_add_on(api, "same-code", number_charge("platform"))
     create_add_on(api, "yearly", number_charge("yearly"), interval="year")
-    plan = api.post("/price-plans", {"code": "usage", "name": "Usage", "is_add_on": True})
-    body = {"charges": [sms_charge()]}
-    error = api.refused("POST", f"/price-plans/{plan['id']}/versions", 400, json=body)
-    assert [one["field"] for one in error["fields"]] == ["charges.0.price_model"]
+    create_add_on(api, "same-events", sms_charge(code="texts"))
     may = {"from_day": "2026-05-11"}
     for code, refused in (
         ("small", "not_an_add_on"),
         ("same-code", "charge_code_taken"),
+        ("same-events", "events_priced_twice"),
         ("yearly", "other_interval"),
     ):
         wish = {"plan_code": code, **may}
@@ -127,6 +169,19 @@ def test_what_does_not_go_together_is_refused(api: Api, path: str) -> None:
     create_plan(api, "same", number_charge(), sms_charge())
     other = {"plan_code": "same", **may}
     assert api.refused("POST", f"{path}/change", 409, json=other)["code"] == "charge_code_taken"
+    (small,) = {one["plan_version_id"] for one in api.get(path)["attributes"]["segments"][:1]}
+    small_plan = api.get(f"/plan-versions/{small}")["relationships"]["price_plan"]["id"]
+    newer = draft(api, small_plan, number_charge(), sms_charge())["id"]
+    api.post(f"/plan-versions/{newer}/publish")
+    (stays,) = api.post(f"/plan-versions/{newer}/migrations/preview", {"when": "2026-05-11"})[
+        "attributes"
+    ]["report"]
+    assert stays["code"] == "charge_code_taken"
+    create_calls(api)
+    api.post(f"{path}/add-ons", {"plan_code": "calls", **may})
+    create_plan(api, "with-calls", sms_charge(code="talk", item_code="voice"))
+    other = {"plan_code": "with-calls", **may}
+    assert api.refused("POST", f"{path}/change", 409, json=other)["code"] == "events_priced_twice"
     plan = api.post("/price-plans", {"code": "annual", "name": "Annual"})
     version = draft(api, plan["id"], platform_charge("3000"), interval="year")
     api.post(f"/plan-versions/{version['id']}/publish")
