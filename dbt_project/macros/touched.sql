@@ -36,10 +36,14 @@
     {%- endif -%}
 {%- endmacro %}
 
-{#- Whether a row of a model is one that the run replaces. -#}
+{#-
+    Whether a row of a model is one that the run replaces. Touched days lie in the window; that is
+    said again for the index by day.
+-#}
 {% macro is_replaced(account_id, usage_day) -%}
     {%- if knows_touched() -%}
         ({{ account_id }}, {{ usage_day }}) in (select account_id, usage_day from touched_account_days)
+        and {{ in_usage_window(usage_day) }}
     {%- else -%}
         {{ in_usage_window(usage_day) }}
     {%- endif -%}

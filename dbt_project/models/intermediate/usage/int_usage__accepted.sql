@@ -1,10 +1,13 @@
 {{ config(materialized="view") }}
 
 -- Which account-day an accepted event touches: the one on which it lies, and the one on which lay
--- what it replaced.
-with events as (select * from {{ ref("stg_usage__raw_events") }}),
+-- what it replaced. Both are read twice and never kept in between: whoever asks for a few events
+-- would have all of them copied first.
+with events as not materialized (select * from {{ ref("stg_usage__raw_events") }}),
 
-accounts as (select account_id, zone from {{ ref("stg_billing__accounts") }}),
+accounts as not materialized (
+    select account_id, zone from {{ ref("stg_billing__accounts") }}
+),
 
 superseded_events as (select * from {{ ref("stg_usage__superseded_events") }})
 
