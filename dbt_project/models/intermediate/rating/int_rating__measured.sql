@@ -1,3 +1,7 @@
+-- Analysed once it is made: without statistics what joins it is taken for a few rows, and was merged
+-- by one of four columns.
+{{ config(post_hook="analyze {{ this }}") }}
+
 -- Steps 3 and 4 of rating: quantities per period, segment, charge and rate, in the charge's units,
 -- and the free units each takes. They are given once per period and rate, or to all charges of a
 -- pool; the earliest segment takes them first. What of a percentage is free is found event by event.

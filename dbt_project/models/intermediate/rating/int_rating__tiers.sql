@@ -1,3 +1,7 @@
+-- Analysed once it is made: without statistics what joins it is taken for a few rows, and was merged
+-- by one of four columns.
+{{ config(post_hook="analyze {{ this }}") }}
+
 -- Tiers with what all tiers below them come to when full: one match then prices a quantity.
 -- A volume or stairstep tier prices all units by itself: nothing below it counts.
 -- A per-unit rate is one open tier without a flat amount; so is a rate for packages, whose unit
