@@ -10,6 +10,7 @@ from billing.access.actor import Actor
 from billing.errors import BillingError
 from console.access import PAGES, PageName, sign_in, sign_out
 from console.components.boundary import say
+from console.components.text import actor_name
 from console.components.theme import ASSETS
 
 TITLES: Final = {
@@ -75,7 +76,7 @@ def frame(actor: Actor) -> None:
     st.logo(ASSETS / "logo.svg", size="large")
     with st.sidebar:
         st.html(
-            f'<div class="ob-who"><strong>{escape(actor.name.removeprefix("key:"))}</strong>'
+            f'<div class="ob-who"><strong>{escape(actor_name(actor.name))}</strong>'
             f"<span>{escape(actor.role.value.replace('_', ' ').capitalize())}</span></div>"
         )
         if st.button("Sign out", icon=":material/logout:", key="sign_out", width="stretch"):

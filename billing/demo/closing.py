@@ -56,11 +56,12 @@ class Closer:
         Raises:
             DemoError: with the end of its output, if it keeps failing.
         """
-        for _ in range(_ATTEMPTS):
+        for number in range(_ATTEMPTS):
+            if number:
+                time.sleep(_PAUSE_SECONDS)
             failure = self._attempt(f"{month:%Y-%m}")
             if failure is None:
                 return
-            time.sleep(_PAUSE_SECONDS)
         raise DemoError(
             f"Closing {month:%Y-%m} failed {_ATTEMPTS} times; the last time:\n{failure}"
         )

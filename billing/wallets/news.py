@@ -23,6 +23,7 @@ from billing.usage.batch import Position
 from billing.usage.event import microseconds
 from billing.wallets.holds import Hold
 from billing.wallets.keys import ShardKeys
+from billing.wallets.quota_bases import QuotasPostgres, QuotasRedis
 
 KEPT: Final = timedelta(minutes=15)
 """News that Redis has is dropped after that; until then holds of the account are kept."""
@@ -50,12 +51,8 @@ class Base(NamedTuple):
     """Millionths of a unit; None if Redis does not know the quota whole yet."""
 
 
-class NewsRedis(Protocol):
+class NewsRedis(QuotasRedis, Protocol):
     """Redis, for news; FencedError where it writes in another epoch."""
-
-    def told(self, keys: ShardKeys, accounts: Sequence[UUID]) -> list[str]:
-        """The token of each that Redis noted; '' for none."""
-        ...
 
     def last(self, keys: ShardKeys) -> Position:
         """The last entry of the journal."""
@@ -63,12 +60,6 @@ class NewsRedis(Protocol):
 
     def open_holds(self, keys: ShardKeys, account: UUID) -> list[str]:
         """Names of the account's holds that are open there."""
-        ...
-
-    def quota_counts(
-        self, keys: ShardKeys, names: Sequence[str]
-    ) -> list[tuple[bool, Position | None]]:
-        """Whether each is known whole, and from which entry on Redis counts it."""
         ...
 
     def take_news(
@@ -87,7 +78,7 @@ class NewsRedis(Protocol):
         ...
 
 
-class NewsPostgres(Protocol):
+class NewsPostgres(QuotasPostgres, Protocol):
     """PostgreSQL, for news."""
 
     def news(self, shard: int) -> list[News]:
@@ -107,12 +98,6 @@ class NewsPostgres(Protocol):
 
     def account_quotas(self, account: UUID) -> list[Quota]:
         """Its quotas."""
-        ...
-
-    def used_before(
-        self, keys: ShardKeys, account: UUID, quota: Quota, position: Position, now_us: int
-    ) -> int:
-        """Millionths of a unit in the current period, without what this epoch has from there on."""
         ...
 
 

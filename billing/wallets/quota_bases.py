@@ -66,7 +66,7 @@ class QuotasRedis(Protocol):
         ...
 
     def told(self, keys: ShardKeys, accounts: Sequence[UUID]) -> list[str]:
-        """The token of each that Redis noted, as `billing.wallets.news` says."""
+        """The token of each that Redis noted, as `billing.wallets.news` says; '' for none."""
         ...
 
     def set_quota_base(

@@ -22,10 +22,11 @@ from console.components.money import asked_minor, count, unit_price
 from console.components.page import show_page
 from console.components.status import coupon_status, words
 from console.components.tables import Column, empty, fact_list, table
-from console.components.text import heading, note
+from console.components.text import actor_name, heading, last_day, note
 from console.database import clock, engine
 from console.queries import coupons, prices
 from console.queries.coupons import CouponRow
+from console.queries.prices import AddOnPrice
 from invoicing.formatting import format_date
 
 _MOST: Final = 200
@@ -113,8 +114,8 @@ def _coupon(actor: Actor, one: CouponRow) -> None:
                  Column("Until"), Column("Given by", nowrap=False)],
                 [
                     (row.owner, format_date(row.starts_on),
-                     format_date(row.ends_on - timedelta(days=1)) if row.ends_on else None,
-                     row.redeemed_by.removeprefix("key:"))
+                     last_day(row.ends_on),
+                     actor_name(row.redeemed_by))
                     for row in rows
                 ],
             )  # fmt: skip
@@ -244,12 +245,17 @@ def _add_ons(actor: Actor, today: date) -> None:
          Column("Subscriptions today", "right")],
         [
             (f"{one.plan} ({one.code})", words(one.interval), one.charge,
-             f"{unit_price(one.price, one.currency)}{' once' if one.is_once else ''}",
-             count(one.subscriptions))
+             _for_one(one), count(one.subscriptions))
             for one in rows
         ],
     )  # fmt: skip
     note("An add-on is added to a subscription, and ended, on the page Subscriptions.")
+
+
+def _for_one(one: AddOnPrice) -> str:
+    if one.price is None:
+        return f"By usage, in {one.currency}"
+    return f"{unit_price(one.price, one.currency)}{' once' if one.is_once else ''}"
 
 
 show_page(

@@ -14,7 +14,7 @@ from console.components.money import change, compact_money, count, money, percen
 from console.components.page import show_page
 from console.components.status import stage, wallet_status, words
 from console.components.tables import Column, empty, table
-from console.components.text import plain
+from console.components.text import actor_name, plain
 from console.queries import invoices, overview, revenue, usage, wallets
 from console.queries.reading import built
 
@@ -201,7 +201,7 @@ def _activity(actor: Actor) -> None:
         [Column("When (IST)"), Column("What"), Column("Who", nowrap=False)],
         [
             (f"{entry.at.astimezone(zone):%d %b, %H:%M}", _what(entry.command),
-             entry.actor.removeprefix("key:"))
+             actor_name(entry.actor))
             for entry in entries
         ],
     )  # fmt: skip

@@ -16,7 +16,7 @@ from console.components.money import count, money, typed_minor
 from console.components.page import show_page
 from console.components.status import payment_status, words
 from console.components.tables import Column, empty, table
-from console.components.text import heading, note
+from console.components.text import actor_name, heading, note
 from console.database import clock
 from console.queries import payments
 from console.queries.payments import DueInvoice, PaymentRow
@@ -160,7 +160,7 @@ def _refunds(actor: Actor) -> None:
         [
             (_when(row.created_at), row.customer, words(row.gateway),
              money(row.amount_minor, row.currency), words(row.state), row.reason,
-             row.requested_by.removeprefix("key:"))
+             actor_name(row.requested_by))
             for row in rows
         ],
     )  # fmt: skip

@@ -28,7 +28,7 @@ from console.components.page import show_page
 from console.components.status import phase_status, words
 from console.components.subscription import change_subscription, offered, typed_quantity
 from console.components.tables import Column, empty, fact_list, table
-from console.components.text import heading, note
+from console.components.text import actor_name, heading, last_day, note
 from console.database import clock, engine
 from console.queries import prices, subscriptions
 from console.queries.subscriptions import (
@@ -149,7 +149,7 @@ def _parts(what: str, caption: str, parts: Sequence[SegmentRow], currency: str) 
          Column("Quantity", "right"), Column("Phase")],
         [
             (format_date(part.starts_on),
-             format_date(part.ends_on - timedelta(days=1)) if part.ends_on else None,
+             last_day(part.ends_on),
              f"{part.plan}, version {part.version}", format_quantity(part.quantity, currency),
              phase_status(part.phase))
             for part in parts
@@ -179,7 +179,7 @@ def _history(actor: Actor, subscription_id: UUID) -> None:
 
 def _who(actor: Actor, name: str) -> tuple[str, ...]:
     """Who agreed it; a customer need not know the names of our people."""
-    return (name.removeprefix("key:"),) if actor.customer_id is None else ()
+    return (actor_name(name),) if actor.customer_id is None else ()
 
 
 def _start(actor: Actor) -> None:

@@ -31,7 +31,7 @@ from console.components.forms import attempt, form_key
 from console.components.page import show_page
 from console.components.status import Status, words
 from console.components.tables import Column, empty, table
-from console.components.text import heading, note
+from console.components.text import actor_name, heading, note
 from console.database import engine
 from console.queries import templates
 
@@ -67,7 +67,7 @@ def _list(versions: list[DocumentTemplate]) -> None:
         [
             (str(one.version), _USED if one.version == newest else Status("Before", "○", "quiet"),
              one.content["accent_colour"], one.content["footer"] or None,
-             one.created_by.removeprefix("key:"), _when(one.created_at))
+             actor_name(one.created_by), _when(one.created_at))
             for one in versions
         ],
     )  # fmt: skip

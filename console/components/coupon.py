@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import date, timedelta
+from datetime import date
 from decimal import Decimal
 from typing import Final, Generic, TypeVar
 from uuid import UUID
@@ -21,18 +21,16 @@ from billing.coupons.service import (
 )
 from billing.coupons.tables import Duration, Redemption
 from billing.db.unit_of_work import read_only
-from billing.errors import BillingError
 from billing.money import CURRENCIES
 from billing.periods import DEFAULT_ZONE, local_day
 from billing.subscriptions.preview import NextInvoice, next_invoice
 from console import actions
-from console.components.boundary import say
 from console.components.forms import attempt, form_key
 from console.components.money import money
-from console.components.next_invoice import show_invoices
+from console.components.next_invoice import seen_first, show_invoices
 from console.components.status import phase_status
 from console.components.tables import Column, table
-from console.components.text import note
+from console.components.text import actor_name, last_day, note
 from console.database import clock, engine
 from console.queries import coupons
 from console.queries.subscriptions import SubscriptionRow
@@ -108,9 +106,9 @@ def _list(actor: Actor, found: Sequence[Redemption], currency: str, today: date)
                        {part.currency: part.amount_minor for part in one.coupon.amounts},
                        currency),
              format_date(one.starts_on),
-             format_date(one.ends_on - timedelta(days=1)) if one.ends_on else None,
+             last_day(one.ends_on),
              phase_status(_state(one, today)),
-             *([one.redeemed_by.removeprefix("key:")] if staff else []))
+             *([actor_name(one.redeemed_by)] if staff else []))
             for one in found
         ],
     )  # fmt: skip
@@ -169,20 +167,11 @@ def _end(actor: Actor, row: SubscriptionRow, going: Mapping[UUID, str], today: d
 def _offer(actor: Actor, row: SubscriptionRow, wish: Wish, step: _Step[Wish]) -> None:
     """Let the next invoice be seen, and only then let it be done."""
     slot = f"coupon_wish_{row.id}"
-    if st.button("Show the next invoice", icon=":material/visibility:", key=f"see_{slot}"):
-        st.session_state[slot] = wish
-    if st.session_state.get(slot) != wish:
-        note("Nothing is changed before you have seen what the next invoice would be.")
-        return
-    try:
-        day, after = _rehearsed(actor, row.id, wish, step)
-        with read_only(engine()) as session:
-            before = next_invoice(session, actor, row.id, day)
-    except BillingError as error:
-        say(error)
+    found = seen_first(slot, wish, f"see_{slot}", lambda: _invoices(actor, row.id, wish, step))
+    if found is None:
         return
     with st.container(border=True):
-        show_invoices(before, after, row.currency)
+        show_invoices(*found, row.currency)
         name = f"coupon:{row.id}:{wish.model_dump_json()}"
         if st.button(step.label, type="primary", key=f"coupon_{form_key(name)}"):
             attempt(
@@ -195,15 +184,16 @@ def _offer(actor: Actor, row: SubscriptionRow, wish: Wish, step: _Step[Wish]) ->
             )  # fmt: skip
 
 
-def _rehearsed(
+def _invoices(
     actor: Actor, subscription_id: UUID, wish: Wish, step: _Step[Wish]
-) -> tuple[date, NextInvoice | None]:
-    """The first day that is billed otherwise, and the invoice of its period."""
+) -> tuple[NextInvoice | None, NextInvoice | None]:
+    """The invoice of the first period that is billed otherwise, as it is and as it would be."""
 
     def read(ctx: Context, made: Redemption) -> tuple[date, NextInvoice | None]:
         ends = made.ends_on if isinstance(wish, RemoveCoupon) else None
         day = ends or made.starts_on
         return day, next_invoice(ctx.session, ctx.actor, subscription_id, day)
 
-    with st.spinner("Rating the period so far…"):
-        return actions.rehearse(actor, step.command, type(wish), read, **wish.model_dump())
+    day, after = actions.rehearse(actor, step.command, type(wish), read, **wish.model_dump())
+    with read_only(engine()) as session:
+        return next_invoice(session, actor, subscription_id, day), after

@@ -1,7 +1,7 @@
 """Credits that a wallet was granted: what is left of each, granting more, and taking one back."""
 
 from collections.abc import Sequence
-from datetime import date, timedelta
+from datetime import timedelta
 from typing import Any, Final
 from uuid import UUID
 
@@ -28,10 +28,9 @@ from console.components.forms import attempt, form_key
 from console.components.money import asked_minor, count, wallet_money
 from console.components.status import grant_status
 from console.components.tables import Column, empty, table
-from console.components.text import heading, note
+from console.components.text import actor_name, heading, last_day, note
 from console.database import clock, engine
 from console.queries.wallets import WalletRow
-from invoicing.formatting import format_date
 
 _MOST: Final = 50
 _KINDS: Final = {
@@ -93,9 +92,9 @@ def _list(actor: Actor, code: str, found: Sequence[Grant], names: dict[str, str]
             (_KINDS[one.row.kind], grant_status(one.state.value), str(one.row.priority),
              ", ".join(names.get(item, item) for item in one.row.item_codes) or "Everything",
              wallet_money(one.row.amount_units, code), wallet_money(one.left_units, code),
-             format_date(_last_day(one.row.expires_on)) if one.row.expires_on else None,
+             last_day(one.row.expires_on),
              _reference(one.row),
-             *([one.row.granted_by.removeprefix("key:")] if staff else []))
+             *([actor_name(one.row.granted_by)] if staff else []))
             for one in in_turn[:_MOST]
         ],
     )  # fmt: skip
@@ -106,10 +105,6 @@ def _list(actor: Actor, code: str, found: Sequence[Grant], names: dict[str, str]
         )
     if len(found) > _MOST:
         note(f"{count(len(found))} grants; the first {_MOST} are shown.")
-
-
-def _last_day(expires_on: date) -> date:
-    return expires_on - timedelta(days=1)
 
 
 def _reference(row: CreditGrant) -> str:

@@ -7,13 +7,12 @@ import streamlit as st
 
 from billing.money import to_minor
 from billing.tax.model import DecisionStatus
-from console.components.money import money
+from console.components.money import money, unit_price
 from console.components.status import invoice_status, review_status, words
 from console.components.tables import Cell, Column, empty, fact_list, table
-from console.components.text import note, plain
+from console.components.text import actor_name, note, plain
 from console.queries.invoices import InvoiceFacts, LineRow
 from invoicing.formatting import (
-    SYMBOLS,
     format_date,
     format_period,
     format_quantity,
@@ -42,7 +41,7 @@ def show_facts(facts: InvoiceFacts, lines: list[LineRow]) -> None:
             ("Settled", money(facts.settled_minor, facts.currency)),
         ]
     if facts.reviewed_by:
-        items.append(("Reviewed by", facts.reviewed_by.removeprefix("key:")))
+        items.append(("Reviewed by", actor_name(facts.reviewed_by)))
     fact_list(items)
     if facts.review_note and draft:
         st.warning(plain(facts.review_note), icon=":material/sticky_note_2:")
@@ -83,11 +82,8 @@ def show_lines(facts: InvoiceFacts, lines: list[LineRow]) -> None:
     )  # fmt: skip
 
 
-def _price(unit_price: Decimal | None, code: str) -> str:
-    if unit_price is None:
-        return "by tier"
-    space = "\u00a0" if SYMBOLS[code].isalpha() else ""
-    return f"{SYMBOLS[code]}{space}{format_rated(unit_price, code)}"
+def _price(price: Decimal | None, code: str) -> str:
+    return "by tier" if price is None else unit_price(price, code)
 
 
 def explain_line(facts: InvoiceFacts, lines: list[LineRow]) -> LineRow:

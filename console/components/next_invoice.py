@@ -1,13 +1,44 @@
 """What a change of a subscription would bill, shown before it is made."""
 
+from collections.abc import Callable
+from typing import TypeVar
+
 import streamlit as st
 
+from billing.errors import BillingError
 from billing.rating.line import RatedLine
 from billing.subscriptions.preview import ChangePreview, NextInvoice
+from console.components.boundary import say
 from console.components.money import count, money, signed
 from console.components.tables import Column, table
 from console.components.text import note
 from invoicing.formatting import format_date, format_period, format_quantity
+
+Preview = TypeVar("Preview")
+
+
+def seen_first(
+    slot: str, wish: object, button: str, preview: Callable[[], Preview]
+) -> Preview | None:
+    """Let the next invoice be seen; None as long as it was not, or where it is refused.
+
+    A preview is of one wish: as soon as another is typed, it has to be looked at anew.
+
+    Args:
+        slot: of the session's state, which keeps the wish that was looked at.
+        button: key of the button that shows it.
+    """
+    if st.button("Show the next invoice", icon=":material/visibility:", key=button):
+        st.session_state[slot] = wish
+    if st.session_state.get(slot) != wish:
+        note("Nothing is changed before you have seen what the next invoice would be.")
+        return None
+    try:
+        with st.spinner("Rating the period so far…"):
+            return preview()
+    except BillingError as error:
+        say(error)
+        return None
 
 
 def show_preview(preview: ChangePreview) -> None:

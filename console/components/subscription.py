@@ -31,8 +31,7 @@ from billing.subscriptions.tables import Proration, Subscription
 from console import actions
 from console.components.boundary import say
 from console.components.forms import attempt, form_key
-from console.components.next_invoice import show_preview
-from console.components.text import note
+from console.components.next_invoice import seen_first, show_preview
 from console.database import clock, engine
 from console.queries import prices
 
@@ -97,40 +96,30 @@ def change_subscription(
         say(error)
         return
     slot = f"previewed_{subscription_id}"
-    if st.button("Show the next invoice", icon=":material/visibility:", key=f"see_{chosen}"):
-        st.session_state[slot] = wish
-    # A preview is of one wish: as soon as another is typed, it has to be looked at anew.
-    if st.session_state.get(slot) != wish:
-        note("Nothing is changed before you have seen what the next invoice would be.")
-        return
-    try:
-        preview = _preview(actor, subscription_id, wish)
-    except BillingError as error:
-        say(error)
-        return
-    with st.container(border=True):
-        show_preview(preview)
-        _confirm(actor, subscription_id, wish, slot)
+    preview = seen_first(
+        slot, wish, f"see_{chosen}", lambda: _preview(actor, subscription_id, wish)
+    )
+    if preview is not None:
+        with st.container(border=True):
+            show_preview(preview)
+            _confirm(actor, subscription_id, wish, slot)
 
 
 def _confirm(actor: Actor, subscription_id: UUID, wish: AnyChoice, slot: str) -> None:
     action = _ACTIONS[wish.action]
     name = f"subscription:{subscription_id}:{wish.model_dump_json()}"
-    key = form_key(name)
-    if not st.button(action.label, type="primary", key=f"do_{key}"):
-        return
-
-    def change(key: str) -> Subscription:
+    if st.button(action.label, type="primary", key=f"do_{form_key(name)}"):
         fields = {"subscription_id": subscription_id, **wish.model_dump()}
-        done = actions.run(actor, key, action.command, action.request, **fields)
-        st.session_state.pop(slot, None)
-        return done
-
-    attempt(name, change, action.done)
+        attempt(
+            name,
+            lambda key: actions.run(actor, key, action.command, action.request, **fields),
+            action.done,
+            closes=slot,
+        )
 
 
 def _preview(actor: Actor, subscription_id: UUID, wish: AnyChoice) -> ChangePreview:
-    with st.spinner("Rating the period so far…"), read_only(engine()) as session:
+    with read_only(engine()) as session:
         return preview_change(session, actor, clock(), subscription_id, wish)
 
 

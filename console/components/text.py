@@ -1,12 +1,12 @@
 """Texts that are data, shown as they are: Streamlit would read names and amounts as Markdown."""
 
 import re
-from datetime import date
+from datetime import date, timedelta
 from typing import Final, Literal
 
 import streamlit as st
 
-from invoicing.formatting import format_period
+from invoicing.formatting import format_date, format_period
 
 _ID: Final = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 _DAY: Final = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}")
@@ -33,6 +33,16 @@ def readable_reference(kind: str, reference: str) -> str:
     if len(rest) == 2 and all(_DAY.fullmatch(part) for part in rest):
         return format_period(*(date.fromisoformat(part) for part in rest))
     return ":".join(rest) or "–"
+
+
+def actor_name(name: str) -> str:
+    """Who did something, as people call it: a key goes by its name."""
+    return name.removeprefix("key:")
+
+
+def last_day(end: date | None) -> str | None:
+    """The last of some days, by the first one after them; None if they do not end."""
+    return None if end is None else format_date(end - timedelta(days=1))
 
 
 def note(text: str) -> None:

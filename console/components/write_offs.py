@@ -18,7 +18,7 @@ from console.components.forms import attempt, form_key
 from console.components.money import asked_minor, money
 from console.components.status import write_off_status
 from console.components.tables import Column, empty, table
-from console.components.text import note, plain
+from console.components.text import actor_name, note, plain
 from console.database import engine
 from console.queries import invoices, payments
 from console.queries.payments import DueInvoice
@@ -42,8 +42,8 @@ def show_write_offs(actor: Actor) -> None:
             [
                 (names[one.invoice_id].title,
                  money(one.amount_minor, names[one.invoice_id].currency),
-                 write_off_status(one.state.value), one.reason, _who(one.proposed_by),
-                 _who(one.decided_by) if one.decided_by else None, one.decision_note or None)
+                 write_off_status(one.state.value), one.reason, actor_name(one.proposed_by),
+                 actor_name(one.decided_by) if one.decided_by else None, one.decision_note or None)
                 for one in found
             ],
         )  # fmt: skip
@@ -53,15 +53,11 @@ def show_write_offs(actor: Actor) -> None:
         _propose(actor)
 
 
-def _who(name: str) -> str:
-    return name.removeprefix("key:")
-
-
 def _decide(actor: Actor, one: WriteOff, invoice: invoices.InvoiceTitle) -> None:
     with st.container(border=True):
         said = f"{invoice.title}: give up {money(one.amount_minor, invoice.currency)}"
         st.markdown(f"**{plain(said)}?**")
-        note(f"Proposed by {_who(one.proposed_by)}: {one.reason}")
+        note(f"Proposed by {actor_name(one.proposed_by)}: {one.reason}")
         if not actor.may(Permission.INVOICES_APPROVE):
             note("An approver decides.")
             return

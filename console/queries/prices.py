@@ -7,6 +7,7 @@ from uuid import UUID
 
 from billing.access.actor import Actor
 from billing.access.roles import Permission
+from billing.rating.plan import PERIOD_MODELS
 from console.queries.reading import fetch
 
 
@@ -75,7 +76,8 @@ class AddOnPrice(NamedTuple):
     charge: str
     is_once: bool
     currency: str
-    price: Decimal
+    price: Decimal | None
+    """None for usage, whose price may have tiers."""
     subscriptions: int
     """How many have the add-on on the day."""
 
@@ -85,8 +87,9 @@ def add_on_prices(actor: Actor, today: date) -> list[AddOnPrice]:
     actor.require(Permission.CATALOG_READ)
     rows = fetch(
         """
-        select p.name, p.code, v.interval, c.name, c.price_model = 'one_time', r.currency,
-               t.flat_amount,
+        select distinct on (lower(p.name), p.code, c.ordinal, r.currency)
+               p.name, p.code, v.interval, c.name, c.price_model = 'one_time', r.currency,
+               case when c.price_model = any(:per_period) then t.flat_amount end,
                (select count(distinct g.subscription_id) from billing.subscription_segments g
                 join billing.price_plan_versions w on w.id = g.plan_version_id
                 where w.plan_id = p.id and g.starts_on <= :today
@@ -99,6 +102,6 @@ def add_on_prices(actor: Actor, today: date) -> list[AddOnPrice]:
         where p.is_add_on
         order by lower(p.name), p.code, c.ordinal, r.currency, r.ordinal
         """,
-        {"today": today},
+        {"today": today, "per_period": sorted(PERIOD_MODELS)},
     )
     return [AddOnPrice(*row) for row in rows]

@@ -43,8 +43,7 @@
 {% macro is_replaced(account_id, usage_day) -%}
     {%- if knows_touched() -%}
         ({{ account_id }}, {{ usage_day }}) in (select account_id, usage_day from touched_account_days)
-        and {{ in_usage_window(usage_day) }}
-    {%- else -%}
-        {{ in_usage_window(usage_day) }}
-    {%- endif -%}
+        and
+    {% endif -%}
+    {{ in_usage_window(usage_day) }}
 {%- endmacro %}

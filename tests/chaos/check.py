@@ -135,7 +135,8 @@ def _odd_holds(stack: Stack, history: History) -> set[str]:
         for sender in stack.senders:
             assert sender.wallet is not None
             wallet_id = sender.wallet.id
-            by_redis |= _open_holds(client, _keys(connection, wallet_id), wallet_id).keys()
+            keys = _keys(connection, wallet_id)
+            by_redis |= _open_holds(client, keys, wallet_id, at_work=True).keys()
             books |= dict(connection.execute(_OPEN, [wallet_id])).keys()
     odd = {f"{name} is open in Redis alone" for name in by_redis - books}
     odd |= {f"{name} is open in PostgreSQL alone" for name in books - by_redis}
@@ -164,10 +165,14 @@ def _holds(
     return [f"{name} is open, though an event named it" for name in sorted(named & by_name.keys())]
 
 
-def _open_holds(client: "redis.Redis", keys: ShardKeys, wallet_id: UUID) -> dict[str, int]:
+def _open_holds(
+    client: "redis.Redis", keys: ShardKeys, wallet_id: UUID, *, at_work: bool = False
+) -> dict[str, int]:
+    """Amounts by name; while holds come and go, one may end between the looks at it."""
     names: Any = client.zrange(keys.open_holds, 0, -1)
     packed: Any = [client.get(keys.holds + name.decode()) for name in names]
     holds = [one and msgspec.msgpack.decode(one, type=Hold) for one in packed]
+    assert at_work or None not in holds
     return {
         name.decode(): hold.amount
         for name, hold in zip(names, holds, strict=True)

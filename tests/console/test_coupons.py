@@ -2,6 +2,8 @@
 
 from collections.abc import Callable
 from datetime import timedelta
+from decimal import Decimal
+from typing import Final
 
 import pytest
 from sqlalchemy import Engine, select
@@ -15,16 +17,23 @@ from billing.coupons.service import CreateCoupon, create_coupon
 from billing.coupons.tables import Coupon, Duration, Redemption
 from billing.db.unit_of_work import read_only, unit_of_work
 from billing.errors import ForbiddenError
+from billing.rating.plan import GRADUATED, Charge, Rate, Tier
 from billing.subscriptions.tables import Subscription
 from console.access import PageName
 from console.queries import coupons
 from tests.console.conftest import words_on
 from tests.console.pressing import named, press
 from tests.console.test_pages import visit
-from tests.console.test_subscriptions import subscribed
+from tests.console.test_subscriptions import fee, subscribed
 from tests.console.world import World
+from tests.support.factories.plans import make_plan
 
 SignIn = Callable[..., AppTest]
+MESSAGES: Final = Charge(
+    code="messages", name="Messages", item_code="messages", sac="998413", unit="message",
+    price_model=GRADUATED, event_type="otp.sms",
+    rates=(Rate(1, "INR", (Tier(Decimal(100), Decimal("0.2")), Tier(None, Decimal("0.1")))),),
+)  # fmt: skip
 
 __all__ = ["subscribed"]
 
@@ -73,6 +82,8 @@ def test_a_coupon_is_redeemed_and_ended_with_the_next_invoice_in_view(
 ) -> None:
     coupon(engine, "TENTH", percent="10")
     coupon(engine, "DOLLARS", amounts={"USD": 500})
+    with unit_of_work(engine) as session:
+        make_plan(session, [fee(6_200), MESSAGES], is_add_on=True)
     app = visit(sign_in(Role.FINANCE_ADMIN), PageName.SUBSCRIPTIONS)
     app.selectbox(key="subscriptions_customer").set_value(world.accounts["acme"].customer_id).run()
     assert [one[:5] for one in named(app, "selectbox", "coupon_code").options] == ["TENTH"]
@@ -96,6 +107,8 @@ def test_a_coupon_is_redeemed_and_ended_with_the_next_invoice_in_view(
     assert made.ends_on == made.starts_on
     visit(app, PageName.COUPONS).selectbox(key="coupon_open").set_value(coupon_id).run()
     assert "Acme Payments" in said(app)
+    assert "₹6,200.00" in said(app)
+    assert said(app).count("By usage, in INR") == 1
 
 
 def test_a_coupon_says_how_it_stands_and_a_customer_cannot_list_any(
