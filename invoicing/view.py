@@ -27,6 +27,7 @@ from billing.rating.line import (
     BILLED_AHEAD,
     COUPON,
     CREDIT,
+    DEAREST,
     DISCOUNT,
     EVENT_BOUNDS,
     KEPT,
@@ -344,6 +345,7 @@ def _steps(line: InvoiceLine) -> list[dict[str, Any]]:
 ADJUSTMENT_WORDS: Final = {
     DISCOUNT: "less {percent} %",
     MAXIMUM: "up to the maximum",
+    DEAREST: "only {charge} is billed",
     EVENT_BOUNDS: "within bounds for each event",
     MINIMUM: "up to the minimum of {due}",
     COMMITMENT: "up to the commitment of {due}",

@@ -65,6 +65,7 @@ def _charge_facts(path: str, charge: Charge) -> dict[str, str]:
         f"{path}.timing": charge.timing.value,
         f"{path}.free_units": _plain(charge.free_units),
         f"{path}.free_pool": charge.free_pool or "none",
+        f"{path}.dearest_of": charge.dearest_of or "none",
         f"{path}.free_events": str(charge.free_events),
         f"{path}.unit_divisor": _optional(charge.unit_divisor),
         f"{path}.unit_rounding": charge.unit_rounding.value if charge.unit_rounding else "none",

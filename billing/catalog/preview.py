@@ -1,7 +1,7 @@
 """What a charge would bill for a usage, before anything of it is stored."""
 
 from collections import defaultdict
-from collections.abc import Collection
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, date, datetime
 from decimal import Decimal
@@ -14,10 +14,11 @@ from sqlalchemy.orm import Session
 
 from billing.access.actor import Actor
 from billing.access.roles import Permission
+from billing.catalog.price_rules import WITHOUT_USAGE
 from billing.catalog.rated import as_rated, rates_of_deck
 from billing.catalog.requests import ChargeInput
 from billing.catalog.rules import errors_in
-from billing.catalog.tables import BillableItem, ItemKind, PriceModel
+from billing.catalog.tables import BillableItem, PriceModel
 from billing.commands import Request
 from billing.errors import FieldError, InvalidError
 from billing.fields import ExactDecimal
@@ -55,25 +56,32 @@ class DaysInput(Request):
         return self
 
 
-class PricePreview(Request):
+class PricedUsage(Request):
     """A charge, and the usage of one period: a quantity, or events."""
 
     charge: ChargeInput
-    currency: str | None = None
-    """Needed if the charge has rates in several."""
     quantity: Quantity | None = None
     """Units as the item has aggregated them, under the rate for no dimension; seats if the price is
     by period; of a commitment, what everything else bills."""
     events: tuple[PreviewEvent, ...] | None = Field(default=None, max_length=10_000)
     """Events that the item's filter and aggregation still apply to, in their order."""
-    days: DaysInput | None = None
-    """For a part of a period; without it, a whole month."""
 
     @model_validator(mode="after")
     def _one_usage(self) -> Self:
         if (self.quantity is None) == (self.events is None):
             raise ValueError("give either a quantity or events")
         return self
+
+
+class PricePreview(PricedUsage):
+    """What is priced; of one charge, or of several that one plan version has for usage."""
+
+    currency: str | None = None
+    """Needed if the charge has rates in several."""
+    beside: tuple[PricedUsage, ...] = Field(default=(), max_length=9)
+    """Other charges and their usage, for what they share: free units, or that one of them bills."""
+    days: DaysInput | None = None
+    """For a part of a period; without it, a whole month."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,54 +102,114 @@ class Preview:
         return sum(line.amount_minor for line in self.rating.lines)
 
 
+@dataclass(frozen=True, slots=True)
+class _Part:
+    """One charge of a preview."""
+
+    path: str
+    asked: PricedUsage
+    deck: tuple[plan.Rate, ...] = ()
+    """The rates of its deck, if it names one that has prices."""
+
+    @property
+    def currencies(self) -> set[str]:
+        """Those that it has prices in."""
+        return {rate.currency for rate in self.deck or self.asked.charge.rates}
+
+    def errors(self, *, alone: bool) -> Iterator[FieldError]:
+        """What does not fit the charge, of its deck and its usage."""
+        charge = self.asked.charge
+        if charge.rate_deck is not None and not self.deck:
+            yield FieldError(f"{self.path}.rate_deck", "there is no such deck with prices")
+        here = self.path.removesuffix("charge")
+        is_usage = charge.price_model not in WITHOUT_USAGE
+        if self.asked.events is not None and not is_usage:
+            yield FieldError(f"{here}events", "a price per period has a quantity, not events")
+        if self.asked.events is None and charge.price_model is PriceModel.PERCENTAGE:
+            yield FieldError(f"{here}quantity", "a percentage prices each event: give events")
+        if not alone and not is_usage:
+            yield FieldError(
+                f"{self.path}.price_model", "only prices of usage are previewed beside others"
+            )
+
+    def rated(self, item: BillableItem) -> plan.Charge:
+        """The charge as rating reads it, with an event type that no other part counts."""
+        charge = as_rated(self.asked.charge, item)
+        if self.deck:
+            charge = replace(charge, rates=self.deck)
+        if item.event_type is None:
+            return charge
+        charge = replace(charge, event_type=self.path)
+        if self.asked.events is not None:
+            return charge
+        return replace(
+            charge, aggregation=plan.SUM, event_filter={}, property_name=None, conversion=None
+        )
+
+    def rows(self) -> list[plan.UsageRow]:
+        """The usage of that event type."""
+        if self.asked.events is not None:
+            return _rows(self.asked.events, self.path)
+        return [plan.UsageRow(_DAY, self.path, {}, 0, self.asked.quantity or Decimal(0))]
+
+
 def preview_price(session: Session, actor: Actor, request: PricePreview) -> Preview:
-    """Rate a usage by a charge that may or may not be part of a plan; nothing is stored.
+    """Rate a usage by charges that may or may not be part of a plan; nothing is stored.
 
     Raises:
-        InvalidError: with every field that keeps the charge from being published, or if the
+        InvalidError: with every field that keeps a charge from being published, or if the
             usage or the currency does not fit it.
     """
     actor.require(Permission.CATALOG_READ)
+    asked: dict[str, PricedUsage] = {
+        "charge": request,
+        **{f"beside.{number}.charge": one for number, one in enumerate(request.beside)},
+    }
+    codes = {one.charge.item_code for one in asked.values()}
     items = {
         item.code: item
-        for item in session.scalars(select(BillableItem).filter_by(code=request.charge.item_code))
+        for item in session.scalars(select(BillableItem).where(BillableItem.code.in_(codes)))
     }
-    wrong = [
-        replace(error, field=error.field.replace("charges.0", "charge", 1))
-        for error in errors_in([request.charge], items)
+    parts = [
+        _Part(
+            path,
+            one,
+            rates_of_deck(session, one.charge.rate_deck) if one.charge.rate_deck else (),
+        )
+        for path, one in asked.items()
     ]
-    deck = None
-    if request.charge.rate_deck is not None:
-        deck = rates_of_deck(session, request.charge.rate_deck)
-        if not deck:
-            wrong.append(FieldError("charge.rate_deck", "there is no such deck with prices"))
-    currencies = {rate.currency for rate in deck or request.charge.rates}
-    wrong += _usage_errors(request, currencies, items.get(request.charge.item_code))
+    wrong = []
+    for error in errors_in([one.charge for one in asked.values()], items):
+        _, number, field = error.field.split(".", 2)
+        wrong.append(replace(error, field=f"{parts[int(number)].path}.{field}"))
+    for part in parts:
+        wrong += part.errors(alone=len(parts) == 1)
+    known = set.intersection(*(part.currencies for part in parts))
+    wrong += _currency_errors(request.currency, known)
     if wrong:
         raise InvalidError("The preview is not valid.", code="invalid_request", fields=wrong)
-    currency = request.currency or min(currencies)
-    charge = as_rated(request.charge, items[request.charge.item_code])
-    if deck is not None:
-        charge = replace(charge, rates=deck)
-    return Preview(currency, _rate(request, charge, currency))
-
-
-def _rate(request: PricePreview, charge: plan.Charge, currency: str) -> Rating:
+    currency = request.currency or min(known)
     days = None if request.days is None else (request.days.billed, request.days.full)
+    charges = [part.rated(items[part.asked.charge.item_code]) for part in parts]
+    return Preview(currency, _rate(parts, charges, currency, days))
+
+
+def _rate(
+    parts: Sequence[_Part],
+    charges: Sequence[plan.Charge],
+    currency: str,
+    days: tuple[int, int] | None,
+) -> Rating:
     rate = partial(rate_preview, currency=currency, days=days)
-    if request.events is not None:
-        return rate(charge, _rows(request.events, charge))
-    quantity = request.quantity or Decimal(0)
+    charge, *others = charges
+    quantity = parts[0].asked.quantity or Decimal(0)
     if charge.price_model in plan.PERIOD_MODELS:
         return rate(charge, [], quantity=quantity)
     if charge.price_model == plan.COMMITMENT:
         found = rate(charge, [], others=[_everything_else(charge, quantity, currency)])
         lines = (line for line in found.lines if line.charge_code == charge.code)
         return replace(found, lines=tuple(lines))
-    counted = replace(
-        charge, aggregation=plan.SUM, event_filter={}, property_name=None, conversion=None
-    )
-    return rate(counted, [plan.UsageRow(_DAY, charge.event_type or "", {}, 0, quantity)])
+    return rate(charge, [row for part in parts for row in part.rows()], others=others)
 
 
 def _everything_else(charge: plan.Charge, billed: Decimal, currency: str) -> plan.Charge:
@@ -150,22 +218,16 @@ def _everything_else(charge: plan.Charge, billed: Decimal, currency: str) -> pla
     return replace(charge, code="", price_model=plan.FLAT, rates=rates, prorated=False)
 
 
-def _usage_errors(
-    request: PricePreview, known: Collection[str], item: BillableItem | None
-) -> list[FieldError]:
-    wrong = []
-    if request.currency is None and len(known) > 1:
-        wrong.append(FieldError("currency", f"choose one of {', '.join(sorted(known))}"))
-    if request.currency is not None and request.currency not in known:
-        wrong.append(FieldError("currency", f"the charge has no rate in {request.currency}"))
-    if request.events is not None and item is not None and item.kind is not ItemKind.USAGE:
-        wrong.append(FieldError("events", "a price per period has a quantity, not events"))
-    if request.events is None and request.charge.price_model is PriceModel.PERCENTAGE:
-        wrong.append(FieldError("quantity", "a percentage prices each event: give events"))
-    return wrong
+def _currency_errors(wanted: str | None, known: Collection[str]) -> Iterator[FieldError]:
+    if wanted is None and len(known) > 1:
+        yield FieldError("currency", f"choose one of {', '.join(sorted(known))}")
+    if wanted is None and not known:
+        yield FieldError("currency", "there is no currency that all charges have rates in")
+    if wanted is not None and wanted not in known:
+        yield FieldError("currency", f"there is no rate in {wanted}")
 
 
-def _rows(events: tuple[PreviewEvent, ...], charge: plan.Charge) -> list[plan.UsageRow]:
+def _rows(events: tuple[PreviewEvent, ...], event_type: str) -> list[plan.UsageRow]:
     """The events by their dimensions, counted and summed."""
     groups: dict[tuple[tuple[str, str], ...], list[plan.SingleEvent]] = defaultdict(list)
     for number, event in enumerate(events):
@@ -176,7 +238,7 @@ def _rows(events: tuple[PreviewEvent, ...], charge: plan.Charge) -> list[plan.Us
     return [
         plan.UsageRow(
             _DAY,
-            charge.event_type or "",
+            event_type,
             dict(key),
             len(group),
             sum((event.quantity for event in group), Decimal(0)),

@@ -1,5 +1,6 @@
 """What each price model may have, and what it must."""
 
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from decimal import Decimal
 from typing import Final
@@ -52,6 +53,7 @@ def option_errors(
     if charge.bills_zero:
         yield from _zero_errors(path, charge)
     yield from _limit_errors(path, charge)
+    yield from _dearest_errors(path, charge)
 
 
 def timing_errors(path: str, charge: ChargeInput) -> Iterator[FieldError]:
@@ -72,6 +74,7 @@ def _needs_usage(path: str, charge: ChargeInput) -> Iterator[FieldError]:
         "match_dimensions",
         "free_units",
         "free_pool",
+        "dearest_of",
         "free_events",
         "unit_divisor",
         "unit_rounding",
@@ -107,6 +110,21 @@ def _zero_errors(path: str, charge: ChargeInput) -> Iterator[FieldError]:
     if missing := sorted({rate.currency for rate in charge.rates} - for_all):
         yield FieldError(
             f"{path}.bills_zero", f"there is no rate for everything in {', '.join(missing)}"
+        )
+
+
+def _dearest_errors(path: str, charge: ChargeInput) -> Iterator[FieldError]:
+    """What would bill or use up something although another charge is dearer."""
+    if charge.dearest_of is None:
+        return
+    for index, limit in enumerate(charge.limits):
+        if limit.minimum is not None:
+            yield FieldError(
+                f"{path}.limits.{index}.minimum", "what is left out for a dearer one has no minimum"
+            )
+    if charge.free_pool is not None:
+        yield FieldError(
+            f"{path}.free_pool", "what is left out for a dearer one takes no units of others"
         )
 
 
@@ -185,12 +203,17 @@ def _bound_errors(path: str, tiers: Sequence[TierInput]) -> Iterator[FieldError]
 def shared_errors(charges: Sequence[ChargeInput]) -> Iterator[FieldError]:
     """What charges of one version may not have together."""
     pools: dict[str, Decimal] = {}
+    groups = Counter(charge.dearest_of for charge in charges)
     committed = False
     for index, charge in enumerate(charges):
         if charge.price_model is PriceModel.COMMITMENT:
             if committed:
                 yield FieldError(f"charges.{index}.price_model", "a version has one commitment")
             committed = True
+        if charge.dearest_of is not None and groups[charge.dearest_of] == 1:
+            yield FieldError(
+                f"charges.{index}.dearest_of", f"no other charge is of {charge.dearest_of}"
+            )
         if charge.free_pool is not None:
             units = pools.setdefault(charge.free_pool, charge.free_units)
             if units != charge.free_units:

@@ -56,6 +56,7 @@ def as_rated(charge: ChargeInput | Charge, item: BillableItem) -> plan.Charge:
         prorated=charge.prorated,
         free_units=charge.free_units,
         free_pool=charge.free_pool,
+        dearest_of=charge.dearest_of,
         free_events=charge.free_events,
         unit_divisor=charge.unit_divisor,
         unit_rounding=None if charge.unit_rounding is None else charge.unit_rounding.value,

@@ -77,6 +77,8 @@ class ChargeInput(Request):
     """For each period and rate; of a percentage, the amount that is free."""
     free_pool: str | None = Field(default=None, pattern=_CODE)
     """Charges that name the same one have the same free units, and share them."""
+    dearest_of: str | None = Field(default=None, pattern=_CODE)
+    """Of the charges that name the same group, only the one that comes to the most is billed."""
     free_events: int = Field(default=0, ge=0, le=2**31 - 1)
     """Of a percentage: so many first events are free."""
     unit_divisor: Units | None = None

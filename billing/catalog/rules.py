@@ -102,6 +102,8 @@ _NOT_ADDED_UP: Final = {
 def _not_exact(charge: Charge, rate: Rate) -> str | None:
     if charge.unit_divisor is not None or charge.free_pool is not None:
         return "converted units and pools of free units, which other usage may change, are not sold"
+    if charge.dearest_of is not None:
+        return "what is billed only if no other charge comes to more is not sold"
     if charge.free_events:
         return "a percentage with free events is not sold"
     try:

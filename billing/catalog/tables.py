@@ -206,6 +206,11 @@ class Charge(Base):
             "timing = 'arrears' OR price_model IN ('flat', 'licence')",
             name="only_periods_in_advance",
         ),
+        CheckConstraint(
+            "dearest_of IS NULL OR free_pool IS NULL "
+            "AND price_model NOT IN ('flat', 'licence', 'one_time', 'commitment')",
+            name="dearest_of_usage",
+        ),
     )
 
     id: Mapped[UUID] = mapped_column(primary_key=True, default=new_id)
@@ -222,6 +227,8 @@ class Charge(Base):
     """Units per period and rate that cost nothing; for a percentage, the amount that is free."""
     free_pool: Mapped[str | None]
     """Charges of the version that name the same pool share one allowance of free units."""
+    dearest_of: Mapped[str | None]
+    """Charges of the version that name the same group bill only what the dearest comes to."""
     free_events: Mapped[int] = mapped_column(Integer, default=0)
     """For a percentage: the first events of a period that cost nothing."""
     unit_divisor: Mapped[Decimal | None]

@@ -1,10 +1,12 @@
-"""What changes rated lines as a whole: discounts, maximums, minimums and commitments.
+"""What changes lines as a whole: discounts, maximums, dearer charges, minimums and commitments.
 
-In that order. A discount and a maximum make lines smaller, and stand among their tiers. What is
-missing to a minimum of a charge, or to the commitment of a plan, is a line of its own: it makes up
-for lines that are rounded already.
+In that order. A discount and a maximum make lines smaller, and stand among their tiers; so does a
+dearer charge of the same group, which leaves nothing of them. What is missing to a minimum of a
+charge, or to the commitment of a plan, is a line of its own: it makes up for lines that are rounded
+already.
 """
 
+from collections import defaultdict
 from collections.abc import Hashable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from datetime import date
@@ -14,6 +16,7 @@ from uuid import UUID
 from billing.money import currency, from_minor, round_half_up, to_minor
 from billing.periods import Period
 from billing.rating.line import (
+    DEAREST,
     DISCOUNT,
     MAXIMUM,
     MINIMUM,
@@ -23,6 +26,7 @@ from billing.rating.line import (
     describe,
     line_ref,
     stored_amount,
+    sum_of,
 )
 from billing.rating.match import match_rate
 from billing.rating.plan import COMMITMENT, PERIOD_MODELS, Charge, Segment
@@ -103,6 +107,9 @@ def within_limits(
     for billed in charges:
         if billed.charge.price_model not in PERIOD_MODELS:
             lines = _reduced(frame, billed, lines)
+    lines = _dearest(charges, lines)
+    for billed in charges:
+        if billed.charge.price_model not in PERIOD_MODELS:
             lines += _minimum(frame, billed, lines)
     missing: list[UnratedUsage] = []
     made_up: list[RatedLine] = []
@@ -152,6 +159,39 @@ def _changed(
         amount_minor=to_minor(capped, frame.currency),
         unit_price=None if entries else line.unit_price,
         tier_breakdown=(*line.tier_breakdown, *entries),
+    )
+
+
+def _dearest(charges: Sequence[Billed], lines: list[RatedLine]) -> list[RatedLine]:
+    """The lines without what charges bill of whose group another one bills more."""
+    groups: dict[Hashable, list[Billed]] = defaultdict(list)
+    for billed in charges:
+        if billed.charge.dearest_of is not None:
+            # the same segments have the same plan version, beside an add-on of other codes
+            groups[billed.charge.dearest_of, billed.segments, billed.beside].append(billed)
+    for group in groups.values():
+        dearest = max(
+            group, key=lambda one: sum(line.amount_minor for line in lines if _of(one, line))
+        )
+        others = [one for one in group if one is not dearest]
+        lines = [
+            _left_out(line, dearest.charge) if any(_of(one, line) for one in others) else line
+            for line in lines
+        ]
+    return lines
+
+
+def _left_out(line: RatedLine, dearest: Charge) -> RatedLine:
+    exact = sum_of(line.tier_breakdown)
+    if not exact:
+        return line
+    entry = adjustment_entry(DEAREST, -exact) | {"charge": dearest.name}
+    return replace(
+        line,
+        amount=Decimal(0),
+        amount_minor=0,
+        unit_price=None,
+        tier_breakdown=(*line.tier_breakdown, entry),
     )
 
 

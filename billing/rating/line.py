@@ -18,6 +18,8 @@ AMOUNT_DECIMALS: Final = 18
 """Decimals a rated amount is stored with: quantities have 6, prices 12, so products are exact."""
 DISCOUNT: Final = "discount"
 MAXIMUM: Final = "maximum"
+DEAREST: Final = "dearest"
+"""What is taken off a charge because another one of its group comes to more."""
 EVENT_BOUNDS: Final = "event_bounds"
 BILLED_AHEAD: Final = "billed_ahead"
 CREDIT: Final = "credit"
@@ -28,7 +30,8 @@ MINIMUM: Final = "minimum"
 """The rate key of a line that makes up for what is missing to a charge's minimum."""
 ADJUSTMENTS: Final = frozenset(
     {
-        DISCOUNT, MAXIMUM, EVENT_BOUNDS, MINIMUM, COMMITMENT, BILLED_AHEAD, COUPON, CREDIT, KEPT,
+        DISCOUNT, MAXIMUM, DEAREST, EVENT_BOUNDS, MINIMUM, COMMITMENT, BILLED_AHEAD, COUPON,
+        CREDIT, KEPT,
     }
 )  # fmt: skip
 """What may stand among the tiers of a line beside them; who shows lines has words for each."""

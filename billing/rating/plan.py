@@ -115,6 +115,9 @@ class Charge:
     """Per period and rate; for a percentage, the amount that is free."""
     free_pool: str | None = None
     """Charges of a version that name the same one share its free units."""
+    dearest_of: str | None = None
+    """Of the charges of a version that name the same group, only the one that comes to the most is
+    billed for a period; of equal ones the first."""
     free_events: int = 0
     """For a percentage: so many first events are free; with a free amount, until either is used."""
     unit_divisor: Decimal | None = None

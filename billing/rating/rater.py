@@ -5,7 +5,7 @@
 3. convert what was measured to the charge's units: steps 1 to 3 are in `counting`
 4. take free units, once per period and rate or pool, earliest segment first
 5. price: per period, per unit, by tiers, by packages, or each event by itself
-6. discount, maximum, minimum, the plan's commitment: see `limits`
+6. discount, maximum, the dearest of a group, minimum, the plan's commitment: see `limits`
 7. round the line, once
 8. what charges in advance billed before, and bill for the next period: see `ahead`; in between,
    what a coupon takes off: see `coupon`

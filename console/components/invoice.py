@@ -106,6 +106,7 @@ def explain_line(facts: InvoiceFacts, lines: list[LineRow]) -> LineRow:
 CHANGES = {
     "discount": "Discount",
     "maximum": "Above the maximum",
+    "dearest": "Another charge comes to more",
     "minimum": "Missing to the minimum",
     "commitment": "Missing to the commitment",
     "event_bounds": "Bounds of single events",

@@ -105,6 +105,7 @@ class ChargeAttributes(Attributes):
     timing: Timing
     free_units: Amount
     free_pool: str | None
+    dearest_of: str | None
     free_events: int
     unit_divisor: Amount | None
     unit_rounding: UnitRounding | None
@@ -205,6 +206,7 @@ def _charge(row: Charge) -> ChargeAttributes:
         timing=row.timing,
         free_units=row.free_units or Decimal(0),
         free_pool=row.free_pool,
+        dearest_of=row.dearest_of,
         free_events=row.free_events,
         unit_divisor=row.unit_divisor,
         unit_rounding=row.unit_rounding,

@@ -21,6 +21,7 @@ Reader = Annotated[Actor, needs(Permission.CATALOG_READ)]
 class PreviewedLine(Attributes):
     """One line for each rate that was used, rounded once."""
 
+    charge_code: str
     description: str
     quantity: Amount
     free_quantity: Amount
@@ -35,12 +36,13 @@ class PreviewedLine(Attributes):
     tier_breakdown: list[dict[str, str | None]]
     """For each tier: from, to, units, unit_price, flat_amount, amount (and package_size, or the
     events of a percentage). Then what changes the line, by kind: event_bounds, discount, maximum,
-    minimum, commitment, with its amount. All amounts together are the line's."""
+    dearest, minimum, commitment, with its amount. All amounts together are the line's."""
 
 
 class UnpricedUsage(Attributes):
     """Usage that the charge counts, but that none of its rates matches."""
 
+    charge_code: str
     dimensions: dict[str, str | None]
     event_count: int
     quantity: Amount
@@ -95,6 +97,7 @@ def preview_resource(found: Preview) -> Resource[PreviewAttributes]:
 
 def _line(line: RatedLine) -> PreviewedLine:
     return PreviewedLine(
+        charge_code=line.charge_code,
         description=line.description,
         quantity=line.quantity,
         free_quantity=line.free_quantity,

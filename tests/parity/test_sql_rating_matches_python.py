@@ -304,6 +304,8 @@ def surroundings(draw: st.DrawFn, model: str, currency: str, *, on_amounts: bool
         said["unit_rounding"] = draw(st.sampled_from([None, UP, DOWN, HALF_UP]))
     if model != PERCENTAGE and draw(st.integers(0, 3)) == 0:
         said |= {"free_pool": "shared", "free_units": Decimal("5.5")}
+    elif draw(st.booleans()):
+        said["dearest_of"] = "group"
     if model in TIERED:
         said["bills_zero"] = draw(st.booleans())
     return said

@@ -10,7 +10,7 @@ from uuid import UUID
 
 from sqlalchemy.orm import Session
 
-from billing.catalog.preview import DaysInput, PricePreview
+from billing.catalog.preview import DaysInput, PricedUsage, PricePreview
 from billing.catalog.rated import as_rated
 from billing.catalog.requests import CreateItem
 from billing.catalog.tables import BillableItem
@@ -22,12 +22,12 @@ from tests.support.bodies import PLATFORM_ITEM, SMS_ITEM
 from tests.support.factories.events import store_event
 from tests.support.factories.parties import make_account
 from tests.support.factories.plans import make_plan, make_subscription
-from tests.support.rating_vectors import BY_ID, comes_to, priced_cases
+from tests.support.rating_vectors import BY_ID, comes_to, priced_cases, unit_items
 
 _NOON = timedelta(hours=12)
 _ITEMS = {
     str(body["code"]): BillableItem(**dict(CreateItem.model_validate(body)))
-    for body in (SMS_ITEM, PLATFORM_ITEM)
+    for body in (SMS_ITEM, PLATFORM_ITEM, *unit_items())
 }
 
 
@@ -47,8 +47,8 @@ class RatedVectors:
         for number, case in priced_cases().items():
             for index, (sign, body) in enumerate(case):
                 code = f"{number}-{index}"
-                self._charges[number].append((sign, code))
                 preview = PricePreview.model_validate(body)
+                self._charges[number] += [(sign, one) for one, _ in _parts(code, preview)]
                 together[_company(code, preview)].append((code, preview))
         self.accounts = {self._store(company) for company in together.values()}
 
@@ -88,7 +88,8 @@ class RatedVectors:
         days = first.days or DaysInput(billed=31, full=31)
         self._add_period(account, subscription.id, days)
         for code, preview in company:
-            self._send(account, code, preview)
+            for one, part in _parts(code, preview):
+                self._send(account, one, part)
         return account.id
 
     def _add_period(self, account: Account, subscription_id: UUID, days: DaysInput) -> None:
@@ -107,7 +108,7 @@ class RatedVectors:
             )
         )
 
-    def _send(self, account: Account, code: str, preview: PricePreview) -> None:
+    def _send(self, account: Account, code: str, preview: PricedUsage) -> None:
         if _ITEMS[preview.charge.item_code].event_type is None:
             return
         noon = datetime.combine(self._month, datetime.min.time(), UTC) + _NOON
@@ -127,6 +128,12 @@ class RatedVectors:
             )
 
 
+def _parts(code: str, preview: PricePreview) -> list[tuple[str, PricedUsage]]:
+    """Its charges, each under a code of its own."""
+    beside = ((f"{code}-{number}", one) for number, one in enumerate(preview.beside))
+    return [(code, preview), *beside]
+
+
 def _company(code: str, preview: PricePreview) -> tuple[Any, ...]:
     """What previews have in common that one subscription can bill."""
     charge = preview.charge
@@ -138,6 +145,16 @@ def _company(code: str, preview: PricePreview) -> tuple[Any, ...]:
 
 
 def _charges_of(code: str, preview: PricePreview, currency: str) -> list[Charge]:
+    """Its charges, in a group of their own if they are in one."""
+    charges = [
+        charge
+        for one, part in _parts(code, preview)
+        for charge in _charges_of_part(one, part, currency)
+    ]
+    return [replace(one, dearest_of=code) if one.dearest_of else one for one in charges]
+
+
+def _charges_of_part(code: str, preview: PricedUsage, currency: str) -> list[Charge]:
     """The charge under its own code, counting events of its own type, as a preview counts."""
     charge = as_rated(preview.charge, _ITEMS[preview.charge.item_code])
     named = replace(charge, code=code)

@@ -14,7 +14,7 @@ from typing import Any, Final
 
 from billing.money import from_minor
 from billing.periods import add_months
-from tests.support.bodies import platform_charge, sms_charge
+from tests.support.bodies import SMS_ITEM, platform_charge, sms_charge
 
 VECTORS = json.loads(
     (Path(__file__).parents[1] / "vectors" / "rating-vectors.json").read_text(encoding="utf-8")
@@ -34,10 +34,6 @@ UNSAID: Final = {
         ("v081", "v241", "v244", "v248", "v249"),
         "tiers chosen by all units and priced by the days that each is held: usage is never "
         "prorated here, and seats have one price",
-    ),
-    **dict.fromkeys(
-        ("v152", "v153", "v154", "v155", "v156"),
-        "a band that any of several items reaches: a charge is of one item",
     ),
 }
 """Rows that no configuration says."""
@@ -65,6 +61,15 @@ Case = list[tuple[int, Body]]
 """Previews to be added or, with -1, taken away."""
 WALLET_DECIMALS: Final = 6
 """Of a wallet unit of a rupee, and so of a price."""
+
+
+UNITS: Final = ("unit1", "unit2", "unit3")
+"""Items that one price is reached by, whichever is the most; each has events of its own."""
+
+
+def unit_items() -> list[Body]:
+    """Those items, as they are created."""
+    return [SMS_ITEM | {"code": unit, "event_type": f"otp.{unit}"} for unit in UNITS]
 
 
 def body_of(
@@ -323,9 +328,22 @@ def _converted(row: Body) -> Case:
 
 def _stairstep(row: Body) -> Case:
     """The source ends its last band; ours is open, which changes nothing below that end."""
+    if "capacity_tiers" in row["params"]:
+        return _capacity(row)
     tiers = tiers_of(row["params"])
     tiers[-1]["up_to"] = None
     return [(1, body_of("stairstep", tiers, row["usage"]))]
+
+
+def _capacity(row: Body) -> Case:
+    """A band of each unit, of which the dearest is billed."""
+    levels = row["params"]["capacity_tiers"]
+    parts = []
+    for unit in UNITS:
+        tiers = [{"up_to": one["limits"][unit], "flat_amount": one["price"]} for one in levels]
+        other = {"code": unit, "item_code": unit, "dearest_of": "capacity"}
+        parts.append(body_of("stairstep", tiers, row["usage"].get(unit, "0"), **other))
+    return [(1, parts[0] | {"beside": parts[1:]})]
 
 
 def _package(row: Body) -> Case:

@@ -237,6 +237,22 @@ def test_the_difference_between_versions_is_told_path_by_path(api: Api, plan_id:
     assert api.get(f"/plan-versions/{newer}/diff?against={newer}")["attributes"]["changes"] == []
 
 
+def test_charges_of_which_the_dearest_is_billed_are_told_with_their_group(
+    api: Api, plan_id: str
+) -> None:
+    users = {"code": "users", "aggregation": "unique", "property_name": "user"}
+    api.post("/billable-items", SMS_ITEM | users)
+    both = sms_charge(), sms_charge(code="users", item_code="users")
+    older = draft(api, plan_id, *both)["id"]
+    newer = draft(api, plan_id, *(charge | {"dearest_of": "traffic"} for charge in both))
+    assert {one["dearest_of"] for one in newer["attributes"]["charges"]} == {"traffic"}
+    diff = api.get(f"/plan-versions/{newer['id']}/diff?against={older}")["attributes"]["changes"]
+    assert diff == [
+        {"path": path, "kind": "changed", "before": "none", "after": "traffic"}
+        for path in ("charges.sms.dearest_of", "charges.users.dearest_of")
+    ]
+
+
 def test_unknown_plans_and_versions_are_not_found(api: Api) -> None:
     nobody = "01a1fd27-bde0-703b-a3de-4bcb27aa1eb3"
     api.refused("GET", f"/price-plans/{nobody}", 404)

@@ -14,6 +14,18 @@ TIERS = [
     {"unit_price": "0.10"},
 ]
 BANDS = [{"up_to": "5", "flat_amount": "100"}, {"flat_amount": "150"}]
+USERS = SMS_ITEM | {"code": "users", "aggregation": "unique", "property_name": "user"}
+
+
+OF_A_PERIOD = {"charge": platform_charge(), "quantity": "1"}
+SCARCE = sms_charge(rate("1", currency="USD"), code="users", item_code="users")
+
+
+def _together(**other: Any) -> dict[str, Any]:
+    """Messages or users, whichever is more; and what else the messages have."""
+    users = sms_charge(code="users", item_code="users", dearest_of="traffic")
+    messages = sms_charge(dearest_of="traffic") | other
+    return {"charge": messages, "quantity": "1", "beside": [{"charge": users, "quantity": "1"}]}
 
 
 def _charge(model: str, *tiers: dict[str, Any], **other: Any) -> dict[str, Any]:
@@ -126,6 +138,13 @@ def test_rounding_and_the_tier_that_priced_everything_are_told(api: Api) -> None
         ),
         ({"charge": platform_charge(), "events": []}, "events"),
         ({"charge": sms_charge(), "quantity": "-1"}, "quantity"),
+        ({"charge": sms_charge(dearest_of="g"), "quantity": "1"}, "charge.dearest_of"),
+        ({"charge": platform_charge() | {"dearest_of": "g"}, "quantity": "1"}, "charge.dearest_of"),
+        (_together(limits=[{"currency": "INR", "minimum": "5"}]), "charge.limits.0.minimum"),
+        (_together(free_pool="pool", free_units="5"), "charge.free_pool"),
+        (_together(code="users"), "beside.0.charge.code"),
+        (_together() | {"beside": [OF_A_PERIOD]}, "beside.0.charge.price_model"),
+        (_together() | {"beside": [{"charge": SCARCE, "quantity": "1"}]}, "currency"),
     ],
 )
 def test_what_could_not_be_published_or_used_is_named(
@@ -140,3 +159,46 @@ def test_usage_is_given_once(api: Api) -> None:
     create_items(api)
     for usage in ({}, {"quantity": "1", "events": []}):
         api.refused("POST", "/pricing/preview", 400, json={"charge": sms_charge(), **usage})
+
+
+def test_of_charges_in_a_group_the_dearest_is_billed_and_the_first_of_equal_ones(api: Api) -> None:
+    create_items(api)
+    api.post("/billable-items", USERS)
+    group = {"dearest_of": "traffic", "match_dimensions": []}
+    body = {
+        "charge": sms_charge(rate("0.10"), **group),
+        "quantity": "50",
+        "beside": [
+            {
+                "charge": sms_charge(rate("5"), code="users", item_code="users", **group),
+                "events": [
+                    {"dimensions": {"user": name, "status": "sent"}, "quantity": "9"}
+                    for name in ("a", "b", "a")
+                ],
+            }
+        ],
+    }
+    billed = {}
+    for quantity in ("50", "100", "101"):
+        found = api.post("/pricing/preview", body | {"quantity": quantity})["attributes"]
+        billed[quantity] = {one["charge_code"]: one["amount"] for one in found["lines"]}
+    assert billed == {
+        "50": {"sms": "0", "users": "10"},
+        "100": {"sms": "10", "users": "0"},
+        "101": {"sms": "10.1", "users": "0"},
+    }
+    left_out = next(one for one in found["lines"] if one["charge_code"] == "users")
+    assert left_out["tier_breakdown"][-1] == {"kind": "dearest", "charge": "SMS", "amount": "-10"}
+
+
+def test_charges_that_share_free_units_are_previewed_together(api: Api) -> None:
+    create_items(api)
+    api.post("/billable-items", USERS)
+    pool = {"free_pool": "pool", "free_units": "60", "match_dimensions": []}
+    users = sms_charge(rate("5"), code="users", item_code="users", **pool)
+    body = {
+        "charge": sms_charge(rate("0.10"), **pool),
+        "quantity": "50",
+        "beside": [{"charge": users, "quantity": "12"}],
+    }
+    assert api.post("/pricing/preview", body)["attributes"]["amount"] == "10"

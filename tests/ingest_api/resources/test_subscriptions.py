@@ -88,6 +88,11 @@ def test_prices_that_cannot_be_debited_exactly_are_not_for_prepaid(api: Api, acc
         assert error["code"] == "not_for_prepaid"
         assert [wrong["field"] for wrong in error["fields"]] == ["charges.sms"]
         assert reason in error["fields"][0]["message"]
+    dearest = [sms_charge(), sms_charge(code="users", item_code="users")]
+    create_plan(api, "dearest", *(charge | {"dearest_of": "traffic"} for charge in dearest))
+    error = api.refused("POST", "/subscriptions", 409, json=_start(account, plan_code="dearest"))
+    assert [wrong["field"] for wrong in error["fields"]] == ["charges.sms", "charges.users"]
+    assert "no other charge comes to more" in error["fields"][0]["message"]
     assert api.get("/subscriptions") == []
 
     customer = account["relationships"]["customer"]["id"]

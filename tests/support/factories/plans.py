@@ -101,6 +101,7 @@ def _make_charge(session: Session, version: PlanVersion, ordinal: int, charge: C
         timing=charge.timing,
         free_units=charge.free_units,
         free_pool=charge.free_pool,
+        dearest_of=charge.dearest_of,
         free_events=charge.free_events,
         unit_divisor=charge.unit_divisor,
         unit_rounding=charge.unit_rounding,

@@ -60,6 +60,7 @@ select
     charges.ordinal as charge_ordinal,
     charges.free_units,
     charges.free_pool,
+    charges.dearest_of,
     charges.free_events,
     charges.unit_divisor,
     charges.unit_rounding,

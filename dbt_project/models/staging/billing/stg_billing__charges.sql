@@ -10,6 +10,7 @@ select
     timing::text as timing,
     free_units,
     free_pool,
+    dearest_of,
     free_events,
     unit_divisor,
     unit_rounding::text as unit_rounding,
