@@ -17,9 +17,10 @@ from typing import Any, Concatenate, ParamSpec, TypeVar
 from uuid import UUID
 
 from pydantic import BaseModel, ConfigDict, field_validator
-from sqlalchemy import event, inspect, select
-from sqlalchemy.dialects.postgresql import insert
+from sqlalchemy import Text, bindparam, cast, event, func, inspect, select
+from sqlalchemy.dialects.postgresql import JSONB, insert
 from sqlalchemy.orm import InstanceState, Mapper, Session, UOWTransaction
+from sqlalchemy.orm.base import PassiveFlag
 
 from billing.access.actor import Actor
 from billing.access.roles import Permission
@@ -313,7 +314,6 @@ def _audit(ctx: Context, name: str, results: Sequence[tuple[Base, list[dict[str,
             "entity": [type(result).__tablename__, _identity(result)],
             "rows": changes,
         }
-        canonical = canonical_json(entry)
         rows.append(
             {
                 "seq": 0,  # the database numbers it, and chains the hash
@@ -323,14 +323,17 @@ def _audit(ctx: Context, name: str, results: Sequence[tuple[Base, list[dict[str,
                 "command": name,
                 "entity_type": type(result).__tablename__,
                 "entity_id": _identity(result),
-                "changes": {"rows": json.loads(canonical)["rows"]},
-                "entry": canonical,
+                "said": canonical_json(entry),
                 "previous_hash": b"",
                 "hash": b"",
             }
         )
     if rows:
-        ctx.session.connection().execute(insert(AuditEntry), rows)
+        # what is hashed is sent once: the changes are a part of it
+        said = bindparam("said", type_=Text)
+        noted = func.jsonb_build_object("rows", cast(said, JSONB)["rows"])
+        insertion = insert(AuditEntry).values(entry=said, changes=noted)
+        ctx.session.connection().execute(insertion, rows)
 
 
 @event.listens_for(Session, "after_flush")
@@ -353,15 +356,24 @@ def _collect_changes(session: Session, _: UOWTransaction) -> None:
 def _before_and_after(state: InstanceState[Any]) -> tuple[dict[str, Any], dict[str, Any]]:
     before: dict[str, Any] = {}
     after: dict[str, Any] = {}
-    for attribute in state.mapper.column_attrs:
-        if attribute.columns[0].info.get("audit") is False:
-            continue
-        history = state.attrs[attribute.key].history
+    # only what was set has a state before it; asking each attribute costs more than all else here
+    for key in _audited(state.mapper).intersection(state.committed_state):
+        history = state.get_history(key, PassiveFlag.PASSIVE_NO_INITIALIZE)
         if history.deleted:
-            before[attribute.key] = history.deleted[0]
+            before[key] = history.deleted[0]
         if history.added:
-            after[attribute.key] = history.added[0]
+            after[key] = history.added[0]
     return before, after
+
+
+@cache
+def _audited(mapper: Mapper[Any]) -> frozenset[str]:
+    """The attributes of a table whose changes are noted."""
+    return frozenset(
+        attribute.key
+        for attribute in mapper.column_attrs
+        if attribute.columns[0].info.get("audit") is not False
+    )
 
 
 def verify_audit_chain(session: Session) -> int:

@@ -330,7 +330,7 @@ class InvoiceDocument(Part):
 
     def to_json(self) -> str:
         """Canonical JSON: sorted keys, no blanks, text as it is."""
-        return json.dumps(self.to_dict(), sort_keys=True, separators=(",", ":"), ensure_ascii=False)
+        return _canonical(self.to_dict())
 
     @classmethod
     def from_json(cls, text: str) -> Self:
@@ -344,7 +344,16 @@ class InvoiceDocument(Part):
     @property
     def snapshot_hash(self) -> str:
         """SHA-256 of the canonical JSON, in hexadecimal."""
-        return hashlib.sha256(self.to_json().encode()).hexdigest()
+        return hash_of(self.to_dict())
+
+
+def hash_of(snapshot: Mapping[str, Any]) -> str:
+    """SHA-256 of a snapshot's canonical JSON, in hexadecimal."""
+    return hashlib.sha256(_canonical(snapshot).encode()).hexdigest()
+
+
+def _canonical(snapshot: Mapping[str, Any]) -> str:
+    return json.dumps(snapshot, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
 
 
 def _by_head(

@@ -35,6 +35,7 @@ from billing.periods import DEFAULT_ZONE, local_day
 from billing.subscriptions.ahead import too_early
 from billing.tax.einvoice import DocumentType
 from billing.tax.model import DecisionStatus
+from invoicing.document import hash_of
 from invoicing.einvoice.prepare import prepare
 from invoicing.settle import settle_from_wallet
 from invoicing.view import Decided, document_on
@@ -220,7 +221,7 @@ def freeze(
             invoice.status = InvoiceStatus.PAID
         paper = document_on(ctx.session, invoice, issue_date, allocations, decided)
         invoice.snapshot = paper.to_dict()
-        invoice.snapshot_hash = paper.snapshot_hash
+        invoice.snapshot_hash = hash_of(invoice.snapshot)
         prepare(ctx, paper, invoice.tax_decision, invoice_id=invoice.id)
 
 

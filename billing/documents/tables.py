@@ -84,7 +84,7 @@ class Document(Base):
     """Of a voucher, or a note for credits that went back: the posting that moved them."""
     applied_minor: Mapped[int] = mapped_column(default=0)
     """Of a note: set against invoices or given back to a wallet so far."""
-    snapshot: Mapped[dict[str, Any]]
+    snapshot: Mapped[dict[str, Any]] = mapped_column(info={"audit": False})
     snapshot_hash: Mapped[str]
     issued_by: Mapped[str]
     issued_at: Mapped[datetime]

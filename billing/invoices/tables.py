@@ -202,9 +202,10 @@ class Invoice(Base):
     issue_date: Mapped[date | None]
     due_date: Mapped[date | None]
     issued_at: Mapped[datetime | None]
-    snapshot: Mapped[dict[str, Any] | None]
+    snapshot: Mapped[dict[str, Any] | None] = mapped_column(info={"audit": False})
     """The whole document as it was issued; the PDF is rendered from this and nothing else."""
     snapshot_hash: Mapped[str | None]
+    """Of its canonical JSON. The audit log holds this in place of another copy of the document."""
     created_at: Mapped[datetime]
     updated_at: Mapped[datetime]
 

@@ -4,13 +4,13 @@
 """
 
 from collections import defaultdict
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from datetime import date, datetime
 from decimal import Decimal
 from typing import Any, Final
 from uuid import UUID
 
-from sqlalchemy import Subquery, Text, and_, cast, func, or_, select, union
+from sqlalchemy import Subquery, Text, and_, cast, func, or_, select, true, union
 from sqlalchemy.orm import Session, aliased
 
 from billing.errors import PreconditionError
@@ -250,20 +250,25 @@ def too_early(session: Session, drafts: Collection[Invoice]) -> dict[UUID, Preco
 
     What that one bills ahead, or keeps as credit, can change as long as it is a draft.
     """
-    accounts = {line.account_id or one.account_id for one in drafts for line in one.lines}
-    account_id = func.coalesce(InvoiceLine.account_id, Invoice.account_id)
-    waiting = session.execute(
-        select(account_id, InvoiceLine.period_end)
-        .join(Invoice, Invoice.id == InvoiceLine.invoice_id)
-        .where(
-            account_id.in_(accounts),
-            Invoice.origin == InvoiceOrigin.RATED,
-            Invoice.status == InvoiceStatus.DRAFT,
-            Invoice.id.not_in([one.id for one in drafts]),
-            or_(_IS_AHEAD, InvoiceLine.line_ref.endswith(_KEPT_END)),
-        )
-        .distinct()
-    ).all()
+    accounts = func.any(
+        list({line.account_id or one.account_id for one in drafts for line in one.lines})
+    )
+    is_waiting = (
+        Invoice.id == InvoiceLine.invoice_id,
+        Invoice.origin == InvoiceOrigin.RATED,
+        Invoice.status == InvoiceStatus.DRAFT,
+        Invoice.id != func.all([one.id for one in drafts]),
+    )
+    rests_on = or_(_IS_AHEAD, InvoiceLine.line_ref.endswith(_KEPT_END))
+    # Two queries, because each finds its accounts by an index: the drafts of a month are many.
+    of_its_own = select(Invoice.account_id, InvoiceLine.period_end).where(
+        *is_waiting, InvoiceLine.account_id.is_(None), Invoice.account_id == accounts, rests_on
+    )
+    of_a_waiting = select(true()).where(*is_waiting).correlate(InvoiceLine).scalar_subquery()
+    shared = select(InvoiceLine.account_id, InvoiceLine.period_end).where(
+        InvoiceLine.account_id == accounts, rests_on, of_a_waiting
+    )
+    waiting: Sequence[Any] = session.execute(union(of_its_own, shared)).all()
     if not waiting:
         return {}
     refused = {}

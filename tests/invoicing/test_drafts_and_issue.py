@@ -326,6 +326,7 @@ class TestSeveral:
             invoices = [one for one in row.changes["rows"] if one["table"] == "invoices"]
             assert {one["id"] for one in invoices} == {str(draft)}
             assert invoices[-1]["after"]["number"] == outcome.number
+            assert {"snapshot", "snapshot_hash"} & set(invoices[-1]["after"]) == {"snapshot_hash"}
             assert [one["table"] for one in row.changes["rows"]].count("tax_lines") == 1
 
     def test_one_that_fails_after_others_had_numbers_leaves_no_gap(
@@ -347,6 +348,24 @@ class TestSeveral:
             "second_person",
             None,
         ]
+
+
+def test_a_draft_that_is_not_the_sum_of_its_lines_and_taxes_is_not_committed(
+    engine: Engine, clock: ManualClock
+) -> None:
+    drafted(engine, clock, [(an_account(engine), [100, 50])])
+
+    for beside_it in (
+        "UPDATE billing.invoice_lines SET amount_minor = 1",
+        "UPDATE billing.tax_lines SET tax_minor = 1",
+        "UPDATE billing.invoices SET settled_minor = 1",
+    ):
+        with (
+            pytest.raises(IntegrityError, match="does not add up"),
+            engine.begin() as connection,
+        ):
+            connection.execute(text(beside_it))
+            connection.execute(text("UPDATE billing.invoices SET updated_at = now()"))
 
 
 class TestIssuedInvoice:
