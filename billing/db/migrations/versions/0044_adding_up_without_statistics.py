@@ -3,14 +3,14 @@
 A month's drafts are checked as they are committed, before anything has counted their rows. The join
 that summed the taxes was planned for few of them and then read all of them for each invoice.
 
-Revision: 0043
-Follows: 0042
+Revision: 0044
+Follows: 0043
 """
 
 from alembic import op
 
-revision = "0043"
-down_revision = "0042"
+revision = "0044"
+down_revision = "0043"
 branch_labels = None
 depends_on = None
 
