@@ -24,25 +24,41 @@
         )
 {%- endmacro %}
 
+{#- Where they are noted, in the transaction of a model and nowhere else. -#}
+{% macro noted_account_days() -%}
+    {{ this.schema }}.touched_{{ invocation_id | replace("-", "") }}
+{%- endmacro %}
+
 {#-
-    A hook that notes them for the model's transaction: they are joined, and deleted by, and a table
-    that was just analysed is planned for what it holds, one late event or a whole hour.
+    Hooks that note them and let go of them: they are joined, and deleted by, and a table that was
+    just analysed is planned for what it holds, one late event or a whole hour. It is no temporary
+    one, since nothing that reads such a table is shared among processes.
 -#}
 {% macro note_touched_account_days() -%}
     {%- if execute and knows_touched() -%}
-        create temporary table touched_account_days on commit drop as
+        create unlogged table {{ noted_account_days() }} as
         {{ touched_account_days() }};
-        analyze touched_account_days
+        analyze {{ noted_account_days() }}
+    {%- endif -%}
+{%- endmacro %}
+
+{% macro forget_touched_account_days() -%}
+    {%- if execute and knows_touched() -%}
+        drop table {{ noted_account_days() }}
     {%- endif -%}
 {%- endmacro %}
 
 {#-
     Whether a row of a model is one that the run replaces. Touched days lie in the window; that is
     said again for the index by day.
+
+    touched: where they are; without it, where the model's transaction noted them.
 -#}
-{% macro is_replaced(account_id, usage_day) -%}
+{% macro is_replaced(account_id, usage_day, touched=none) -%}
     {%- if knows_touched() -%}
-        ({{ account_id }}, {{ usage_day }}) in (select account_id, usage_day from touched_account_days)
+        ({{ account_id }}, {{ usage_day }}) in (
+            select account_id, usage_day from {{ touched or noted_account_days() }}
+        )
         and
     {% endif -%}
     {{ in_usage_window(usage_day) }}

@@ -27,13 +27,13 @@ events as (
 from_events as (
     select count(*) as event_count, coalesce(sum(quantity), 0) as quantity
     from events
-    where {{ is_replaced("account_id", "usage_day") }}
+    where {{ is_replaced("account_id", "usage_day", touched="touched_account_days") }}
 ),
 
 from_mart as (
     select coalesce(sum(event_count), 0) as event_count, coalesce(sum(quantity), 0) as quantity
     from {{ ref("fct_usage_daily") }}
-    where {{ is_replaced("account_id", "usage_day") }}
+    where {{ is_replaced("account_id", "usage_day", touched="touched_account_days") }}
 )
 
 select *

@@ -6,19 +6,17 @@
         on_schema_change="fail",
         full_refresh=false,
         pre_hook=["{{ require_usage_window_restored() }}", "{{ note_touched_account_days() }}"],
+        post_hook="{{ forget_touched_account_days() }}",
         indexes=[{"columns": ["usage_day", "account_id"]}],
     )
 }}
 
 -- depends_on: {{ ref("int_usage__accepted") }}
+-- Each mention of an event's local day finds it anew, which costs as much as reading the event: where
+-- days were noted, the join mentions it alone.
+{%- set local_day = "(events.occurred_at at time zone accounts.zone)::date" %}
 with events as (
-    {{
-        latest_events(
-            near_usage_window("events.occurred_at")
-            ~ (" and events.account_id in (select account_id from touched_account_days)"
-                if knows_touched() else "")
-        )
-    }}
+    {{ latest_events(near_usage_window("events.occurred_at")) }}
 ),
 
 accounts as (
@@ -29,13 +27,18 @@ by_local_day as (
     select
         events.account_id,
         accounts.customer_id,
-        (events.occurred_at at time zone accounts.zone)::date as usage_day,
+        {{ "touched.usage_day" if knows_touched() else local_day ~ " as usage_day" }},
         events.event_type,
         {{ dimension_columns("events") }},
         events.quantity,
         events.vendor_cost
     from events
     inner join accounts on accounts.account_id = events.account_id
+    {%- if knows_touched() %}
+    inner join {{ noted_account_days() }} as touched
+        on touched.account_id = events.account_id
+        and touched.usage_day = {{ local_day }}
+    {%- endif %}
 )
 
 select
@@ -53,7 +56,7 @@ select
     sum(quantity) as quantity,
     coalesce(sum(vendor_cost), 0) as vendor_cost
 from by_local_day
-where {{ is_replaced("account_id", "usage_day") }}
+where {{ in_usage_window("usage_day") }}
 group by
     account_id, customer_id, usage_day, event_type, country, channel, status, operator, route,
     traffic_type

@@ -6,6 +6,7 @@
         on_schema_change="fail",
         full_refresh=false,
         pre_hook="{{ note_touched_account_days() }}",
+        post_hook="{{ forget_touched_account_days() }}",
         indexes=[{"columns": ["usage_day"]}, {"columns": ["account_id", "usage_day"]}],
     )
 }}
