@@ -69,6 +69,7 @@ def _charge_facts(path: str, charge: Charge) -> dict[str, str]:
         f"{path}.free_events": str(charge.free_events),
         f"{path}.unit_divisor": _optional(charge.unit_divisor),
         f"{path}.unit_rounding": charge.unit_rounding.value if charge.unit_rounding else "none",
+        f"{path}.tier_mode": charge.tier_mode.value if charge.tier_mode else "none",
         f"{path}.bills_zero": str(charge.bills_zero).lower(),
         f"{path}.discount_percent": _plain(charge.discount_percent),
         f"{path}.package_size": _optional(charge.package_size),

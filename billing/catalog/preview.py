@@ -28,6 +28,8 @@ from billing.rating.rater import preview as rate_preview
 
 Quantity = Annotated[ExactDecimal, Field(ge=0, max_digits=20, decimal_places=6)]
 
+_LONGEST = 366
+"""Days of a period."""
 _DAY = date(2026, 1, 1)
 _MIDNIGHT = datetime(2026, 1, 1, tzinfo=UTC)
 """Any day: a preview prices one whole period, whichever it is."""
@@ -45,8 +47,8 @@ class PreviewEvent(Request):
 class DaysInput(Request):
     """The part of a period that is billed."""
 
-    billed: int = Field(ge=1, le=366)
-    full: int = Field(ge=1, le=366)
+    billed: int = Field(ge=1, le=_LONGEST)
+    full: int = Field(ge=1, le=_LONGEST)
     """Days of a full period."""
 
     @model_validator(mode="after")
@@ -56,8 +58,15 @@ class DaysInput(Request):
         return self
 
 
+class HeldInput(Request):
+    """So many seats, for so many days."""
+
+    quantity: Quantity
+    days: int = Field(ge=1, le=_LONGEST)
+
+
 class PricedUsage(Request):
-    """A charge, and the usage of one period: a quantity, or events."""
+    """A charge, and the usage of one period: a quantity, events, or what is held day by day."""
 
     charge: ChargeInput
     quantity: Quantity | None = None
@@ -65,11 +74,13 @@ class PricedUsage(Request):
     by period; of a commitment, what everything else bills."""
     events: tuple[PreviewEvent, ...] | None = Field(default=None, max_length=10_000)
     """Events that the item's filter and aggregation still apply to, in their order."""
+    held: tuple[HeldInput, ...] | None = Field(default=None, min_length=1, max_length=_LONGEST)
+    """Of a price by period: one number of seats after the other."""
 
     @model_validator(mode="after")
     def _one_usage(self) -> Self:
-        if (self.quantity is None) == (self.events is None):
-            raise ValueError("give either a quantity or events")
+        if [self.quantity, self.events, self.held].count(None) != 2:
+            raise ValueError("give one of quantity, events and held")
         return self
 
 
@@ -81,7 +92,17 @@ class PricePreview(PricedUsage):
     beside: tuple[PricedUsage, ...] = Field(default=(), max_length=9)
     """Other charges and their usage, for what they share: free units, or that one of them bills."""
     days: DaysInput | None = None
-    """For a part of a period; without it, a whole month."""
+    """For a part of a period; without it, a whole month, or the days of what is held."""
+
+    @property
+    def part(self) -> tuple[int, int] | None:
+        """The days that are billed, and those of a full period, if anything says so."""
+        if self.days is not None:
+            return self.days.billed, self.days.full
+        if self.held is not None:
+            days = sum(one.days for one in self.held)
+            return days, days
+        return None
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,6 +146,8 @@ class _Part:
         is_usage = charge.price_model not in WITHOUT_USAGE
         if self.asked.events is not None and not is_usage:
             yield FieldError(f"{here}events", "a price per period has a quantity, not events")
+        if self.asked.held is not None and charge.price_model not in plan.PERIOD_MODELS:
+            yield FieldError(f"{here}held", "only seats, with a price per period, are held")
         if self.asked.events is None and charge.price_model is PriceModel.PERCENTAGE:
             yield FieldError(f"{here}quantity", "a percentage prices each event: give events")
         if not alone and not is_usage:
@@ -185,13 +208,12 @@ def preview_price(session: Session, actor: Actor, request: PricePreview) -> Prev
     for part in parts:
         wrong += part.errors(alone=len(parts) == 1)
     known = set.intersection(*(part.currencies for part in parts))
-    wrong += _currency_errors(request.currency, known)
+    wrong += [*_currency_errors(request.currency, known), *_day_errors(request)]
     if wrong:
         raise InvalidError("The preview is not valid.", code="invalid_request", fields=wrong)
     currency = request.currency or min(known)
-    days = None if request.days is None else (request.days.billed, request.days.full)
     charges = [part.rated(items[part.asked.charge.item_code]) for part in parts]
-    return Preview(currency, _rate(parts, charges, currency, days))
+    return Preview(currency, _rate(parts, charges, currency, request.part))
 
 
 def _rate(
@@ -204,7 +226,8 @@ def _rate(
     charge, *others = charges
     quantity = parts[0].asked.quantity or Decimal(0)
     if charge.price_model in plan.PERIOD_MODELS:
-        return rate(charge, [], quantity=quantity)
+        held = [(one.quantity, one.days) for one in parts[0].asked.held or ()]
+        return rate(charge, [], quantity=quantity, held=held)
     if charge.price_model == plan.COMMITMENT:
         found = rate(charge, [], others=[_everything_else(charge, quantity, currency)])
         lines = (line for line in found.lines if line.charge_code == charge.code)
@@ -216,6 +239,14 @@ def _everything_else(charge: plan.Charge, billed: Decimal, currency: str) -> pla
     """One price that stands for all other lines of the period."""
     rates = (plan.Rate(1, currency, (plan.Tier(None, flat_amount=billed),)),)
     return replace(charge, code="", price_model=plan.FLAT, rates=rates, prorated=False)
+
+
+def _day_errors(request: PricePreview) -> Iterator[FieldError]:
+    if request.held is None:
+        return
+    days = sum(one.days for one in request.held)
+    if days > _LONGEST or (request.days is not None and request.days.billed != days):
+        yield FieldError("days.billed", f"seats are held for {days} days, of {_LONGEST} at most")
 
 
 def _currency_errors(wanted: str | None, known: Collection[str]) -> Iterator[FieldError]:

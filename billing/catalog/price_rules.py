@@ -56,11 +56,13 @@ def option_errors(
     yield from _dearest_errors(path, charge)
 
 
-def timing_errors(path: str, charge: ChargeInput) -> Iterator[FieldError]:
-    """A charge in advance that only its period's usage could price."""
+def period_errors(path: str, charge: ChargeInput) -> Iterator[FieldError]:
+    """What only prices per period have: to be billed in advance, and seats with tiers."""
     periods = {PriceModel.FLAT, PriceModel.LICENCE}
     if charge.timing is Timing.ADVANCE and charge.price_model not in periods:
         yield FieldError(f"{path}.timing", "only a flat price and a licence are billed in advance")
+    if charge.tier_mode is not None and charge.price_model is not PriceModel.LICENCE:
+        yield FieldError(f"{path}.tier_mode", "only the seats of a licence choose tiers by it")
 
 
 def _is_priced_by(item: BillableItem, model: PriceModel) -> bool:
@@ -158,8 +160,8 @@ def tier_errors(path: str, charge: ChargeInput, rate: RateInput) -> Iterator[Fie
                 yield FieldError(
                     f"{here}.{name}", f"{rate.currency} prices have at most {most} decimals"
                 )
-        yield from _parts_errors(here, charge.price_model, tier)
-    if charge.price_model not in TIERED:
+        yield from _parts_errors(here, charge, tier)
+    if charge.price_model not in TIERED and charge.tier_mode is None:
         if len(rate.tiers) != 1 or rate.tiers[0].up_to is not None:
             yield FieldError(
                 f"{path}.tiers", f"a {charge.price_model.value} price has one open tier"
@@ -168,8 +170,9 @@ def tier_errors(path: str, charge: ChargeInput, rate: RateInput) -> Iterator[Fie
     yield from _bound_errors(path, rate.tiers)
 
 
-def _parts_errors(path: str, model: PriceModel, tier: TierInput) -> Iterator[FieldError]:
-    if tier.unit_price and model in WITHOUT_USAGE:
+def _parts_errors(path: str, charge: ChargeInput, tier: TierInput) -> Iterator[FieldError]:
+    model = charge.price_model
+    if tier.unit_price and model in WITHOUT_USAGE and charge.tier_mode is None:
         yield FieldError(f"{path}.unit_price", f"a {model.value} price has no unit price")
     if tier.unit_price and model is PriceModel.STAIRSTEP:
         yield FieldError(f"{path}.unit_price", "a stairstep has flat amounts alone")

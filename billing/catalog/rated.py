@@ -60,6 +60,7 @@ def as_rated(charge: ChargeInput | Charge, item: BillableItem) -> plan.Charge:
         free_events=charge.free_events,
         unit_divisor=charge.unit_divisor,
         unit_rounding=None if charge.unit_rounding is None else charge.unit_rounding.value,
+        tier_mode=None if charge.tier_mode is None else charge.tier_mode.value,
         bills_zero=charge.bills_zero,
         discount_percent=charge.discount_percent,
         limits=tuple(plan.Limit(limit.currency, limit.minimum, limit.maximum) for limit in limits),

@@ -12,6 +12,7 @@ from billing.catalog.tables import (
     Conversion,
     ItemKind,
     PriceModel,
+    TierMode,
     Timing,
     UnitRounding,
 )
@@ -85,6 +86,8 @@ class ChargeInput(Request):
     """How much of what is measured makes a unit, such as 1000."""
     unit_rounding: UnitRounding | None = None
     """Of the units of a segment, to whole ones; without it they keep 6 decimals."""
+    tier_mode: TierMode | None = None
+    """Of a licence: how its seats choose among tiers with a `unit_price` for a seat."""
     bills_zero: bool = False
     """A period without units bills the flat amount of the first tier."""
     discount_percent: Annotated[ExactDecimal, Field(ge=0, le=100, decimal_places=4)] = Decimal(0)

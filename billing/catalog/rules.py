@@ -11,9 +11,9 @@ from billing.catalog.ambiguity import equal_matches
 from billing.catalog.price_rules import (
     WITHOUT_USAGE,
     option_errors,
+    period_errors,
     shared_errors,
     tier_errors,
-    timing_errors,
 )
 from billing.catalog.rated import as_rated_tier
 from billing.catalog.requests import ChargeInput, CreateItem, RateInput
@@ -125,7 +125,7 @@ def _charge_errors(
     if item is None:
         yield FieldError(f"{path}.item_code", f"there is no billable item {charge.item_code}")
     yield from option_errors(path, charge, item)
-    yield from timing_errors(path, charge)
+    yield from period_errors(path, charge)
     if not set(charge.match_dimensions) <= set(DIMENSIONS):
         yield FieldError(f"{path}.match_dimensions", f"use only {', '.join(DIMENSIONS)}")
     if len(set(charge.match_dimensions)) < len(charge.match_dimensions):

@@ -84,6 +84,15 @@ class UnitRounding(StrEnum):
     HALF_UP = "half_up"
 
 
+class TierMode(StrEnum):
+    """How the seats of a licence choose among its tiers."""
+
+    GRADUATED = "graduated"
+    """Each seat is at the price of the tier that it falls in."""
+    VOLUME = "volume"
+    """All are at the price of the tier that holds the most seats of the period."""
+
+
 class Timing(StrEnum):
     """With which invoice a price per period comes."""
 
@@ -211,6 +220,9 @@ class Charge(Base):
             "AND price_model NOT IN ('flat', 'licence', 'one_time', 'commitment')",
             name="dearest_of_usage",
         ),
+        CheckConstraint(
+            "tier_mode IS NULL OR price_model = 'licence'", name="only_licences_have_tier_modes"
+        ),
     )
 
     id: Mapped[UUID] = mapped_column(primary_key=True, default=new_id)
@@ -235,6 +247,8 @@ class Charge(Base):
     """How much of what is measured makes a unit."""
     unit_rounding: Mapped[UnitRounding | None] = mapped_column(choices(UnitRounding))
     """To whole units; None leaves converted units as they come."""
+    tier_mode: Mapped[TierMode | None] = mapped_column(choices(TierMode))
+    """Of a licence with tiers; None for one price of a seat."""
     bills_zero: Mapped[bool] = mapped_column(default=False)
     """Whether a period without units bills the first tier's flat amount."""
     discount_percent: Mapped[Decimal] = mapped_column(default=Decimal(0))

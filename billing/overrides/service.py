@@ -206,6 +206,7 @@ def _target(
         item_code="charge",
         price_model=stored.price_model,
         prorated=stored.prorated,
+        tier_mode=stored.tier_mode,
         free_units=stored.free_units,
         package_size=stored.package_size,
         match_dimensions=tuple(stored.match_dimensions),

@@ -26,7 +26,7 @@ from billing.rating.line import (
     reduced,
 )
 from billing.rating.plan import ADVANCE, Segment
-from billing.rating.recurring import recurring_lines
+from billing.rating.recurring import places_in, recurring_lines
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,12 +68,10 @@ def lines_ahead(
     frame: Frame, segments: Sequence[Segment], ahead: Ahead
 ) -> tuple[list[RatedLine], list[UnratedUsage]]:
     """What charges in advance bill for the following period."""
-    lines: list[RatedLine] = []
-    unrated: list[UnratedUsage] = []
     if ahead.following is None or ahead.whole is None:
-        return lines, unrated
+        return [], []
     if not bills_ahead(frame.period, ahead.following):
-        return lines, unrated
+        return [], []
     then = replace(
         frame,
         period=ahead.following,
@@ -81,14 +79,8 @@ def lines_ahead(
         whole=ahead.whole,
         billed_with=frame.period,
     )
-    for segment in ahead.segments or segments:
-        covered = segment.within(ahead.following)
-        for charge in segment.charges if covered else ():
-            if covered and charge.timing == ADVANCE:
-                found, missing = recurring_lines(then, segment, covered, charge)
-                lines += found
-                unrated += missing
-    return lines, unrated
+    places = places_in(ahead.following, ahead.segments or segments)
+    return recurring_lines(then, [one for one in places if one.charge.timing == ADVANCE])
 
 
 def settled(

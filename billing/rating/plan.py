@@ -124,6 +124,9 @@ class Charge:
     """How much of what is measured makes a unit."""
     unit_rounding: str | None = None
     """To whole units, `UP`, `DOWN` or `HALF_UP`; None leaves them as they come."""
+    tier_mode: str | None = None
+    """Of a licence with tiers: `GRADUATED`, each seat at the price of its tier, or `VOLUME`, all at
+    that of the tier which holds the most seats of the period; None for one price of a seat."""
     bills_zero: bool = False
     """Whether a period without units bills the first tier's flat amount."""
     discount_percent: Decimal = Decimal(0)

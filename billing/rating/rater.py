@@ -54,7 +54,7 @@ from billing.rating.prices.package import package_amount
 from billing.rating.prices.per_unit import per_unit_amount
 from billing.rating.prices.percentage import Percentage, percentage_of
 from billing.rating.prices.volume import volume_shares
-from billing.rating.recurring import recurring_lines
+from billing.rating.recurring import places_in, recurring_lines
 
 _PREVIEW_SUBSCRIPTION = UUID(int=0)
 _PREVIEW_DAY = date(2026, 1, 1)
@@ -134,23 +134,16 @@ def rate_period(
         subscribed_on or first,
         whole,
     )
-    lines: list[RatedLine] = []
-    unrated: list[UnratedUsage] = []
+    places = places_in(period, segments)
+    recurring = [one for one in places if one.charge.price_model in PERIOD_MODELS]
+    lines, unrated = recurring_lines(frame, recurring)
     used: list[_Free] = []
     free = FreeUnits()
-    for segment in sorted(segments, key=lambda one: one.starts_on):
-        covered = segment.within(period)
-        if covered is None:
-            continue
-        for charge in segment.charges:
-            if charge.price_model in PERIOD_MODELS:
-                line, missing = recurring_lines(frame, segment, covered, charge)
-                lines.extend(line)
-                unrated.extend(missing)
-            elif charge.price_model != COMMITMENT:
-                measured, missed = measure(frame, charge, covered, usage)
-                unrated.extend(missed)
-                used += [_freed(free, segment, covered, charge, one) for one in measured]
+    for segment, covered, charge in places:
+        if charge.price_model not in {*PERIOD_MODELS, COMMITMENT}:
+            measured, missed = measure(frame, charge, covered, usage)
+            unrated.extend(missed)
+            used += [_freed(free, segment, covered, charge, one) for one in measured]
     billed = {id(one.charge): Decimal(0) for one in used}
     for one in used:
         billed[id(one.charge)] += one.billed
@@ -169,6 +162,7 @@ def preview(
     *,
     currency: str = "INR",
     quantity: Decimal | int = 1,
+    held: Sequence[tuple[Decimal, int]] = (),
     others: Sequence[Charge] = (),
     days: tuple[int, int] | None = None,
 ) -> Rating:
@@ -177,15 +171,21 @@ def preview(
     Args:
         charge: what is previewed; `others` stand beside it, for a commitment that counts them.
         usage: rows whose days are all in one month.
-        quantity: seats, for flat charges.
+        quantity: seats, for prices per period.
+        held: seats and their days, one after the other, where they are not the same on all days.
         days: those that are billed, and those of a full period.
     """
     first = min((row.day for row in usage), default=_PREVIEW_DAY).replace(day=1)
     covered, full = days or ((add_months(first, 1) - first).days, None)
     period = Period(first, first + timedelta(days=covered))
-    segment = Segment(period.start, period.end, (charge, *others), Decimal(quantity))
+    segments = []
+    begins = period.start
+    for seats, length in held or [(Decimal(quantity), covered)]:
+        ends = begins + timedelta(days=length)
+        segments.append(Segment(begins, ends, (charge, *others), seats))
+        begins = ends
     return rate_period(
-        _PREVIEW_SUBSCRIPTION, period, [segment], usage, currency=currency, full_days=full
+        _PREVIEW_SUBSCRIPTION, period, segments, usage, currency=currency, full_days=full
     )
 
 

@@ -254,7 +254,7 @@ def _add_ons(actor: Actor, today: date) -> None:
 
 def _for_one(one: AddOnPrice) -> str:
     if one.price is None:
-        return f"By usage, in {one.currency}"
+        return f"By {'tier' if one.in_tiers else 'usage'}, in {one.currency}"
     return f"{unit_price(one.price, one.currency)}{' once' if one.is_once else ''}"
 
 

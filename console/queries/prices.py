@@ -75,9 +75,11 @@ class AddOnPrice(NamedTuple):
     """Of its periods: it is sold beside plans with the same one."""
     charge: str
     is_once: bool
+    in_tiers: bool
+    """Whether its seats have tiers."""
     currency: str
     price: Decimal | None
-    """None for usage, whose price may have tiers."""
+    """None for usage and seats, whose price may have tiers."""
     subscriptions: int
     """How many have the add-on on the day."""
 
@@ -88,8 +90,10 @@ def add_on_prices(actor: Actor, today: date) -> list[AddOnPrice]:
     rows = fetch(
         """
         select distinct on (lower(p.name), p.code, c.ordinal, r.currency)
-               p.name, p.code, v.interval, c.name, c.price_model = 'one_time', r.currency,
-               case when c.price_model = any(:per_period) then t.flat_amount end,
+               p.name, p.code, v.interval, c.name, c.price_model = 'one_time',
+               c.tier_mode is not null, r.currency,
+               case when c.price_model = any(:per_period) and c.tier_mode is null
+                    then t.flat_amount end,
                (select count(distinct g.subscription_id) from billing.subscription_segments g
                 join billing.price_plan_versions w on w.id = g.plan_version_id
                 where w.plan_id = p.id and g.starts_on <= :today

@@ -15,6 +15,14 @@
     end
 {%- endmacro %}
 
+{#- How many of so many seats a tier prices, as `billing.rating.prices.seats`. -#}
+{% macro seats_in_tier(seats, tier, mode) -%}
+    case
+        when {{ mode }} = 'volume' then {{ seats }}
+        else least({{ tier }}.up_to, {{ seats }}) - {{ tier }}.above
+    end
+{%- endmacro %}
+
 {#-
     Units of so much each, as `billing.rating.adjustments.conversion`: to 6 decimals, or whole ones.
     Whole quotients by `div`, which is exact; a division would be rounded before it is.

@@ -38,6 +38,7 @@ from billing.catalog.tables import (
     PriceModel,
     PricePlan,
     Rate,
+    TierMode,
     Timing,
     UnitRounding,
     VersionStatus,
@@ -109,6 +110,7 @@ class ChargeAttributes(Attributes):
     free_events: int
     unit_divisor: Amount | None
     unit_rounding: UnitRounding | None
+    tier_mode: TierMode | None
     bills_zero: bool
     discount_percent: Amount
     limits: list[LimitAttributes]
@@ -210,6 +212,7 @@ def _charge(row: Charge) -> ChargeAttributes:
         free_events=row.free_events,
         unit_divisor=row.unit_divisor,
         unit_rounding=row.unit_rounding,
+        tier_mode=row.tier_mode,
         bills_zero=row.bills_zero,
         discount_percent=row.discount_percent,
         limits=[LimitAttributes.model_validate(limit) for limit in row.limits],

@@ -34,9 +34,10 @@ class PreviewedLine(Attributes):
     amount_minor: int
     """The amount rounded, halves away from zero, in paise, cents or sen."""
     tier_breakdown: list[dict[str, str | None]]
-    """For each tier: from, to, units, unit_price, flat_amount, amount (and package_size, or the
-    events of a percentage). Then what changes the line, by kind: event_bounds, discount, maximum,
-    dearest, minimum, commitment, with its amount. All amounts together are the line's."""
+    """For each tier: from, to, units, unit_price, flat_amount, amount (and package_size, the events
+    of a percentage, or of seats days and full_days: unit_price is that of a full period). Then
+    what changes the line, by kind: event_bounds, discount, maximum, dearest, minimum, commitment,
+    with its amount. All amounts together are the line's."""
 
 
 class UnpricedUsage(Attributes):

@@ -39,6 +39,7 @@ from billing.rating.plan import (
     DOWN,
     DYNAMIC,
     FLAT,
+    GRADUATED,
     HALF_UP,
     LATEST,
     LICENCE,
@@ -55,6 +56,7 @@ from billing.rating.plan import (
     TIERED,
     UNIQUE,
     UP,
+    VOLUME,
     Charge,
     Limit,
     Rate,
@@ -203,8 +205,8 @@ def event_dimensions() -> st.SearchStrategy[dict[str, str]]:
 
 
 @st.composite
-def tiers(draw: st.DrawFn, model: str) -> tuple[Tier, ...]:
-    if model in {*PERIOD_MODELS, COMMITMENT}:
+def tiers(draw: st.DrawFn, model: str, mode: str | None = None) -> tuple[Tier, ...]:
+    if model in {*PERIOD_MODELS, COMMITMENT} and mode is None:
         return (Tier(None, flat_amount=draw(decimals("0", "9999", 4))),)
     if model in {PER_UNIT, PACKAGE, DYNAMIC}:
         return (Tier(None, unit_price=draw(decimals("0", "9", 12))),)
@@ -219,7 +221,7 @@ def tiers(draw: st.DrawFn, model: str) -> tuple[Tier, ...]:
                 event_maximum=None if high is None else Decimal(high),
             ),
         )
-    sizes = st.sampled_from([None, None, Decimal(1), Decimal("2.5")])
+    sizes = st.sampled_from([None, None, Decimal(1), Decimal("2.5")] if mode is None else [None])
     bounds = sorted(draw(st.sets(decimals("0.5", "12", 1), max_size=3)))
     return tuple(
         Tier(
@@ -247,9 +249,10 @@ def charges(draw: st.DrawFn, code: str, currency: str) -> Charge:
                 unique_by=lambda match: tuple(sorted(match.items())),
             )
         )
+    mode = draw(st.sampled_from([None, GRADUATED, VOLUME])) if model == LICENCE else None
     currencies = st.sampled_from([currency] * 9 + ["USD"])
     rates = tuple(
-        Rate(ordinal, draw(currencies), draw(tiers(model)), match)
+        Rate(ordinal, draw(currencies), draw(tiers(model, mode)), match)
         for ordinal, match in enumerate(matches, 1)
     )
     on_amounts = model in {PERCENTAGE, DYNAMIC}
@@ -271,6 +274,7 @@ def charges(draw: st.DrawFn, code: str, currency: str) -> Charge:
         event_filter=draw(statuses) if is_usage else {},
         **read,
         prorated=model != ONE_TIME and draw(st.booleans()),
+        tier_mode=mode,
         timing=draw(st.sampled_from([ARREARS, ADVANCE])) if model in {FLAT, LICENCE} else ARREARS,
         **(draw(surroundings(model, currency, on_amounts=on_amounts)) if is_usage else {}),
         package_size=draw(st.sampled_from([Decimal(1), Decimal(3), Decimal("2.5")]))
@@ -629,11 +633,13 @@ def rated(engine: Engine, dbt: DbtProjectRunner) -> Rated:
             account = make_account(
                 session, currency=world.currency, zone=world.zone, tax_profile=False
             )
-            made = {id(plan): make_plan(session, plan.charges) for plan, _, _ in world.spans}
+            made = {
+                id(plan.charges): make_plan(session, plan.charges) for plan, _, _ in world.spans
+            }
             subscription = make_subscription(
                 session,
                 account,
-                [(made[id(p)][0], p.quantity, start, end) for p, start, end in world.spans],
+                [(made[id(p.charges)][0], p.quantity, start, end) for p, start, end in world.spans],
                 anchor_day=world.anchor_day,
             )
             world_of[str(subscription.id)] = world
@@ -650,8 +656,8 @@ def rated(engine: Engine, dbt: DbtProjectRunner) -> Rated:
                 )
                 for event in world.events
             ]
-            stored = [made[id(plan)][1] for plan, _, _ in world.spans]
-            plan_ids = [made[id(plan)][0].plan_id for plan, _, _ in world.spans]
+            stored = [made[id(plan.charges)][1] for plan, _, _ in world.spans]
+            plan_ids = [made[id(plan.charges)][0].plan_id for plan, _, _ in world.spans]
             if world.add_on is not None and world.added_on is not None:
                 version, its_charges = make_plan(session, world.add_on.charges)
                 session.add(

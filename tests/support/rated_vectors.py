@@ -13,7 +13,7 @@ from sqlalchemy.orm import Session
 from billing.catalog.preview import DaysInput, PricedUsage, PricePreview
 from billing.catalog.rated import as_rated
 from billing.catalog.requests import CreateItem
-from billing.catalog.tables import BillableItem
+from billing.catalog.tables import BillableItem, PlanVersion
 from billing.customers.tables import Account
 from billing.periods import Period
 from billing.rating.plan import COMMITMENT, FLAT, PERIOD_MODELS, Charge, Rate, Tier
@@ -22,12 +22,12 @@ from tests.support.bodies import PLATFORM_ITEM, SMS_ITEM
 from tests.support.factories.events import store_event
 from tests.support.factories.parties import make_account
 from tests.support.factories.plans import make_plan, make_subscription
-from tests.support.rating_vectors import BY_ID, comes_to, priced_cases, unit_items
+from tests.support.rating_vectors import BY_ID, comes_to, other_items, priced_cases
 
 _NOON = timedelta(hours=12)
 _ITEMS = {
     str(body["code"]): BillableItem(**dict(CreateItem.model_validate(body)))
-    for body in (SMS_ITEM, PLATFORM_ITEM, *unit_items())
+    for body in (SMS_ITEM, PLATFORM_ITEM, *other_items())
 }
 
 
@@ -80,11 +80,15 @@ class RatedVectors:
         currency = first.charge.rates[0].currency
         account = make_account(self._session, currency=currency, tax_profile=False)
         charges = [charge for code, one in company for charge in _charges_of(code, one, currency)]
-        seats = first.quantity if first.charge.price_model in PERIOD_MODELS else None
         version, _ = make_plan(self._session, charges)
-        subscription = make_subscription(
-            self._session, account, [(version, seats or Decimal(1), self._month, None)]
-        )
+        segments: list[tuple[PlanVersion, Decimal, date, date | None]] = []
+        begins = self._month
+        for seats, length in _seats(first)[:-1]:
+            ends = begins + timedelta(days=length)
+            segments.append((version, seats, begins, ends))
+            begins = ends
+        segments.append((version, _seats(first)[-1][0], begins, None))
+        subscription = make_subscription(self._session, account, segments)
         days = first.days or DaysInput(billed=31, full=31)
         self._add_period(account, subscription.id, days)
         for code, preview in company:
@@ -134,12 +138,20 @@ def _parts(code: str, preview: PricePreview) -> list[tuple[str, PricedUsage]]:
     return [(code, preview), *beside]
 
 
+def _seats(preview: PricePreview) -> list[tuple[Decimal, int]]:
+    """What a subscription holds day by day, the last of it for as long as it bills."""
+    if preview.held is not None:
+        return [(one.quantity, one.days) for one in preview.held]
+    is_by_period = preview.charge.price_model in PERIOD_MODELS
+    return [(preview.quantity if is_by_period and preview.quantity else Decimal(1), 0)]
+
+
 def _company(code: str, preview: PricePreview) -> tuple[Any, ...]:
     """What previews have in common that one subscription can bill."""
     charge = preview.charge
     is_usage = _ITEMS[charge.item_code].event_type is not None
     alone = None if charge.price_model != COMMITMENT else code
-    seats = None if is_usage else preview.quantity
+    seats = None if is_usage else tuple(_seats(preview))
     days = preview.days and (preview.days.billed, preview.days.full)
     return charge.rates[0].currency, days, seats, alone
 

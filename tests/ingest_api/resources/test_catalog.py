@@ -237,6 +237,18 @@ def test_the_difference_between_versions_is_told_path_by_path(api: Api, plan_id:
     assert api.get(f"/plan-versions/{newer}/diff?against={newer}")["attributes"]["changes"] == []
 
 
+def test_how_seats_choose_a_tier_is_told_with_the_difference(api: Api, plan_id: str) -> None:
+    api.post("/billable-items", PLATFORM_ITEM | {"code": "seat", "kind": "licence"})
+    rates = [{"currency": "INR", "tiers": [{"up_to": "5", "unit_price": "9"}, {}]}]
+    seats = platform_charge() | {"item_code": "seat", "price_model": "licence", "rates": rates}
+    older = draft(api, plan_id, seats | {"tier_mode": "graduated"})["id"]
+    newer = draft(api, plan_id, seats | {"tier_mode": "volume"})
+    assert newer["attributes"]["charges"][0]["tier_mode"] == "volume"
+    diff = api.get(f"/plan-versions/{newer['id']}/diff?against={older}")["attributes"]["changes"]
+    path = "charges.platform.tier_mode"
+    assert diff == [{"path": path, "kind": "changed", "before": "graduated", "after": "volume"}]
+
+
 def test_charges_of_which_the_dearest_is_billed_are_told_with_their_group(
     api: Api, plan_id: str
 ) -> None:

@@ -6,7 +6,14 @@ import pytest
 
 from billing.access.roles import Role
 from tests.support.api import Api
-from tests.support.bodies import SMS_ITEM, create_items, platform_charge, rate, sms_charge
+from tests.support.bodies import (
+    PLATFORM_ITEM,
+    SMS_ITEM,
+    create_items,
+    platform_charge,
+    rate,
+    sms_charge,
+)
 
 TIERS = [
     {"up_to": "100", "unit_price": "0.20"},
@@ -26,6 +33,16 @@ def _together(**other: Any) -> dict[str, Any]:
     users = sms_charge(code="users", item_code="users", dearest_of="traffic")
     messages = sms_charge(dearest_of="traffic") | other
     return {"charge": messages, "quantity": "1", "beside": [{"charge": users, "quantity": "1"}]}
+
+
+def _seats(*tiers: dict[str, Any], **other: Any) -> dict[str, Any]:
+    """Three seats, and five on the two days after."""
+    rates = [{"currency": "INR", "tiers": list(tiers)}]
+    charge = platform_charge() | {"item_code": "seat", "price_model": "licence", "rates": rates}
+    return {
+        "charge": charge | {"tier_mode": "graduated"} | other,
+        "held": [{"quantity": "3", "days": 1}, {"quantity": "5", "days": 2}],
+    }
 
 
 def _charge(model: str, *tiers: dict[str, Any], **other: Any) -> dict[str, Any]:
@@ -141,6 +158,14 @@ def test_rounding_and_the_tier_that_priced_everything_are_told(api: Api) -> None
         ({"charge": sms_charge(dearest_of="g"), "quantity": "1"}, "charge.dearest_of"),
         ({"charge": platform_charge() | {"dearest_of": "g"}, "quantity": "1"}, "charge.dearest_of"),
         (_together(limits=[{"currency": "INR", "minimum": "5"}]), "charge.limits.0.minimum"),
+        ({"charge": sms_charge(tier_mode="volume"), "quantity": "1"}, "charge.tier_mode"),
+        ({"charge": sms_charge(), "held": [{"quantity": "1", "days": 1}]}, "held"),
+        (_seats({"up_to": "5", "unit_price": "1"}), "charge.rates.0.tiers"),
+        (_seats({"package_size": "5"}), "charge.rates.0.tiers.0.package_size"),
+        (_seats({"unit_price": "1"}, tier_mode=None), "charge.rates.0.tiers.0.unit_price"),
+        (_seats({}, {}, tier_mode=None), "charge.rates.0.tiers"),
+        (_seats({}) | {"days": {"billed": 4, "full": 30}}, "days.billed"),
+        (_seats({}) | {"held": [{"quantity": "1", "days": 366}] * 2}, "days.billed"),
         (_together(free_pool="pool", free_units="5"), "charge.free_pool"),
         (_together(code="users"), "beside.0.charge.code"),
         (_together() | {"beside": [OF_A_PERIOD]}, "beside.0.charge.price_model"),
@@ -202,3 +227,20 @@ def test_charges_that_share_free_units_are_previewed_together(api: Api) -> None:
         "beside": [{"charge": users, "quantity": "12"}],
     }
     assert api.post("/pricing/preview", body)["attributes"]["amount"] == "10"
+
+
+def test_the_days_of_seats_in_tiers_are_told_and_a_tier_bills_once(api: Api) -> None:
+    api.post("/billable-items", PLATFORM_ITEM | {"code": "seat", "kind": "licence"})
+    tiers = [{"up_to": "2", "unit_price": "30"}, {"unit_price": "3", "flat_amount": "7"}]
+    body = _seats(*tiers) | {"days": {"billed": 3, "full": 30}}
+    lines = api.post("/pricing/preview", body)["attributes"]["lines"]
+    assert [(line["amount"], line["unit_price"]) for line in lines] == [
+        ("9.1", None),
+        ("4.6", None),
+    ]
+    assert lines[1]["tier_breakdown"] == [
+        {"from": "0", "to": "2", "units": "2", "unit_price": "30", "flat_amount": "0",
+         "amount": "4", "days": "2", "full_days": "30"},
+        {"from": "2", "to": None, "units": "3", "unit_price": "3", "flat_amount": "0",
+         "amount": "0.6", "days": "2", "full_days": "30"},
+    ]  # fmt: skip

@@ -14,15 +14,16 @@ from tests.support.rating_vectors import (
     CASES,
     FLAWED,
     OTHER_DOORS,
-    UNSAID,
     VECTORS,
     body_of,
+    changes_of,
     comes_to,
     is_priced,
+    other_items,
     priced_cases,
+    seats_body,
     sliced,
     tiers_of,
-    unit_items,
 )
 
 
@@ -32,18 +33,17 @@ def batched(calls: list[Any]) -> list[list[Any]]:
 
 
 def test_every_row_has_a_door_or_is_listed_and_the_list_does_not_grow() -> None:
-    listed = [*FLAWED, *UNSAID, *OTHER_DOORS]
+    listed = [*FLAWED, *OTHER_DOORS]
     assert len(set(listed)) == len(listed)
     assert set(listed) <= set(BY_ID)
     priced = [row for row in VECTORS if is_priced(row)]
     assert {row["model"] for row in priced} == set(CASES)
-    assert (len(priced), len(OTHER_DOORS)) == (186, 13)
-    assert (len(UNSAID), len(FLAWED)) == (5, 5)
+    assert (len(priced), len(OTHER_DOORS), len(FLAWED)) == (190, 13, 6)
 
 
 def test_every_row_that_a_price_can_say_is_previewed_as_published(api: Api) -> None:
     create_items(api)
-    for item in unit_items():
+    for item in other_items():
         api.post("/billable-items", item)
     cases = priced_cases()
     calls = [
@@ -100,3 +100,18 @@ def test_the_noise_of_a_float_is_refused(api: Api) -> None:
     body = body_of("per_unit", [{"unit_price": "1"}], BY_ID["v340"]["usage"]["credits"])
     error = api.refused("POST", "/pricing/preview", 400, json=body)
     assert [found["field"] for found in error["fields"]] == ["quantity"]
+
+
+def test_seats_that_nobody_has_are_not_given_back(api: Api) -> None:
+    """The source of v248 bills nothing for 95 seats fewer than none, not even the first tier."""
+    for item in other_items():
+        api.post("/billable-items", item)
+    row = BY_ID["v248"]
+    held, full = changes_of(row["usage"])
+    assert [seats for seats, _ in held] == [5, -95]
+    tiers = tiers_of(row["params"])
+    body = seats_body("graduated", tiers, held, full)
+    error = api.refused("POST", "/pricing/preview", 400, json=body)
+    assert [found["field"] for found in error["fields"]] == ["held.1.quantity"]
+    all_back = seats_body("graduated", tiers, [(5, 2), (0, 10)], full)
+    assert api.post("/pricing/preview", all_back)["attributes"]["amount_minor"] == 10333

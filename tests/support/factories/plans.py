@@ -105,6 +105,7 @@ def _make_charge(session: Session, version: PlanVersion, ordinal: int, charge: C
         free_events=charge.free_events,
         unit_divisor=charge.unit_divisor,
         unit_rounding=charge.unit_rounding,
+        tier_mode=charge.tier_mode,
         bills_zero=charge.bills_zero,
         discount_percent=charge.discount_percent,
         limits=[

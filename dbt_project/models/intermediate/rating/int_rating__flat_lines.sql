@@ -2,7 +2,8 @@
 -- each stretch of them at the price in force; otherwise the full price is billed once, by the
 -- segment that the period opens with, and a one-time price by the first one of the subscription or of
 -- the add-on. A charge without a price in the account's currency comes out
--- without a rate.
+-- without a rate. Where seats have tiers, those are chosen by how many seats there are and priced by
+-- their days; what a tier bills once is billed by the first segment that enters it.
 with segment_charges as (
     select * from {{ ref("int_rating__segment_charges") }}
     where (price_model = 'one_time' and covered_from = subscribed_on)
@@ -25,6 +26,8 @@ stretches as (
         segment_charges.segment_id,
         segment_charges.charge_id,
         segment_charges.currency,
+        segment_charges.covered_from,
+        segment_charges.tier_mode,
         segment_charges.segment_quantity,
         segment_charges.is_prorated,
         segment_charges.full_days,
@@ -80,6 +83,8 @@ priced as (
         in_force.segment_id,
         in_force.charge_id,
         in_force.rate_id,
+        in_force.covered_from,
+        in_force.tier_mode,
         in_force.segment_quantity,
         first_tiers.flat_amount,
         case when in_force.is_prorated then sum(in_force.days)::integer else 1 end as billed_days,
@@ -91,21 +96,120 @@ priced as (
         in_force.segment_id,
         in_force.charge_id,
         in_force.rate_id,
+        in_force.covered_from,
+        in_force.tier_mode,
         in_force.segment_quantity,
         first_tiers.flat_amount,
         in_force.is_prorated,
         in_force.full_days
+),
+
+held as (
+    select
+        priced.*,
+        max(segment_quantity) over at_the_price as most,
+        coalesce(
+            max(segment_quantity) over (
+                at_the_price order by covered_from rows between unbounded preceding and 1 preceding
+            ),
+            0
+        ) as most_before
+    from priced
+    where tier_mode is not null and rate_id is not null
+    window at_the_price as (partition by billing_period_id, charge_id, rate_id)
+),
+
+tiers as (
+    select
+        rate_id,
+        ordinal,
+        coalesce(lag(up_to) over (partition by rate_id order by ordinal), 0) as above,
+        up_to,
+        unit_price,
+        flat_amount
+    from {{ ref("int_rating__rate_tiers") }}
+    where rate_id in (select rate_id from held)
+),
+
+entered as (
+    select
+        held.billing_period_id,
+        held.segment_id,
+        held.charge_id,
+        held.rate_id,
+        held.billed_days,
+        held.whole_days,
+        tiers.ordinal,
+        tiers.above,
+        tiers.up_to,
+        tiers.unit_price,
+        {{ seats_in_tier("held.segment_quantity", "tiers", "held.tier_mode") }} as units,
+        case
+            when tiers.above >= held.most_before and tiers.above < held.segment_quantity
+                then tiers.flat_amount
+            else 0
+        end as flat_amount
+    from held
+    inner join tiers
+        on tiers.rate_id = held.rate_id
+        and case held.tier_mode
+            when 'volume'
+                then tiers.above < held.most
+                    and coalesce(tiers.up_to, 'infinity'::numeric) >= held.most
+            else tiers.above < held.segment_quantity
+        end
+),
+
+tiered as (
+    select
+        billing_period_id,
+        segment_id,
+        charge_id,
+        rate_id,
+        sum(flat_amount) + round(sum(units * unit_price) * billed_days, 40) / whole_days as amount,
+        jsonb_agg(
+            jsonb_build_object(
+                'from', {{ plain("above") }},
+                'to', {{ plain("up_to") }},
+                'units', {{ plain("units") }},
+                'unit_price', {{ plain("unit_price") }},
+                'flat_amount', {{ plain("flat_amount") }},
+                'amount', {{
+                    plain(
+                        stored_amount(
+                            "flat_amount + round(units * unit_price * billed_days, 40) / whole_days"
+                        )
+                    )
+                }},
+                'days', billed_days::text,
+                'full_days', whole_days::text
+            )
+            order by ordinal
+        ) as tier_breakdown
+    from entered
+    group by billing_period_id, segment_id, charge_id, rate_id, billed_days, whole_days
 )
 
 select
-    billing_period_id,
-    segment_id,
-    charge_id,
-    rate_id,
-    segment_quantity as quantity,
-    flat_amount as unit_price,
-    billed_days,
-    whole_days,
+    priced.billing_period_id,
+    priced.segment_id,
+    priced.charge_id,
+    priced.rate_id,
+    priced.segment_quantity as quantity,
+    case when priced.tier_mode is null then priced.flat_amount end as unit_price,
+    priced.billed_days,
+    priced.whole_days,
     -- 40 decimals keep the quotient on the right side of every half until it is rounded, once.
-    round(flat_amount * segment_quantity * billed_days, 40) / whole_days as amount
+    case
+        when priced.tier_mode is not null then coalesce(tiered.amount, 0)
+        else round(
+            priced.flat_amount * priced.segment_quantity * priced.billed_days, 40
+        ) / priced.whole_days
+    end as amount,
+    coalesce(tiered.tier_breakdown, '[]'::jsonb) as tier_breakdown
 from priced
+left join tiered
+    on tiered.billing_period_id = priced.billing_period_id
+    and tiered.segment_id = priced.segment_id
+    and tiered.charge_id = priced.charge_id
+    and tiered.rate_id = priced.rate_id

@@ -25,7 +25,7 @@ flat_lines as (
         quantity,
         0::numeric as free_quantity,
         amount,
-        '[]'::jsonb as tier_breakdown,
+        tier_breakdown,
         billed_days,
         whole_days
     from {{ ref("int_rating__flat_lines") }}
@@ -93,6 +93,7 @@ select
     priced.event_count,
     segment_charges.unit,
     case
+        when segment_charges.tier_mode is not null then null
         when segment_charges.price_model in ('flat', 'licence', 'one_time')
             then first_tiers.flat_amount
         when segment_charges.price_model in ('per_unit', 'dynamic') then first_tiers.unit_price

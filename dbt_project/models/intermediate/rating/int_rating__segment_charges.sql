@@ -64,6 +64,7 @@ select
     charges.free_events,
     charges.unit_divisor,
     charges.unit_rounding,
+    charges.tier_mode,
     charges.bills_zero,
     charges.discount_percent,
     segments.added_on,

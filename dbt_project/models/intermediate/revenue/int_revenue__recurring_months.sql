@@ -1,5 +1,6 @@
 -- Monthly recurring revenue of each account: the flat prices of the segments in force on the
--- month's last day, or what was agreed with the account instead. A price of another
+-- month's last day, or what was agreed with the account instead; of seats with tiers, what all tiers
+-- that they enter come to. A price of another
 -- interval counts by its share of a month; trials and pauses have no recurring revenue.
 with months as (select * from {{ ref("int_revenue__months") }}),
 
@@ -19,14 +20,21 @@ overrides as (
     select * from {{ ref("stg_billing__price_overrides") }} where match = '{}'::jsonb
 ),
 
-first_tiers as (
-    select distinct on (rate_id) rate_id, flat_amount
+tiers as (
+    select
+        rate_id,
+        ordinal,
+        coalesce(lag(up_to) over (partition by rate_id order by ordinal), 0) as above,
+        up_to,
+        unit_price,
+        flat_amount
     from (
-        select rate_id, ordinal, flat_amount from {{ ref("stg_billing__rate_tiers") }}
+        select rate_id, ordinal, up_to, unit_price, flat_amount
+        from {{ ref("stg_billing__rate_tiers") }}
         union all
-        select rate_id, ordinal, flat_amount from {{ ref("stg_billing__price_override_tiers") }}
-    ) as tiers
-    order by rate_id, ordinal
+        select rate_id, ordinal, up_to, unit_price, flat_amount
+        from {{ ref("stg_billing__price_override_tiers") }}
+    ) as of_any
 )
 
 select
@@ -35,7 +43,12 @@ select
     accounts.customer_id,
     accounts.currency,
     sum(
-        first_tiers.flat_amount * segments.quantity
+        case
+            when charges.tier_mode is null then tiers.flat_amount * segments.quantity
+            else tiers.flat_amount
+                + {{ seats_in_tier("segments.quantity", "tiers", "charges.tier_mode") }}
+                * tiers.unit_price
+        end
         * case coalesce(segments.billing_interval, subscriptions.billing_interval) when 'week' then 52 else 1 end
         / case coalesce(segments.billing_interval, subscriptions.billing_interval)
             when 'quarter' then 3
@@ -64,5 +77,14 @@ left join overrides
     and overrides.currency = accounts.currency
     and overrides.starts_on <= months.last_day
     and coalesce(overrides.ends_on, 'infinity'::date) > months.last_day
-inner join first_tiers on first_tiers.rate_id = coalesce(overrides.rate_id, rates.rate_id)
+inner join tiers
+    on tiers.rate_id = coalesce(overrides.rate_id, rates.rate_id)
+    and case
+        when charges.tier_mode is null then tiers.ordinal = 1
+        else tiers.above < segments.quantity
+            and (
+                charges.tier_mode = 'graduated'
+                or coalesce(tiers.up_to, 'infinity'::numeric) >= segments.quantity
+            )
+    end
 group by months.month, accounts.account_id, accounts.customer_id, accounts.currency

@@ -14,6 +14,7 @@ select
     free_events,
     unit_divisor,
     unit_rounding::text as unit_rounding,
+    tier_mode::text as tier_mode,
     bills_zero,
     discount_percent,
     package_size,
