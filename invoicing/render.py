@@ -41,6 +41,7 @@ _FONTS: Final = (
     "DejaVuSans.ttf",
 )
 _BETWEEN_TAGS: Final = re.compile(r">\s*\n\s*<")
+_NOTES: Final = re.compile(r"^::(footnote|note)-.*$", re.MULTILINE)
 # Pango and fontconfig keep caches that are not made for several threads at once.
 _drawing = threading.Lock()
 
@@ -63,6 +64,13 @@ class PackagedAssets(URLFetcher):  # type: ignore[misc]
         except KeyError:
             raise ValueError("documents are drawn from packaged assets only") from None
         return URLFetcherResponse(url, found.content, {"Content-Type": found.media_type})
+
+
+class _Page(HTML):  # type: ignore[misc]
+    """A page whose elements are not each asked for five kinds of notes: documents have none."""
+
+    def _ua_stylesheets(self, forms: bool = False) -> list[CSS]:  # noqa: ARG002
+        return [_browser_styles()]
 
 
 def render_html(document: InvoiceDocument, extras: Extras = NOTHING_ELSE) -> str:
@@ -110,7 +118,7 @@ def _drawn(page: str, said: str, images: Mapping[str, Asset]) -> bytes:
     with _drawing:
         fonts, styles, assets = _drawing_kit()
         fetcher = PackagedAssets({**assets, **images})
-        html = HTML(string=page, url_fetcher=fetcher, base_url=_SCHEME)
+        html = _Page(string=page, url_fetcher=fetcher, base_url=_SCHEME)
         pdf: bytes = html.write_pdf(
             stylesheets=[styles],
             font_config=fonts,
@@ -133,6 +141,13 @@ def _qr(signed: str) -> Asset:
 def stylesheet() -> str:
     """The stylesheet of all documents."""
     return files("invoicing").joinpath("templates", "invoice.css").read_text(encoding="utf-8")
+
+
+@cache
+def _browser_styles() -> CSS:
+    """What the library gives every page, without its footnotes and other notes."""
+    theirs = files("weasyprint").joinpath("css", "html5_ua.css").read_text(encoding="utf-8")
+    return CSS(string=_NOTES.sub("", theirs))
 
 
 @cache
