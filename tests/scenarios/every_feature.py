@@ -114,8 +114,8 @@ EVERYTHING = [
         "whatsapp", rate("0.55", country="IN"), rate("1.25"), free_pool="chat", free_units="1000"
     ),
     chat("rcs", rate("0.40"), free_pool="chat", free_units="1000"),
-    API,
-    charge("users", "per_unit", tiers("*:unit_price=1.5")),
+    API | {"dearest_of": "lookups"},
+    charge("users", "per_unit", tiers("*:unit_price=1.5"), dearest_of="lookups"),
 ]  # fmt: skip
 
 
@@ -132,7 +132,15 @@ def plus(platform: str, seat: str, support: str, step: str, message: str) -> lis
 
 
 PLUS = plus("1240", "372", "124", "55", "0.45")
-PLUS_LATER = plus("1550", "310", "155", "60", "0.40")
+SEATS_IN_TIERS = charge(
+    "seats", "licence",
+    tiers("8:unit_price=310 flat_amount=31", "*:unit_price=155 flat_amount=62"),
+    tier_mode="graduated",
+)  # fmt: skip
+PLUS_LATER = [
+    SEATS_IN_TIERS if one["code"] == "seats" else one
+    for one in plus("1550", "310", "155", "60", "0.40")
+]
 NUMBERS = [
     charge("number", "flat", tiers("*:flat_amount=62"), prorated=True),
     charge("number-setup", "one_time", tiers("*:flat_amount=40")),

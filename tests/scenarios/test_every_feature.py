@@ -316,7 +316,7 @@ def october() -> Lines:
         whatsapp="0",  # 600 of 1,000 free ones
         rcs=units(100, "0.40"),  # and 400 of them
         api_call=units(4, "1"),  # 3,200 by the thousand
-        users=units(2, "1.5"),  # a, b
+        users="0",  # a and b are 3, and of both parts of the month the lookups are dearer
     )
     after = of(
         "20261011",
@@ -336,7 +336,7 @@ def october() -> Lines:
         whatsapp__o1=units(300, "0.50"),  # agreed with the account from the 21st on
         rcs=units(500, "0.40"),  # 77 were taken back
         api_call="6.50",  # 8 thousands: 5 x 1 + 3 x 0.5
-        users=units(3, "1.5"),  # b, c, d
+        users="0",  # b, c, d
     )
     committed = of("20261011", commitment=missing(Decimal(7000), trial, after))
     ahead = of("20261101", support=units(5, "62"))
@@ -403,7 +403,7 @@ def december() -> Lines:
         **of(
             "20261221",
             platform=days("1550", 8, 5, 31),
-            seats=days("310", 8, 5, 31),
+            seats=days("310", 8, 5, 31) + 31,  # the first tier, once
             support=days("155", 8, 5, 31),
             email=units(3, "0.18"),
             whatsapp=units(50, "0.40"),  # 100 are free again: it is another charge
@@ -411,7 +411,7 @@ def december() -> Lines:
         **of(
             "20261226",
             platform=days("1550", 10, 6, 31),
-            seats=days("310", 10, 6, 31),
+            seats=days("310", 8, 6, 31) + days("155", 2, 6, 31) + 62,
             support=days("155", 10, 6, 31),
             sms__d2_2=units(100, "0.14"),
             whatsapp=units(10, "0.40"),
