@@ -7,6 +7,7 @@ so the items are then read one by one.
 
 import json
 import re
+from collections import Counter
 from typing import Any, Final
 
 import msgspec
@@ -177,11 +178,13 @@ def repeated_key(body: bytes, only: str | None = None) -> str | None:
     repeated: list[str] = []
 
     def note(pairs: list[tuple[str, object]]) -> dict[str, object]:
-        names = [name for name, _ in pairs]
-        repeated.extend(
-            name for name in names if names.count(name) > 1 and (only is None or name == only)
-        )
-        return dict(pairs)
+        found = dict(pairs)
+        if len(found) < len(pairs):
+            counts = Counter(name for name, _ in pairs)
+            repeated.extend(
+                name for name, times in counts.items() if times > 1 and only in {None, name}
+            )
+        return found
 
     try:
         json.loads(body, object_pairs_hook=note, parse_int=str)

@@ -132,6 +132,10 @@ JSON_SHAPES: dict[str, tuple[bytes, int]] = {
     "a byte order mark": (b"\xef\xbb\xbf{}", 400),
     "UTF-16": ("{}".encode("utf-16"), 400),
     "a key twice": (b'{"source": "a", "source": "b"}', 400),
+    "45,000 keys, some written with escapes": (
+        b'{"dimensions": {%s}}' % b",".join(b'"\\u0061%d": ""' % n for n in range(45_000)),
+        400,
+    ),
     "1 MB and one byte": (b" " * 1_000_001, 413),
 }
 
