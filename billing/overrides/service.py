@@ -11,6 +11,7 @@ from sqlalchemy.orm import Session, selectinload
 from billing.access.actor import Actor
 from billing.access.roles import Permission
 from billing.catalog.ambiguity import equal_matches
+from billing.catalog.price_rules import WITHOUT_USAGE
 from billing.catalog.requests import ChargeInput, RateInput, TierInput
 from billing.catalog.rules import errors_in
 from billing.catalog.tables import Charge, PlanVersion, PriceModel, PricePlan, VersionStatus
@@ -236,7 +237,7 @@ def _require_fit(account: Account, charge: ChargeInput, request: CreateOverride)
     if not wrong and account.billing_mode is BillingMode.PREPAID:
         tiers = [Tier(tier.up_to, tier.unit_price, tier.flat_amount) for tier in request.tiers]
         try:
-            if charge.price_model is not PriceModel.FLAT:
+            if charge.price_model not in WITHOUT_USAGE:
                 cumulative_price(
                     charge.price_model,
                     tiers,

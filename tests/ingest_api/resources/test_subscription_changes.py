@@ -16,6 +16,7 @@ from billing.subscriptions.rateable import rateable_periods
 from billing.subscriptions.tables import BillingPeriod
 from tests.support.api import Api
 from tests.support.bodies import (
+    PLATFORM_ITEM,
     create_items,
     create_plan,
     draft,
@@ -71,6 +72,49 @@ def test_every_change_is_previewed_and_then_made_as_it_was_shown(api: Api, accou
         ]
     kinds = [row["attributes"]["kind"] for row in api.get(f"{path}/changes")]
     assert kinds == ["start", "seats", "downgrade", "pause"]
+
+
+def test_seats_in_tiers_enter_a_tier_once_and_may_have_agreed_prices(
+    api: Api, account: Any
+) -> None:
+    api.post("/billable-items", PLATFORM_ITEM | {"code": "seat", "kind": "licence"})
+    tiers = [
+        {"up_to": "5", "unit_price": "31", "flat_amount": "100"},
+        {"unit_price": "15.5", "flat_amount": "50"},
+    ]
+    seats = platform_charge() | {
+        "item_code": "seat",
+        "price_model": "licence",
+        "tier_mode": "graduated",
+        "rates": [{"currency": "INR", "tiers": tiers}],
+    }
+    create_plan(api, "seated", seats)
+    path = start(api, account, plan_code="seated", quantity="5")
+    wish = {"action": "seats", "quantity": "8", "from_day": "2026-05-22"}
+
+    def comes_to(**other: str) -> int:
+        after = api.post(f"{path}/preview", wish | other)["attributes"]["after"]
+        return int(after["amount_minor"])
+
+    # 21 and 10 of 31 days of 5 x 31, and 10 of 3 x 15.5; 100 and 50 once
+    assert comes_to() == 155_00 + 15_00 + 150_00
+    assert comes_to(proration="none") == 255_00
+    agreed = {
+        "account_id": account["id"],
+        "plan_code": "seated",
+        "charge_code": "platform",
+        "tiers": [{"up_to": "6", "unit_price": "9300"}, {"flat_amount": "7"}],
+        "starts_on": "2026-05-22",
+        "reason": "Contract 7",
+    }
+    api.post("/price-overrides", agreed)
+    assert comes_to() == 205_00 + 6 * 3000_00 + 7_00
+    customer = account["relationships"]["customer"]["id"]
+    prepaid = open_account(api, customer, "acme-prepaid")
+    api.post("/price-overrides", agreed | {"account_id": prepaid["id"]})
+    unending = agreed | {"tiers": [{"up_to": "6"}], "starts_on": "2027-01-01"}
+    error = api.refused("POST", "/price-overrides", 400, json=unending)
+    assert [wrong["field"] for wrong in error["fields"]] == ["tiers"]
 
 
 def test_changes_are_undone_one_by_one_back_to_the_start(api: Api, account: Any) -> None:
