@@ -103,6 +103,20 @@ class Settings(BaseSettings):
         """
         return self._require("redis_url", self.redis_url, "REDIS_URL")
 
+    def require_api_url(self, given: str | None) -> str:
+        """Where the API is: as it was given, or else the embedded stack's.
+
+        Raises:
+            UnavailableError: if neither names one.
+        """
+        found = given or self.state.get("api_url")
+        if not isinstance(found, str):
+            raise UnavailableError(
+                "No stack runs here: start one with `billing stack`, or say where the API is.",
+                code="stack_not_running",
+            )
+        return found.rstrip("/")
+
     def find_limits_redis_url(self) -> str | None:
         """Where rate limits are counted: the environment, or else the embedded stack, or None."""
         found = self.limits_redis_url or self.state.get("limits_redis_url")

@@ -89,9 +89,9 @@ class _Importing:
 @events.command("import")
 def import_events(
     files: Annotated[list[Path], typer.Argument(help="CSV, JSONL or Parquet.")],
-    url: Annotated[str, typer.Option(help="The API that takes the events.")] = (
-        "http://127.0.0.1:8000"
-    ),
+    url: Annotated[
+        str | None, typer.Option(help="The API that takes the events; else the stack's own.")
+    ] = None,
     key: Annotated[
         str | None,
         typer.Option(envvar="BILLING_API_KEY", help="Whose events they are; else the operator's."),
@@ -130,6 +130,7 @@ def import_events(
     settings, clock = Settings.load(), SystemClock()
     fields, values = _pairs("--map", mapped or ()), _pairs("--set", constants or ())
     columns = Columns(fields, values, ignored or (), zone)
+    api_url = "" if dry else settings.require_api_url(url)
     options = digest_of_options([fields, values, sorted(ignored or ()), zone, delimiter])
     refused = 0
     with (
@@ -142,14 +143,14 @@ def import_events(
             if dry:
                 refused += _try(work, file, source)
                 continue
-            sender = Sender(url, text)
+            sender = Sender(api_url, text, tell=_trouble)
             try:
                 with alone(engine, digest := digest_of_file(file)):
                     begin = BeginImport(
                         file_sha256=digest,
                         options_sha256=options,
                         file_name=file.name,
-                        url=url,
+                        url=api_url,
                         again=again,
                     )
                     refused += _import(work, file, source, begin, sender, concurrency, batch)
@@ -157,6 +158,10 @@ def import_events(
                 sender.close()
     if refused:
         raise typer.Exit(1)
+
+
+def _trouble(problem: str) -> None:
+    err.print(f"{problem} Trying again, for some minutes; Ctrl-C to go on another time.")
 
 
 def _pairs(option: str, given: Sequence[str]) -> dict[str, str]:

@@ -13,7 +13,6 @@ from websockets.exceptions import ConnectionClosed, InvalidHandshake
 from websockets.sync.client import connect
 
 from billing.cli.output import complain, out
-from billing.errors import UnavailableError
 from billing.settings import Settings
 
 _PATIENCE_SECONDS: Final = 60.0
@@ -40,7 +39,8 @@ def live(
     if not key:
         complain("Set BILLING_API_KEY: `BILLING_API_KEY=$(billing keys create me --role support)`.")
         raise typer.Exit(1)
-    url = _url(Settings.load(), api_url)
+    address = Settings.load().require_api_url(api_url)
+    url = f"{address.replace('http', 'ws', 1)}/api/v1/live"
     try:
         for message in _messages(url, key, accounts):
             _show(message, as_json=as_json)
@@ -49,16 +49,6 @@ def live(
         raise typer.Exit(1) from error
     except KeyboardInterrupt:
         raise typer.Exit from None
-
-
-def _url(settings: Settings, api_url: str | None) -> str:
-    found = api_url or settings.state.get("api_url")
-    if not isinstance(found, str):
-        raise UnavailableError(
-            "No stack runs here: start one with `billing stack`, or give --api-url.",
-            code="stack_not_running",
-        )
-    return f"{found.rstrip('/').replace('http', 'ws', 1)}/api/v1/live"
 
 
 def _messages(url: str, key: str, accounts: list[UUID]) -> Iterator[dict[str, Any]]:

@@ -2,8 +2,9 @@
 
 `id` and `source` are the event's, `type` its type, `time` when it occurred (now, if it is not
 said), and `subject` its account: the account's id or an alias of it. `data` holds `quantity` (or
-`value`), `cost` and `dimensions`; every other member of it that is no object or list is a
-dimension as well. Numbers are read as they are written, so that none of them is ever a float.
+`value`), `cost` and `dimensions`; every other member of it is a dimension as well, and an object or
+a list there is refused: what it says could be what is billed by. Numbers are read as they are
+written, so that none of them is ever a float.
 """
 
 import base64
@@ -40,7 +41,6 @@ _AS_SENT: Final = {
     "occurred_at": "time",
     "account_id": "subject",
     "alias": "subject",
-    "quantity": "data.quantity",
     "cost": "data.cost",
     "authorization_id": "authorizationid",
 }
@@ -149,28 +149,29 @@ class CloudEventReader:
 
     def _usage_event(self, sent: CloudEventIn) -> Item:
         try:
-            event = _event_in(sent, self._now)
+            event, quantity_name = _event_in(sent, self._now)
         except _WrongDataError as wrong:
             return Rejected(sent.source, sent.id, [wrong.problem])
         checked = self._check(event)
         if isinstance(checked, Rejected):
-            renamed = [FieldError(_as_sent(one.field), one.message) for one in checked.fields]
+            renamed = [
+                FieldError(_as_sent(one.field, quantity_name), one.message)
+                for one in checked.fields
+            ]
             return msgspec.structs.replace(checked, fields=renamed)
         changes = {} if sent.time else {"body_hash": _hash_without_time(checked)}
         return msgspec.structs.replace(checked, id_or_alias=True, **changes)
 
 
-def _event_in(sent: CloudEventIn, now: datetime) -> EventIn:
+def _event_in(sent: CloudEventIn, now: datetime) -> tuple[EventIn, str]:
+    """The event, and which of `QUANTITY_MEMBERS` said its quantity."""
     if sent.specversion != SPECVERSION:
         raise _WrongDataError("specversion", f"must be {SPECVERSION}")
     if not sent.subject:
         raise _WrongDataError("subject", "is required: the id or an alias of the account")
     members = _data(sent)
-    quantity: int | str = 1
-    for name in QUANTITY_MEMBERS:
-        if name in members:
-            quantity = _number(name, members.pop(name))
-            break
+    quantity_name = next((name for name in QUANTITY_MEMBERS if name in members), "quantity")
+    quantity = _number(quantity_name, members.pop(quantity_name, b"1"))
     cost = members.pop("cost", None)
     event = EventIn(
         source=sent.source,
@@ -187,7 +188,7 @@ def _event_in(sent: CloudEventIn, now: datetime) -> EventIn:
         event.account_id = sent.subject
     else:
         event.alias = sent.subject
-    return event
+    return event, quantity_name
 
 
 def _data(sent: CloudEventIn) -> dict[str, bytes]:
@@ -274,7 +275,9 @@ def _is_id(subject: str) -> bool:
     return True
 
 
-def _as_sent(field: str) -> str:
+def _as_sent(field: str, quantity_name: str) -> str:
+    if field == "quantity":
+        return f"data.{quantity_name}"
     head, dot, rest = field.partition(".")
     return "data" + dot + rest if head == "dimensions" else _AS_SENT.get(field, field)
 

@@ -37,6 +37,12 @@ _SOURCE: Final = re.compile(r"[A-Za-z0-9_.:/@~+%?=&#-]{1,128}")
 """What an id may be, and what else is in a URI: senders of CloudEvents name themselves so."""
 _TYPE: Final = re.compile(r"[a-z0-9][a-z0-9_.-]{0,63}")
 _ALIAS: Final = re.compile(r"[^\x00-\x1f\x7f]{1,128}")
+_IN_WORDS: Final = {
+    _ID: "must be 1 to 128 letters, digits and _ . : -",
+    _SOURCE: "must be 1 to 128 letters, digits and _ . : / @ ~ + % ? = & # -",
+    _TYPE: "must be 1 to 64 lower-case letters, digits and _ . -, a letter or digit first",
+    _ALIAS: "must be 1 to 128 characters, none of them a control character",
+}
 _DECIMAL: Final = re.compile(r"[0-9]{1,14}(?:\.[0-9]{1,6})?")
 _sorted_json: Final = msgspec.json.Encoder(order="sorted")
 
@@ -154,7 +160,8 @@ class EventCheck:
     """
 
     def __init__(self, now: datetime, *, backfill: bool = False) -> None:
-        self.earliest_us = microseconds(now - (OLDEST_BACKFILL if backfill else OLDEST))
+        self._oldest = OLDEST_BACKFILL if backfill else OLDEST
+        self.earliest_us = microseconds(now - self._oldest)
         self.latest_us = microseconds(now + NEWEST)
 
     def __call__(self, sent: EventIn) -> UsageEvent | Rejected:
@@ -256,10 +263,16 @@ class EventCheck:
         """The time of the event, if it lies in the window."""
         occurred_us = microseconds(occurred_at)
         if occurred_us < self.earliest_us:
-            wrong.append(FieldError("occurred_at", "lies too far back"))
+            wrong.append(FieldError("occurred_at", self._too_old()))
         elif occurred_us > self.latest_us:
-            wrong.append(FieldError("occurred_at", "lies in the future"))
+            wrong.append(
+                FieldError("occurred_at", f"lies more than {NEWEST.seconds // 60} minutes ahead")
+            )
         return occurred_us
+
+    def _too_old(self) -> str:
+        said = f"lies more than {self._oldest.days} days back"
+        return said if self._oldest > OLDEST else f"{said}: a key that may backfill is needed"
 
 
 def checked_account(
@@ -285,7 +298,7 @@ def checked_type(event_type: str, wrong: list[FieldError]) -> None:
 
 def _match(wrong: list[FieldError], field: str, pattern: re.Pattern[str], value: str) -> None:
     if not pattern.fullmatch(value):
-        wrong.append(FieldError(field, f"must match {pattern.pattern}"))
+        wrong.append(FieldError(field, _IN_WORDS[pattern]))
 
 
 def checked_number(wrong: list[FieldError], field: str, value: Number) -> tuple[Decimal, str]:

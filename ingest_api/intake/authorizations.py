@@ -232,7 +232,9 @@ class Authorizations:
         else:
             authorization_id = sent.authorization_id
             if not _ID.fullmatch(authorization_id):
-                wrong.append(FieldError("authorization_id", f"must match {_ID.pattern}"))
+                wrong.append(
+                    FieldError("authorization_id", "must be 1 to 64 letters, digits and _ . -")
+                )
         lasts = self._lasts
         if sent.ttl_seconds is not UNSET:
             if SHORTEST.total_seconds() <= sent.ttl_seconds <= LONGEST.total_seconds():

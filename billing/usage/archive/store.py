@@ -50,6 +50,12 @@ class _Folder:
 
     def write(self, path: str, content: bytes) -> None:
         target = self._root / path
+        try:
+            self._put(target, content)
+        except OSError as error:
+            raise UnavailableError(f"{target} cannot be written: {error.strerror}.") from error
+
+    def _put(self, target: Path, content: bytes) -> None:
         target.parent.mkdir(parents=True, exist_ok=True)
         beside = target.with_name(f".{target.name}.{secrets.token_hex(4)}")
         try:

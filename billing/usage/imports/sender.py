@@ -51,13 +51,20 @@ class Sender:
     Args:
         url: where the API is, without a path.
         sleep: called with the milliseconds between two attempts.
+        tell: called with a sentence when the API stops taking events, once until it does again.
     """
 
     def __init__(
-        self, url: str, key: str, sleep: Callable[[int], None] = lambda ms: time.sleep(ms / 1000)
+        self,
+        url: str,
+        key: str,
+        sleep: Callable[[int], None] = lambda ms: time.sleep(ms / 1000),
+        tell: Callable[[str], None] = lambda _: None,
     ) -> None:
         self._url = url
         self._sleep = sleep
+        self._tell = tell
+        self._told = False
         self._stopped = False
         try:
             self._http = httpx.Client(
@@ -92,9 +99,13 @@ class Sender:
                 waiting = _fill(verdicts, waiting, answer)
                 problem = "the events were not durable in time"
                 if not waiting:
+                    self._told = False
                     return [verdict for verdict in verdicts if verdict is not None]
             if self._stopped:
                 break
+            if not self._told:
+                self._told = True
+                self._tell(f"The API at {self._url} does not take events now: {problem}.")
             self._sleep(_pause(attempt, answer))
         raise UnavailableError(
             f"The API at {self._url} cannot take events: {problem}. Give the same command again "

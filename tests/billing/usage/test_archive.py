@@ -490,6 +490,9 @@ def test_what_cannot_be_is_refused_in_a_sentence(
         archivist(engine).archive(JUNE, "ftp://somewhere")
     with pytest.raises(NotFoundError, match="never archived"):
         archivist(engine).restore(JUNE)
+    (tmp_path / "a-file").touch()
+    with pytest.raises(UnavailableError, match=r"a-file.*cannot be written"):
+        archivist(engine).archive(JUNE, str(tmp_path / "a-file"))
 
     def second(step: str, _: date) -> None:
         with pytest.raises(ConflictError, match="Another process"):

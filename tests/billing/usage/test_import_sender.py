@@ -67,8 +67,13 @@ def pauses() -> list[int]:
 
 
 @pytest.fixture
-def sender(answers: Answers, pauses: list[int]) -> Iterator[Sender]:
-    made = Sender(answers.url, "otpb_a_b", pauses.append)
+def troubles() -> list[str]:
+    return []
+
+
+@pytest.fixture
+def sender(answers: Answers, pauses: list[int], troubles: list[str]) -> Iterator[Sender]:
+    made = Sender(answers.url, "otpb_a_b", pauses.append, troubles.append)
     yield made
     made.close()
 
@@ -87,7 +92,7 @@ def test_only_events_whose_verdict_is_unknown_are_sent_again(
 
 
 def test_it_waits_as_long_as_the_api_asks_and_longer_and_longer_otherwise(
-    sender: Sender, answers: Answers, pauses: list[int]
+    sender: Sender, answers: Answers, pauses: list[int], troubles: list[str]
 ) -> None:
     answers.add(429, {}, **{"Retry-After": "7"})
     answers.add(502, {})
@@ -97,6 +102,8 @@ def test_it_waits_as_long_as_the_api_asks_and_longer_and_longer_otherwise(
     sender.send(EVENTS)
 
     assert pauses == [7000, 200, 400]
+    (told,) = troubles
+    assert "does not take events now: 429" in told
 
 
 def test_it_gives_up_after_many_attempts_or_when_it_is_stopped(

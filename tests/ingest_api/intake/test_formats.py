@@ -236,6 +236,7 @@ BAD: dict[str, tuple[dict[str, Any], str]] = {
     "naive time": ({"time": "2026-07-01T00:00:00"}, "time"),
     "an exponent": ({"data": {"quantity": 1e30}}, "data.quantity"),
     "true as quantity": ({"data": {"quantity": True}}, "data.quantity"),
+    "seven places": ({"data": {"value": "0.1234567"}}, "data.value"),
     "cost as an object": ({"data": {"cost": {}}}, "data.cost"),
     "a nested member": ({"data": {"geo": {"lat": 1}}}, "data.geo"),
     "a nested dimension": ({"data": {"dimensions": {"geo": [1]}}}, "data.dimensions.geo"),
