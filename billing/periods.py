@@ -123,11 +123,19 @@ class Cycle:
         weekly = interval is Interval.WEEK
         return cls(interval, start.isoweekday() if weekly else start.day, start.month)
 
-    def followed_by(self, interval: Interval, day: date) -> "Cycle":
-        """Periods of another length from the end of a period on; the day of the month stays."""
-        if Interval.WEEK in {interval, self.interval}:
+    def followed_by(self, interval: Interval, day: date, *, anew: bool = False) -> "Cycle":
+        """Periods of another length from a day on; the day of the month stays.
+
+        Amid a period, the first whole one then began up to a month before.
+
+        Args:
+            anew: begin them on that day, unless a period ends there all the same.
+        """
+        is_amid = self.containing(day).start != day
+        if Interval.WEEK in {interval, self.interval} or (anew and is_amid):
             return Cycle.anniversary(interval, day)
-        return Cycle(interval, self.anchor_day, day.month)
+        monthly = Cycle(Interval.MONTH, self.anchor_day).containing(day)
+        return Cycle(interval, self.anchor_day, monthly.start.month)
 
     def containing(self, day: date) -> Period:
         """The whole period that a day is in."""
@@ -150,25 +158,38 @@ class Cycle:
 
 @dataclass(frozen=True, slots=True)
 class Calendar:
-    """Cycles that follow each other, each from a day on which a period of the one before ends."""
+    """Cycles that follow each other; where another one begins, a period ends."""
 
     first: Cycle
     later: tuple[tuple[date, Cycle], ...] = ()
-    """The others, in order, with the first day of each."""
+    """The others, in order, with the first day of each; one may stand there several times."""
 
     def on(self, day: date) -> Cycle:
         """The cycle that a day is in."""
         return next((cycle for since, cycle in reversed(self.later) if since <= day), self.first)
 
     def containing(self, day: date) -> Period:
-        """The whole period that a day is in."""
+        """The whole period that a day is in, or is in a part of."""
         return self.on(day).containing(day)
+
+    def period(self, day: date) -> Period:
+        """The period that a day is in: a whole one, or what other cycles leave of it."""
+        whole = self.containing(day)
+        start, end = whole.start, whole.end
+        before = self.first
+        for since, cycle in self.later:
+            if cycle != before and since <= day:
+                start = max(start, since)
+            elif cycle != before:
+                end = min(end, since)
+            before = cycle
+        return Period(start, end)
 
     def tiles(self, start: date) -> Iterator[Period]:
         """Periods from `start` on without end, each following the other; the first may be short."""
         current = start
         while True:
-            end = self.containing(current).end
+            end = self.period(current).end
             yield Period(current, end)
             current = end
 

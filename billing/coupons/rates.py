@@ -53,6 +53,17 @@ def coupon_on(
     )
 
 
+def end_with_period(session: Session, subscription_id: UUID, day: date, end: date) -> None:
+    """Let coupons end on the day on which the last period that has them is cut short.
+
+    Args:
+        end: the day on which it would have ended.
+    """
+    for row in redemptions_of(session, [subscription_id])[subscription_id]:
+        if row.starts_on < day and row.ends_on is not None and day < row.ends_on <= end:
+            row.ends_on = day
+
+
 def subscriptions_with_coupons(session: Session) -> Collection[UUID]:
     """Those that have, or ever had, a coupon."""
     return session.scalars(select(Redemption.subscription_id).distinct()).all()

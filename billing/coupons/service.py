@@ -171,7 +171,7 @@ def remove_coupon(ctx: Context, request: RemoveCoupon) -> Redemption:
     if redemption is None:
         raise not_found("redemption", request.redemption_id)
     subscription = load_subscription(ctx.session, redemption.subscription_id)
-    day = timeline_of(ctx.session, subscription).calendar.containing(request.from_day).start
+    day = timeline_of(ctx.session, subscription).calendar.period(request.from_day).start
     day = max(day, redemption.starts_on)
     if redemption.ends_on is not None and day >= redemption.ends_on:
         raise PreconditionError("It has ended by then.", code="already_ended")
@@ -245,13 +245,13 @@ def _require_plan(session: Session, coupon: Coupon, timeline: Timeline, day: dat
 
 def _days(coupon: Coupon, timeline: Timeline, wanted: date) -> tuple[date, date | None]:
     """The first day of the first period that has it, and of the first that no longer does."""
-    whole = timeline.calendar.containing(wanted)
-    starts_on = max(whole.start, timeline.starts_on)
+    period = timeline.calendar.period(wanted)
+    starts_on = max(period.start, timeline.starts_on)
     if coupon.duration is Duration.FOREVER:
         return starts_on, None
     for _ in range((coupon.periods or 1) - 1):
-        whole = timeline.calendar.containing(whole.end)
-    return starts_on, whole.end
+        period = timeline.calendar.period(period.end)
+    return starts_on, period.end
 
 
 def _refuse_other(

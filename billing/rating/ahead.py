@@ -6,17 +6,19 @@ not due any more is a credit, which the lines of the invoice use up in their ord
 of it is kept, on a line of its own without an amount, and joins the credit of the next period.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from datetime import date
 from decimal import Decimal
-from typing import Final
+from typing import Any, Final
 
-from billing.money import from_minor
+from billing.money import from_minor, to_minor
 from billing.periods import Period, month_of
 from billing.rating.coupon import Coupon, discounted
 from billing.rating.limits import Frame
 from billing.rating.line import (
     BILLED_AHEAD,
+    COUPON,
     CREDIT,
     KEPT,
     RatedLine,
@@ -57,6 +59,10 @@ class Ahead:
 
 
 NOTHING_AHEAD: Final = Ahead()
+KEPT_END: Final = f":{CREDIT}:{KEPT}"
+"""How the name of a line ends that keeps credit for the next invoice."""
+_TAKEN_OFF: Final = frozenset({COUPON, CREDIT})
+"""Entries of a line that make it smaller after it was rated."""
 
 
 def bills_ahead(period: Period, following: Period) -> bool:
@@ -95,7 +101,7 @@ def settled(
     credit = ahead.kept_minor
     kept = []
     for line in sorted(lines, key=lambda one: one.line_ref):
-        billed = before.pop(_key(line), None)
+        billed = before.pop(key_of(line), None)
         if billed is None:
             kept.append(line)
             continue
@@ -106,6 +112,32 @@ def settled(
     credit += sum(_worth(one, one.amount_minor) for one in before.values())
     then = _as_billed(frame.period, segments, ahead)
     return _credited(frame, segments, discounted(kept, then, coupon), credit)
+
+
+def carried(
+    lines: Iterable[tuple[str, int, Sequence[Mapping[str, Any]]]], until: date, currency: str
+) -> tuple[tuple[BilledAhead, ...], int]:
+    """What the lines of a period's invoice leave for the next one: billed ahead, and credit.
+
+    Args:
+        lines: what follows the period in their references, minor units, and their entries.
+        until: the day after the period.
+    """
+    billed: list[BilledAhead] = []
+    kept_minor = 0
+    for key, minor, entries in lines:
+        if key.endswith(KEPT_END):
+            kept_minor += sum(to_minor(Decimal(one["left"]), currency) for one in entries)
+        elif key.partition(":")[0] >= f"{until:%Y%m%d}":
+            gross = minor + _off(entries, _TAKEN_OFF, currency)
+            billed.append(BilledAhead(key, gross, gross - _off(entries, {COUPON}, currency)))
+    return tuple(billed), kept_minor
+
+
+def _off(entries: Iterable[Mapping[str, Any]], kinds: Collection[str], currency: str) -> int:
+    return -sum(
+        to_minor(Decimal(one["amount"]), currency) for one in entries if one.get("kind") in kinds
+    )
 
 
 def _as_billed(period: Period, segments: Sequence[Segment], ahead: Ahead) -> Sequence[Segment]:
@@ -121,7 +153,8 @@ def _as_billed(period: Period, segments: Sequence[Segment], ahead: Ahead) -> Seq
     return [*own, *later]
 
 
-def _key(line: RatedLine) -> str:
+def key_of(line: RatedLine) -> str:
+    """What follows the period in a line's reference."""
     return line.line_ref.split(":", 2)[2]
 
 

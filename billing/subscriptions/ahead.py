@@ -3,10 +3,9 @@
 `int_rating__billed_ahead` reads the same from the same invoices.
 """
 
-from collections import defaultdict
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Sequence
 from datetime import date, datetime
-from decimal import Decimal
+from itertools import groupby
 from typing import Any, Final
 from uuid import UUID
 
@@ -21,20 +20,14 @@ from billing.invoices.tables import (
     InvoiceStatus,
     RatingRun,
 )
-from billing.money import to_minor
 from billing.periods import Period
-from billing.rating.ahead import Ahead, BilledAhead
-from billing.rating.line import COUPON, CREDIT, KEPT
+from billing.rating.ahead import KEPT_END, Ahead, BilledAhead, carried
 from billing.subscriptions.history import PARTS, billed_until
 from billing.subscriptions.repository import calendars_of
 from billing.subscriptions.tables import BillingPeriod, Subscription, SubscriptionChange
 from billing.subscriptions.timeline import Timeline
 
-_TAKEN_OFF: Final = frozenset({COUPON, CREDIT})
-"""Entries of a line that make it smaller after it was rated."""
 _NOTHING_BILLED: Final[tuple[tuple[BilledAhead, ...], int]] = ((), 0)
-_KEPT_END: Final = f":{CREDIT}:{KEPT}"
-"""How the name of a line ends that keeps credit for the next invoice."""
 _IS_AHEAD: Final = func.split_part(InvoiceLine.line_ref, ":", 3) >= func.to_char(
     InvoiceLine.period_end, "YYYYMMDD"
 )
@@ -95,7 +88,7 @@ def _billed_by(
     lines = session.execute(
         select(
             BillingPeriod.id,
-            func.to_char(BillingPeriod.ends_on, "YYYYMMDD").label("next_day"),
+            BillingPeriod.ends_on,
             func.substr(InvoiceLine.line_ref, func.length(prefix) + 1).label("key"),
             InvoiceLine.amount_minor,
             InvoiceLine.tier_breakdown,
@@ -105,30 +98,22 @@ def _billed_by(
         .join(Invoice, Invoice.id == invoices.c.invoice_id)
         .join(InvoiceLine, InvoiceLine.invoice_id == Invoice.id)
         .where(Invoice.status != InvoiceStatus.VOID, func.starts_with(InvoiceLine.line_ref, prefix))
-        .order_by(InvoiceLine.line_ref)
+        .order_by(BillingPeriod.id, InvoiceLine.line_ref)
     ).all()
-    billed: dict[UUID, list[BilledAhead]] = defaultdict(list)
-    kept: dict[UUID, int] = defaultdict(int)
-    for line in lines:
-        if line.key.endswith(_KEPT_END):
-            left = (to_minor(Decimal(one["left"]), line.currency) for one in line.tier_breakdown)
-            kept[line.id] += sum(left)
-        elif line.key.split(":")[0] >= line.next_day:
-            taken_off = _taken_off(line.tier_breakdown, _TAKEN_OFF, line.currency)
-            gross = line.amount_minor + taken_off
-            paid = gross - _taken_off(line.tier_breakdown, {COUPON}, line.currency)
-            billed[line.id].append(BilledAhead(line.key, gross, paid))
-    return {
-        period_id: (tuple(billed[period_id]), kept[period_id]) for period_id in {*billed, *kept}
-    }
+    billed = {}
+    for period_id, found in groupby(lines, key=lambda line: line.id):
+        first, *others = found
+        said = [(one.key, one.amount_minor, one.tier_breakdown) for one in (first, *others)]
+        billed[period_id] = carried(said, first.ends_on, first.currency)
+    return billed
 
 
 def following_in(timeline: Timeline, day: date) -> tuple[Period, Period] | None:
     """The period that begins on a day in the life of a subscription, and its whole one."""
     if timeline.ends_on is not None and timeline.ends_on <= day:
         return None
-    whole = timeline.calendar.containing(day)
-    return Period(day, min(whole.end, timeline.ends_on or whole.end)), whole
+    end = timeline.calendar.period(day).end
+    return Period(day, min(end, timeline.ends_on or end)), timeline.calendar.containing(day)
 
 
 def timelines_when_issued(
@@ -238,7 +223,7 @@ def is_built_on(session: Session, invoice: Invoice) -> bool:
     for line in invoice.lines:
         parts = line.line_ref.split(":")
         is_ahead = len(parts) == 5 and parts[2] >= f"{line.period_end:%Y%m%d}"
-        if is_ahead or line.line_ref.endswith(_KEPT_END):
+        if is_ahead or line.line_ref.endswith(KEPT_END):
             until = billed_until(session, line.account_id or invoice.account_id)
             if until is not None and until > line.period_end:
                 return True
@@ -259,7 +244,7 @@ def too_early(session: Session, drafts: Collection[Invoice]) -> dict[UUID, Preco
         Invoice.status == InvoiceStatus.DRAFT,
         Invoice.id != func.all([one.id for one in drafts]),
     )
-    rests_on = or_(_IS_AHEAD, InvoiceLine.line_ref.endswith(_KEPT_END))
+    rests_on = or_(_IS_AHEAD, InvoiceLine.line_ref.endswith(KEPT_END))
     # Two queries, because each finds its accounts by an index: the drafts of a month are many.
     of_its_own = select(Invoice.account_id, InvoiceLine.period_end).where(
         *is_waiting, InvoiceLine.account_id.is_(None), Invoice.account_id == accounts, rests_on
@@ -299,11 +284,3 @@ def _invoices(billing_period_ids: Collection[UUID]) -> Subquery:
         Invoice, Invoice.id == InvoiceLine.invoice_id
     )
     return union(own.where(*wanted), shared.where(*wanted)).subquery()
-
-
-def _taken_off(
-    entries: Collection[Mapping[str, Any]], kinds: Collection[str], currency: str
-) -> int:
-    return -sum(
-        to_minor(Decimal(one["amount"]), currency) for one in entries if one.get("kind") in kinds
-    )

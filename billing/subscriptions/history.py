@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import date
+from datetime import date, timedelta
 from typing import Any
 from uuid import UUID
 
@@ -12,8 +12,11 @@ from sqlalchemy.orm import Session
 
 from billing.access.actor import Actor
 from billing.commands import Context
+from billing.coupons.rates import end_with_period
 from billing.errors import PreconditionError
 from billing.invoices.tables import Invoice, InvoiceLine, InvoiceOrigin, InvoiceStatus
+from billing.periods import Period
+from billing.subscriptions.part import Part
 from billing.subscriptions.periods import drop_outdated
 from billing.subscriptions.repository import get_subscription, segments_of
 from billing.subscriptions.tables import (
@@ -24,7 +27,7 @@ from billing.subscriptions.tables import (
     SubscriptionSegment,
     SubscriptionStatus,
 )
-from billing.subscriptions.timeline import Part, Timeline
+from billing.subscriptions.timeline import Timeline
 
 PARTS: TypeAdapter[tuple[Part, ...]] = TypeAdapter(tuple[Part, ...])
 """How a change writes down the segments."""
@@ -39,14 +42,20 @@ class Planned:
     proration: Proration | None
     timeline: Timeline
     status: SubscriptionStatus = SubscriptionStatus.ACTIVE
+    cuts: Period | None = None
+    """The whole period that it cuts short, by another interval."""
 
     @property
     def bills_from(self) -> date:
         """First day whose bill it can alter."""
-        if self.proration in {None, Proration.PRORATE}:
+        calendar = self.timeline.calendar
+        if self.cuts is not None:
+            start = calendar.period(self.day - timedelta(days=1)).start
+        elif self.proration in {None, Proration.PRORATE}:
             return self.day
-        whole = self.timeline.calendar.containing(self.day)
-        return max(whole.start, self.timeline.starts_on)
+        else:
+            start = calendar.period(self.day).start
+        return max(start, self.timeline.starts_on)
 
 
 def timeline_of(session: Session, subscription: Subscription) -> Timeline:
@@ -101,6 +110,8 @@ def store(
         made_at=ctx.clock.now(),
     )
     ctx.session.add(change)
+    if planned.cuts is not None:
+        end_with_period(ctx.session, subscription.id, planned.day, planned.cuts.end)
     ctx.session.flush()
     drop_outdated(ctx.session, subscription, billed_until(ctx.session, subscription.account_id))
     return change

@@ -25,9 +25,9 @@ from billing.subscriptions.ahead import refuse_billed_ahead
 from billing.subscriptions.history import Planned, refuse_billed, store, timeline_of
 from billing.subscriptions.planning import (
     effective_day,
-    other_cycle,
     require_beside,
     require_sellable,
+    switched_to,
 )
 from billing.subscriptions.preview import compare
 from billing.subscriptions.requests import Day, Effective
@@ -242,14 +242,9 @@ def _planned(
         raise PreconditionError("It is on that version already.", code="already_there")
     require_sellable(session, account, version, f"version {version.version}")
     require_beside(session, version, timeline.tracks(), day)
-    after = timeline.switched(
-        day,
-        wish.proration,
-        plan_version_id=version.id,
-        quantity=(part or timeline.parts[-1]).quantity,
-        cycle=other_cycle(timeline, version, day),
-    )
+    quantity = (part or timeline.parts[-1]).quantity
+    after, cuts = switched_to(timeline, version, day, wish.proration, quantity)
     status = SubscriptionStatus(subscription.status)
-    planned = Planned(ChangeKind.MIGRATE, day, wish.proration, after, status)
+    planned = Planned(ChangeKind.MIGRATE, day, wish.proration, after, status, cuts)
     refuse_billed(session, account.id, planned.bills_from)
     return planned

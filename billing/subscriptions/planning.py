@@ -14,7 +14,7 @@ from billing.catalog.tables import Anchor, Charge, PlanVersion, PriceModel, Pric
 from billing.clock import Clock
 from billing.customers.tables import Account, BillingMode
 from billing.errors import FieldError, InvalidError, PreconditionError
-from billing.periods import Cycle, Interval, local_day
+from billing.periods import Cycle, Interval, Period, local_day
 from billing.subscriptions.history import Planned, timeline_of
 from billing.subscriptions.requests import (
     AddOnChoice,
@@ -28,7 +28,7 @@ from billing.subscriptions.requests import (
     SeatChoice,
     Subscribe,
 )
-from billing.subscriptions.tables import ChangeKind, Subscription, SubscriptionStatus
+from billing.subscriptions.tables import ChangeKind, Proration, Subscription, SubscriptionStatus
 from billing.subscriptions.timeline import Timeline, begin
 
 
@@ -109,13 +109,7 @@ def plan_switch(
 ) -> Planned:
     """Another plan version from a day on; its tier or its fees say whether that is more."""
     require_beside(session, version, timeline.tracks(), day)
-    after = timeline.switched(
-        day,
-        wish.proration,
-        plan_version_id=version.id,
-        quantity=wish.quantity,
-        cycle=other_cycle(timeline, version, day),
-    )
+    after, cuts = switched_to(timeline, version, day, wish.proration, wish.quantity)
     part = timeline.at(day) or timeline.parts[-1]
     old = load_version(session, part.plan_version_id)
     before, now = (session.get_one(PricePlan, one.plan_id) for one in (old, version))
@@ -125,7 +119,7 @@ def plan_switch(
     kind = ChangeKind.CHANGE
     if more:
         kind = ChangeKind.UPGRADE if more > 0 else ChangeKind.DOWNGRADE
-    return Planned(kind, day, wish.proration, after)
+    return Planned(kind, day, wish.proration, after, cuts=cuts)
 
 
 def _other_quantity(timeline: Timeline, day: date, wish: SeatChoice) -> Timeline:
@@ -196,7 +190,7 @@ def effective_day(wanted: Effective, timeline: Timeline, today: date) -> date:
         return wanted
     if wanted == "now":
         return today + timedelta(days=1)
-    return timeline.calendar.containing(max(today, timeline.starts_on)).end
+    return timeline.calendar.period(max(today, timeline.starts_on)).end
 
 
 def require_sellable(
@@ -226,23 +220,40 @@ def require_sellable(
         )
 
 
-def other_cycle(timeline: Timeline, version: PlanVersion, day: date) -> Cycle | None:
-    """The cycle of a version's periods from a day on, if its interval is not the one until then.
+def switched_to(
+    timeline: Timeline, version: PlanVersion, day: date, proration: Proration, quantity: Decimal
+) -> tuple[Timeline, Period | None]:
+    """Another version from a day on, and the whole period that its interval cuts short, if one.
 
     Raises:
-        PreconditionError: if no period ends before that day: its charges would be torn apart.
+        PreconditionError: if the days before or another charge do not allow it.
     """
-    cycle = timeline.calendar.on(day)
-    if version.interval is cycle.interval:
-        return None
-    whole = cycle.containing(day)
-    if whole.start != day:
+    running, agreed = (timeline.calendar.on(one) for one in (day - timedelta(days=1), day))
+    cycle = None
+    if version.interval is not running.interval:
+        anew = version.anchor is Anchor.ANNIVERSARY
+        cycle = running.followed_by(version.interval, day, anew=anew)
+    elif agreed != running:
+        cycle = running
+    after = timeline.switched(
+        day, proration, plan_version_id=version.id, quantity=quantity, cycle=cycle
+    )
+    whole = running.containing(day)
+    if cycle is None or whole.start == day:
+        return after, None
+    unbilled = [one.code for one in version.charges if _is_unbilled(one)]
+    if proration is Proration.NONE and cycle != running and unbilled:
         raise PreconditionError(
-            f"The plan bills by {version.interval.value}, the subscription by "
-            f"{cycle.interval.value} up to {whole.end}; change on that day.",
-            code="not_period_end",
+            f"The charge {unbilled[0]} does not prorate: with none, the rest of its first period "
+            "would not be billed. Use prorate or full, or change at a period's end.",
+            code="not_prorated",
         )
-    return cycle.followed_by(version.interval, day)
+    return after, whole
+
+
+def _is_unbilled(charge: Charge) -> bool:
+    """Whether a period that recurring charges begin to bill later on leaves it out."""
+    return charge.price_model is PriceModel.FLAT and not charge.prorated
 
 
 def _cycle(version: PlanVersion, wish: Subscribe) -> Cycle:

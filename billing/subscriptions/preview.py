@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from datetime import date
+from datetime import date, timedelta
 from uuid import UUID
 
 from sqlalchemy.orm import Session
@@ -17,11 +17,13 @@ from billing.customers.tables import Account
 from billing.overrides.rates import Agreement, agreements_of
 from billing.periods import Period
 from billing.rating import plan
-from billing.rating.ahead import Ahead
+from billing.rating.ahead import Ahead, carried, key_of
+from billing.rating.coupon import Coupon
 from billing.rating.measures import read_singly
 from billing.rating.rater import Rating, rate_period
 from billing.subscriptions.ahead import billed_for, following_in
 from billing.subscriptions.history import Planned, refuse_billed, timeline_of
+from billing.subscriptions.part import Part
 from billing.subscriptions.planning import plan_change, plan_start
 from billing.subscriptions.repository import get_subscription
 from billing.subscriptions.requests import AnyChoice, Subscribe
@@ -56,6 +58,8 @@ class ChangePreview:
     before: NextInvoice | None
     """None where nothing would be billed at all."""
     after: NextInvoice | None
+    then: NextInvoice | None = None
+    """That of the new interval's first period, if the change cuts the running one short."""
 
     @property
     def difference_minor(self) -> int:
@@ -94,10 +98,8 @@ def next_invoice(
     subscription = get_subscription(session, actor, subscription_id)
     account = get_account(session, actor, subscription.account_id)
     now = timeline_of(session, subscription)
-    whole = now.calendar.containing(day)
-    usage = usage_so_far(session, account.id, account.zone, whole, _read_singly(session, now))
-    agreed = agreements_of(session, [account.id]).get(account.id, ())
-    return _invoice(session, account, subscription.id, now, whole, usage, agreed)
+    world = _World(session, account, subscription.id, now.calendar.period(day), [now])
+    return world.invoice(now, day)
 
 
 def compare(
@@ -115,81 +117,99 @@ def compare(
         dropped: the numbers of the account's overrides that end with the change.
     """
     refuse_billed(session, account.id, planned.bills_from)
-    wholes = [one.calendar.containing(planned.day) for one in (now, planned.timeline) if one]
-    days = Period(min(one.start for one in wholes), max(one.end for one in wholes))
-    singly = _read_singly(session, now, planned.timeline)
-    usage = usage_so_far(session, account.id, account.zone, days, singly)
-    agreed = agreements_of(session, [account.id]).get(account.id, ())
-    before = None
-    if now is not None:
-        before = _invoice(session, account, subscription_id, now, wholes[0], usage, agreed)
-    agreed = tuple(
-        _until(one, planned.day) if one.rate.ordinal in dropped else one for one in agreed
+    timelines = [one for one in (now, planned.timeline) if one]
+    first = planned.day if planned.cuts is None else planned.day - timedelta(days=1)
+    periods = [one.calendar.period(day) for one in timelines for day in (first, planned.day)]
+    days = Period(min(one.start for one in periods), max(one.end for one in periods))
+    world = _World(session, account, subscription_id, days, timelines)
+    before = None if now is None else world.invoice(now, first)
+    world.agreed = tuple(
+        _until(one, planned.day) if one.rate.ordinal in dropped else one for one in world.agreed
     )
+    after = world.invoice(planned.timeline, first)
+    then = None
+    if planned.cuts is not None and after is not None:
+        then = world.invoice(planned.timeline, planned.day, after)
     return ChangePreview(
-        kind=planned.kind,
-        effective_on=planned.day,
-        currency=account.currency,
-        timeline=planned.timeline,
-        before=before,
-        after=_invoice(
-            session, account, subscription_id, planned.timeline, wholes[-1], usage, agreed
-        ),
+        planned.kind, planned.day, account.currency, planned.timeline, before, after, then
     )
 
 
-def _read_singly(session: Session, *timelines: Timeline | None) -> frozenset[str]:
-    versions = {part.plan_version_id for one in timelines if one for part in one.all_parts}
-    rated = load_rated(session, versions).values()
-    return read_singly(charge for version in rated for charge in version.charges)
+class _World:
+    """What invoices of a subscription are worked out from: usage, versions and agreed prices."""
 
+    def __init__(
+        self,
+        session: Session,
+        account: Account,
+        subscription_id: UUID,
+        days: Period,
+        timelines: Sequence[Timeline],
+    ) -> None:
+        self.session, self.account, self.subscription_id = session, account, subscription_id
+        ids = {part.plan_version_id for one in timelines for part in one.all_parts}
+        self.versions = load_rated(session, ids)
+        singly = read_singly(one for version in self.versions.values() for one in version.charges)
+        self.usage = usage_so_far(session, account.id, account.zone, days, singly)
+        self.agreed: Sequence[Agreement] = agreements_of(session, [account.id]).get(account.id, ())
 
-def _invoice(
-    session: Session,
-    account: Account,
-    subscription_id: UUID,
-    timeline: Timeline,
-    whole: Period,
-    usage: Sequence[plan.UsageRow],
-    agreed: Sequence[Agreement],
-) -> NextInvoice | None:
-    life = Period(timeline.starts_on, timeline.ends_on or date.max)
-    period = whole.intersection(life)
-    if period is None:
-        return None
-    versions = load_rated(session, {part.plan_version_id for part in timeline.all_parts})
-    segments = [
-        plan.Segment(
+    def invoice(
+        self, timeline: Timeline, day: date, earlier: NextInvoice | None = None
+    ) -> NextInvoice | None:
+        """That of the period of a day, or None where nothing is billed.
+
+        Args:
+            earlier: the one before, if it is not made yet.
+        """
+        life = Period(timeline.starts_on, timeline.ends_on or date.max)
+        period = timeline.calendar.period(day).intersection(life)
+        if period is None:
+            return None
+        rating = rate_period(
+            self.subscription_id,
+            period,
+            [self._segment(part) for part in timeline.all_parts],
+            self.usage,
+            currency=self.account.currency,
+            whole=timeline.calendar.containing(period.start),
+            subscribed_on=timeline.starts_on,
+            coupon=self._coupon(timeline, period.start, earlier),
+            ahead=self._around(timeline, period, earlier),
+        )
+        return NextInvoice(period, rating)
+
+    def _segment(self, part: Part) -> plan.Segment:
+        version = self.versions[part.plan_version_id]
+        return plan.Segment(
             part.starts_on,
             part.ends_on,
-            versions[part.plan_version_id].agreed(agreed),
+            version.agreed(self.agreed),
             part.quantity,
             part.recurring_from,
             part.recurring_to,
-            versions[part.plan_version_id].plan_id,
+            version.plan_id,
             part.added_on,
         )
-        for part in timeline.all_parts
-    ]
-    rating = rate_period(
-        subscription_id,
-        period,
-        segments,
-        usage,
-        currency=account.currency,
-        whole=whole,
-        subscribed_on=timeline.starts_on,
-        coupon=coupon_of(session, subscription_id, period.start, account.currency),
-        ahead=_around(session, subscription_id, timeline, period),
-    )
-    return NextInvoice(period, rating)
 
+    def _coupon(self, timeline: Timeline, day: date, earlier: NextInvoice | None) -> Coupon | None:
+        """That of the period of a day, unless it ends with the one before, which was longer."""
+        code = self.account.currency
+        if earlier is not None:
+            end = timeline.calendar.containing(earlier.period.start).end
+            if coupon_of(self.session, self.subscription_id, end, code) is None:
+                return None
+        return coupon_of(self.session, self.subscription_id, day, code)
 
-def _around(session: Session, subscription_id: UUID, timeline: Timeline, period: Period) -> Ahead:
-    """The period after it as the timeline says, and what was billed in advance for it."""
-    billed, kept = billed_for(session, subscription_id, period.start)
-    following, whole = following_in(timeline, period.end) or (None, None)
-    return Ahead(following, whole, billed, kept)
+    def _around(self, timeline: Timeline, period: Period, earlier: NextInvoice | None) -> Ahead:
+        """The period after it as the timeline says, and what was billed in advance for it."""
+        following, whole = following_in(timeline, period.end) or (None, None)
+        if earlier is None:
+            billed, kept = billed_for(self.session, self.subscription_id, period.start)
+        else:
+            lines = earlier.rating.lines
+            said = [(key_of(one), one.amount_minor, one.tier_breakdown) for one in lines]
+            billed, kept = carried(said, earlier.period.end, self.account.currency)
+        return Ahead(following, whole, billed, kept)
 
 
 def _until(agreement: Agreement, day: date) -> Agreement:

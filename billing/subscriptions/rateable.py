@@ -20,8 +20,9 @@ from billing.rating.coupon import Coupon
 from billing.rating.measures import read_singly
 from billing.rating.rater import Rating, rate_period
 from billing.subscriptions.ahead import ahead_of, following_in, timelines_when_issued
+from billing.subscriptions.part import Part
 from billing.subscriptions.tables import BillingPeriod, Subscription, SubscriptionSegment
-from billing.subscriptions.timeline import Part, Timeline
+from billing.subscriptions.timeline import Timeline
 
 
 @dataclass(frozen=True, slots=True)

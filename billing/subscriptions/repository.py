@@ -1,6 +1,6 @@
 """Reading subscriptions, within what the actor may see."""
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import replace
 from datetime import date
 from uuid import UUID
@@ -75,15 +75,22 @@ def segments_of(session: Session, subscription_id: UUID) -> Sequence[Subscriptio
 
 def calendars_of(session: Session, subscriptions: Collection[Subscription]) -> dict[UUID, Calendar]:
     """How the whole periods of subscriptions follow each other, by id."""
-    found = {one.id: Calendar(one.cycle) for one in subscriptions}
     others = session.scalars(
         select(SubscriptionSegment)
         .where(SubscriptionSegment.interval.is_not(None), SubscriptionSegment.add_on_id.is_(None))
         .order_by(SubscriptionSegment.starts_on)
     )
-    for segment in others:
+    return calendars(subscriptions, others)
+
+
+def calendars(
+    subscriptions: Iterable[Subscription], segments: Iterable[SubscriptionSegment]
+) -> dict[UUID, Calendar]:
+    """The same of segments that were read already, in the order of their days."""
+    found = {one.id: Calendar(one.cycle) for one in subscriptions}
+    for segment in segments:
         known = found.get(segment.subscription_id)
-        if known is not None and segment.cycle is not None:
+        if known is not None and segment.cycle is not None and segment.add_on_id is None:
             later = (*known.later, (segment.starts_on, segment.cycle))
             found[segment.subscription_id] = replace(known, later=later)
     return found

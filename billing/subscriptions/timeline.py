@@ -5,62 +5,17 @@ bill over spans of their own, which `Proration` moves within the period of the c
 share a day, so no period bills more than its whole price.
 """
 
-from collections.abc import Iterable
-from dataclasses import dataclass, field, replace
-from datetime import date
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
+from datetime import date, timedelta
 from decimal import Decimal
 from uuid import UUID
 
 from billing.errors import PreconditionError, not_found
 from billing.ids import new_id
 from billing.periods import Calendar, Cycle
+from billing.subscriptions.part import Part
 from billing.subscriptions.tables import Phase, Proration
-
-
-@dataclass(frozen=True, slots=True)
-class Part:
-    """One plan version and quantity over local days, and the days its recurring charges bill."""
-
-    plan_version_id: UUID
-    quantity: Decimal
-    phase: Phase
-    starts_on: date
-    ends_on: date | None
-    recurring_from: date
-    recurring_to: date | None
-    """None while it has no end."""
-    cycle: Cycle | None = None
-    """How its periods follow each other, if not as those that the subscription began with."""
-    add_on_id: UUID | None = None
-    """Which add-on it is a part of, if of one."""
-    added_on: date | None = None
-    """First day of the add-on."""
-    id: UUID = field(default_factory=new_id)
-
-    def holds(self, day: date) -> bool:
-        """Whether that day is one of its own."""
-        return self.starts_on <= day and (self.ends_on is None or day < self.ends_on)
-
-    @property
-    def bills(self) -> bool:
-        """Whether its recurring charges bill on any day."""
-        return self.recurring_to is None or self.recurring_from < self.recurring_to
-
-    def silent(self, phase: Phase) -> "Part":
-        """Without recurring charges."""
-        return replace(
-            self, phase=phase, recurring_from=self.starts_on, recurring_to=self.starts_on
-        )
-
-    def billing_until(self, day: date) -> "Part":
-        """With recurring charges that bill up to a day and no further."""
-        end = day if self.recurring_to is None else min(day, self.recurring_to)
-        return replace(self, recurring_to=max(end, self.recurring_from))
-
-    def billing_from(self, day: date) -> "Part":
-        """With recurring charges that bill from a day on."""
-        end = None if self.recurring_to is None else max(day, self.recurring_to)
-        return replace(self, recurring_from=day, recurring_to=end)
 
 
 @dataclass(frozen=True, slots=True)
@@ -144,11 +99,14 @@ class Timeline:
             )
             for part in after
         ]
-        if other[0].phase is Phase.ACTIVE:
-            moved = self.begins(day, proration, before)
-            before = [part.billing_until(moved) for part in before]
-            other[0] = other[0].billing_from(moved)
-        return replace(self, parts=(*before, *other))
+        changed = replace(self, parts=(*before, *other))
+        if other[0].phase is not Phase.ACTIVE:
+            return changed
+        # the whole price is that of the new period, and what goes on unchanged is the old one
+        spans = changed if proration is Proration.FULL else self
+        open_from = self.calendar.period(day if cycle is None else day - timedelta(days=1)).start
+        moved = max(spans.begins(day, proration, before), self._billed_until(open_from))
+        return replace(self, parts=(*_until(before, moved, day, open_from), *_from(other, moved)))
 
     def paused(self, day: date, proration: Proration, *, resume_on: date | None) -> "Timeline":
         """Without recurring charges from a day on, until it is resumed."""
@@ -161,8 +119,9 @@ class Timeline:
             )
         stopped = self._stops(day, proration)
         silent = replace(after[0], id=new_id()).silent(Phase.PAUSED)
-        parts = (*(part.billing_until(stopped) for part in before), silent)
-        paused = replace(self, parts=parts)
+        paused = replace(
+            self, parts=(*_until(before, stopped, day, self.calendar.period(day).start), silent)
+        )
         for track in self.tracks():
             if track.lasts(day):
                 paused = paused.with_track(track.paused(day, proration, resume_on=None))
@@ -178,8 +137,9 @@ class Timeline:
             )
         before, _ = self._cut(day)
         active = _active(last, day)
-        moved = self.begins(day, proration, before)
-        billed = (part.billing_until(moved) for part in before)
+        open_from = self.calendar.period(day).start
+        moved = max(self.begins(day, proration, before), self._billed_until(open_from))
+        billed = _until(before, moved, day, open_from)
         resumed = replace(self, parts=(*billed, active.billing_from(moved)))
         for track in self.tracks():
             if track.parts[-1].phase is Phase.PAUSED and track.parts[-1].holds(day):
@@ -191,7 +151,9 @@ class Timeline:
         self._require_inside(day)
         before, _ = self._cut(day)
         stopped = self._stops(day, proration)
-        ended = replace(self, parts=tuple(part.billing_until(stopped) for part in before))
+        ended = replace(
+            self, parts=tuple(_until(before, stopped, day, self.calendar.period(day).start))
+        )
         for track in self.tracks():
             if track.starts_on >= day:
                 ended = ended.without(track)
@@ -324,6 +286,15 @@ class Timeline:
             first = min(first, part.recurring_from)
         return max(whole.start, first) if first < day else whole.start
 
+    def _billed_until(self, open_from: date) -> date:
+        """The day up to which recurring charges bill in periods that are over on a day.
+
+        That is later than their end where a period was cut short and billed whole.
+        """
+        over = [one for one in self.parts if one.ends_on is not None and one.ends_on <= open_from]
+        billed = (part.recurring_to or part.ends_on for part in over if part.bills)
+        return max((one for one in billed if one is not None), default=date.min)
+
     def _stops(self, day: date, proration: Proration) -> date:
         """The day from which recurring charges that stop on `day` no longer bill."""
         whole = self.calendar.containing(day)
@@ -358,6 +329,34 @@ def begin(
     active = _active(first, trial_ends_on)
     moved = timeline.begins(trial_ends_on, proration, ())
     return replace(timeline, parts=(trial, active.billing_from(moved)))
+
+
+def _until(before: Iterable[Part], moved: date, day: date, open_from: date) -> list[Part]:
+    """Parts before a day, with recurring charges that bill up to another and no further.
+
+    What bills in periods that are over stays as it is, even if it goes beyond their end.
+
+    Args:
+        open_from: the first day of the period that is not.
+    """
+    # the one that is cut on that day has no end of its own charges yet
+    return [
+        part if part.ends_on and part.ends_on <= open_from and part.ends_on != day
+        else part.billing_until(moved)
+        for part in before
+    ]  # fmt: skip
+
+
+def _from(after: Sequence[Part], moved: date) -> list[Part]:
+    """Parts from a day on, of which the first has recurring charges that bill from another on."""
+    first, *others = after
+    others = [
+        part.billing_from(max(moved, part.recurring_from)) if part.bills else part
+        for part in others
+    ]
+    first = first.billing_from(moved)
+    following = [part.recurring_from for part in others if part.bills]
+    return [first.billing_until(following[0]) if following else first, *others]
 
 
 def _active(part: Part, day: date) -> Part:

@@ -15,6 +15,7 @@ from billing.customers.standing import standing_of
 from billing.customers.tables import Account, BillingMode
 from billing.entitlements.service import load_quotas_of
 from billing.periods import local_midnight
+from billing.subscriptions.repository import calendars
 from billing.subscriptions.tables import Subscription, SubscriptionSegment
 from billing.usage.event import microseconds
 from billing.usage.tables import WalletDrift
@@ -102,6 +103,7 @@ def _eras(account: Account, segments: _Segments, rates: CardRates) -> tuple[Era,
         bounds |= {segment.starts_on, ends_on}
         changes = rates.changes(segment.plan_version_id, account.id)
         bounds |= {day for day in changes if segment.starts_on < day < ends_on}
+    found = calendars((one for _, one in segments), (one for one, _ in segments))
     eras = []
     for day in sorted(bounds - {date.max}):
         covering = [span for span in spans if span[0].starts_on <= day < span[2]]
@@ -114,9 +116,9 @@ def _eras(account: Account, segments: _Segments, rates: CardRates) -> tuple[Era,
         )
         starts_us = microseconds(local_midnight(day, account.zone))
         if covering:
-            segment, subscription, _ = covering[0]
-            cycle = segment.cycle or subscription.cycle
-            eras.append(Era(starts_us, charges, subscription.starts_on, cycle))
+            subscription = covering[0][1]
+            calendar = found[subscription.id]
+            eras.append(Era(starts_us, charges, subscription.starts_on, calendar))
         else:
             eras.append(Era(starts_us, charges))
     return tuple(eras)

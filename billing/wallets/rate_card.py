@@ -20,7 +20,7 @@ from billing.customers.standing import Standing
 from billing.customers.tables import BillingMode
 from billing.entitlements.quotas import Quota
 from billing.money import currency, to_units
-from billing.periods import Cycle, Period, local_day
+from billing.periods import Calendar, Cycle, Period, local_day
 from billing.rating.cumulative import MICROS, CumulativePrice
 from billing.rating.match import DIMENSIONS, RateIndex, counts
 from billing.rating.measures import ADDITIVE, Measure, factor_of, properties_read
@@ -135,7 +135,7 @@ class Era:
     charges: tuple[CompiledCharge, ...]
     billed_from: date | None = None
     """First local day of the subscription: its periods are counted from there."""
-    cycle: Cycle = Cycle()  # noqa: RUF009 - it is frozen
+    calendar: Calendar = Calendar(Cycle())  # noqa: RUF009 - it is frozen
 
 
 @dataclass(slots=True)
@@ -247,8 +247,8 @@ class BillableAccount:
                 return period
         if era.billed_from is None:
             raise ValueError("no period without a subscription")
-        whole = era.cycle.containing(day)
-        found = Period(max(whole.start, era.billed_from), whole.end)
+        found = era.calendar.period(day)
+        found = Period(max(found.start, era.billed_from), found.end)
         self._periods.insert(0, found)
         del self._periods[_MOST_PERIODS:]
         return found

@@ -44,19 +44,28 @@ def seen_first(
 def show_preview(preview: ChangePreview) -> None:
     """The invoice of the period in which a change begins, without it and with it, line by line."""
     show_invoices(preview.before, preview.after, preview.currency)
+    if preview.then is not None:
+        show_invoices(None, preview.then, preview.currency, name="The first of the new interval")
     note(f"It begins on {format_date(preview.effective_on)}, at midnight of the account's zone.")
 
 
-def show_invoices(before: NextInvoice | None, after: NextInvoice | None, code: str) -> None:
+def show_invoices(
+    before: NextInvoice | None,
+    after: NextInvoice | None,
+    code: str,
+    *,
+    name: str = "The next invoice",
+) -> None:
     """The invoice of one period as it is and with a change, line by line.
 
     Args:
         code: their currency.
+        name: which invoice it is.
     """
     old_lines, new_lines = _lines(before), _lines(after)
     shown = after or before
     period = f" for {format_period(shown.period.start, shown.period.end)}" if shown else ""
-    st.markdown(f"**The next invoice{period}**, before tax, with the usage known so far:")
+    st.markdown(f"**{name}{period}**, before tax, with the usage known so far:")
     rows = []
     for ref in dict.fromkeys([*old_lines, *new_lines]):
         old, new = old_lines.get(ref), new_lines.get(ref)
@@ -70,7 +79,7 @@ def show_invoices(before: NextInvoice | None, after: NextInvoice | None, code: s
         )  # fmt: skip
     now, then = (0 if one is None else one.amount_minor for one in (before, after))
     table(
-        "The next invoice without the change and with it",
+        f"{name} without the change and with it",
         [Column("Line", nowrap=False), Column("Quantity", "right"), Column("As it is", "right"),
          Column("With the change", "right", strong=True), Column("Difference", "right")],
         rows,

@@ -7,6 +7,17 @@
     || ':' || {{ rate_key }}
 {%- endmacro %}
 
+{#- Whether an issued invoice has a billing period. -#}
+{% macro is_issued(periods) -%}
+    exists (
+        select 1 from {{ ref("stg_billing__issued_periods") }} as issued
+        where issued.account_id = {{ periods }}.account_id
+            and issued.invoice_month = {{ periods }}.invoice_month
+            and issued.period_start <= {{ periods }}.period_start
+            and issued.period_end >= {{ periods }}.period_end
+    )
+{%- endmacro %}
+
 {#- What units are priced as: themselves, or the packages they begin. -#}
 {% macro packages_or_units(units, size) -%}
     case

@@ -39,3 +39,8 @@
     {%- endif -%}
     nullif('{{ var("rating_run_id") }}', '')::uuid
 {%- endmacro %}
+
+{#- A day of the month that begins on `month`, or its last one if it has no such day. -#}
+{% macro day_of_month(month, day) -%}
+    least({{ month }} + {{ day }} - 1, ({{ month }} + interval '1 month')::date - 1)
+{%- endmacro %}

@@ -57,6 +57,8 @@ class PreviewAttributes(Attributes):
     currency: str
     before: NextInvoiceAttributes | None
     after: NextInvoiceAttributes | None
+    then: NextInvoiceAttributes | None
+    """That of the new interval's first period, if the change cuts the running one short."""
     difference_minor: int
     segments: list[SegmentAttributes]
 
@@ -73,6 +75,7 @@ def preview_resource(preview: ChangePreview) -> Resource[PreviewAttributes]:
             currency=preview.currency,
             before=_next_invoice(preview.before),
             after=_next_invoice(preview.after),
+            then=_next_invoice(preview.then),
             difference_minor=preview.difference_minor,
             segments=[SegmentAttributes.model_validate(part) for part in parts],
         ),

@@ -123,6 +123,29 @@ def test_another_interval_begins_where_a_period_ends(
     assert second == calendar.on(second.last_day).containing(second.last_day)
 
 
+@given(
+    CYCLES, DAYS, st.lists(st.tuples(st.integers(1, 500), st.sampled_from(Interval), st.booleans()))
+)
+def test_whatever_intervals_follow_each_other_every_day_is_in_exactly_one_period(
+    cycle: Cycle, start: date, changes: list[tuple[int, Interval, bool]]
+) -> None:
+    calendar, day = Calendar(cycle), start
+    for days, interval, anew in changes[:5]:
+        day += timedelta(days=days)
+        following = calendar.on(day).followed_by(interval, day, anew=anew)
+        whole = following.containing(day)
+        assert day in whole
+        assert whole.start == day or day <= add_months(whole.start, 1)
+        calendar = Calendar(cycle, (*calendar.later, (day, following)))
+    periods = list(takewhile(lambda one: one.start <= day, calendar.tiles(start)))
+    assert periods[0].start == start
+    for before, after in pairwise(periods):
+        assert before.end == after.start
+    for period in periods[1:]:
+        assert calendar.period(period.start) == calendar.period(period.last_day) == period
+        assert period.intersection(calendar.containing(period.start)) == period
+
+
 @pytest.mark.parametrize("wrong", [(Interval.WEEK, 8), (Interval.MONTH, 0), (Interval.YEAR, 1, 13)])
 def test_an_anchor_outside_the_calendar_is_none(wrong: tuple[Interval, int]) -> None:
     with pytest.raises(ValueError, match=r"begins on a day|from 1 to 12"):

@@ -10,6 +10,7 @@ from streamlit.testing.v1 import AppTest
 
 from billing.access.roles import Role
 from billing.db.unit_of_work import read_only, unit_of_work
+from billing.periods import Interval
 from billing.rating.plan import FLAT, Charge, Rate, Tier
 from billing.subscriptions.tables import ChangeKind, Subscription, SubscriptionChange
 from billing.subscriptions.tables import SubscriptionSegment as Segment
@@ -72,6 +73,19 @@ def test_a_change_is_previewed_then_made(
             select(SubscriptionChange.kind).filter_by(subscription_id=subscribed.id)
         ).all()
     assert list(kinds) == [ChangeKind.PAUSE]
+
+
+def test_another_interval_shows_the_invoice_of_its_first_period_too(
+    sign_in: SignIn, engine: Engine, world: World, subscribed: Subscription
+) -> None:
+    with unit_of_work(engine) as session:
+        session.get_one(Subscription, subscribed.id).interval = Interval.YEAR
+    app = visit(sign_in(Role.FINANCE_ADMIN), PageName.SUBSCRIPTIONS)
+    app.selectbox(key="subscriptions_customer").set_value(world.accounts["acme"].customer_id).run()
+    named(app, "selectbox", "when_change").set_value("On a day").run()
+    named(app, "date_input", "day_change").set_value(date(2027, 3, 15))
+    press(app, "see_change")
+    assert "The first of the new interval for 15" in words_on(app)
 
 
 def test_an_add_on_is_added_beside_the_plan_and_ends_alone(

@@ -28,7 +28,7 @@ from billing.customers.tables import Account
 from billing.db.engine import open_engine
 from billing.db.unit_of_work import unit_of_work
 from billing.invoices.tables import RatingRun
-from billing.periods import Interval, Period, add_months, local_day
+from billing.periods import Cycle, Interval, Period, add_months, local_day, month_of
 from billing.rating.ahead import NOTHING_AHEAD, Ahead
 from billing.rating.coupon import Coupon
 from billing.rating.plan import (
@@ -172,8 +172,12 @@ class World:
     """Whether it is issued already, and the next period was changed after that."""
     known_interval: Interval | None = None
     """Of the period that was to follow, as the issued invoice knew, if it was another."""
+    known_after: int = 0
+    """So many days after its beginning; the period that was to follow was then short."""
     add_on: Plan | None = None
     added_on: date | None = None
+    other_cycle: Cycle | None = None
+    """Of the periods after this one, which it cuts short."""
 
     @property
     def spans(self) -> list[tuple[Plan, date, date | None]]:
@@ -350,6 +354,14 @@ def worlds(draw: st.DrawFn) -> World:
     if period.days > 1 and draw(st.booleans()):
         change_on = start + timedelta(days=draw(st.integers(1, period.days - 1)))
     moved_to = draw(st.sampled_from([None, whole.start, whole.end])) if change_on else None
+    other_cycle = None
+    if change_on and change_on - timedelta(days=1) in month_of(MONTH) and draw(st.booleans()):
+        running = Cycle(Interval.MONTH, anchor)
+        interval = draw(st.sampled_from([one for one in Interval if one is not Interval.MONTH]))
+        other_cycle = running.followed_by(interval, change_on, anew=draw(st.booleans()))
+        begins = other_cycle.containing(change_on).start
+        moved_to = draw(st.sampled_from([None, begins, whole.end]))
+        period = Period(start, change_on)
     plan = draw(plans(currency))
     later = draw(st.sampled_from([plan, Plan(plan.charges, plan.quantity + 1), None]))
     hours = st.integers(-30, period.days * 24 + 30)
@@ -381,16 +393,22 @@ def worlds(draw: st.DrawFn) -> World:
         draw(st.one_of(st.none(), coupons())),
         draw(st.booleans()),
         draw(st.sampled_from([None, None, Interval.WEEK, Interval.QUARTER, Interval.YEAR])),
-        draw(st.one_of(st.none(), add_ons(currency))),
+        draw(st.sampled_from([0, 1, 9])),
+        draw(st.none() if other_cycle else st.one_of(st.none(), add_ons(currency))),
         start + timedelta(days=draw(st.sampled_from([0, 0, 3, period.days - 1, period.days]))),
+        other_cycle,
     )
 
 
-def _priced(code: str, model: str, amount: int, *, prorated: bool = False) -> Charge:
+def _priced(
+    code: str, model: str, amount: int, *, prorated: bool = False, timing: str = ARREARS
+) -> Charge:
     """A price that needs no usage."""
     rates = (Rate(1, "INR", (Tier(None, flat_amount=Decimal(amount)),)),)
-    named = f"Charge {code}"
-    return Charge(code, named, code, "998429", "message", model, rates, prorated=prorated)
+    return Charge(
+        code, f"Charge {code}", code, "998429", "message", model, rates, prorated=prorated,
+        timing=timing,
+    )  # fmt: skip
 
 
 ALWAYS = (
@@ -412,8 +430,39 @@ ALWAYS = (
         moved_to=date(2026, 5, 15),
         events=(),
     ),
+    # An issued invoice knew a next period that another interval cut short amid it.
+    World(
+        currency="INR",
+        zone="Asia/Kolkata",
+        anchor_day=31,
+        period=Period(date(2026, 4, 30), date(2026, 5, 31)),
+        plans=(Plan((_priced("c0", FLAT, 310, prorated=True, timing=ADVANCE),), Decimal(1)),),
+        change_on=None,
+        moved_to=None,
+        events=(),
+        changed_since=True,
+        known_interval=Interval.YEAR,
+        known_after=9,
+    ),
+    # The next period is what is left of a year that began, by its anchor, before the change.
+    World(
+        currency="INR",
+        zone="America/New_York",
+        anchor_day=31,
+        period=Period(date(2026, 4, 30), date(2026, 5, 16)),
+        plans=(
+            Plan((_priced("c0", FLAT, 310, prorated=True, timing=ADVANCE),), Decimal(1)),
+            Plan((_priced("c1", FLAT, 3650, prorated=True, timing=ADVANCE),), Decimal(1)),
+        ),
+        change_on=date(2026, 5, 16),
+        moved_to=date(2026, 5, 31),
+        events=(),
+        billed_before=Decimal("1.7"),
+        changed_since=True,
+        other_cycle=Cycle(Interval.YEAR, 31, 4),
+    ),
 )
-"""Worlds in which SQL and Python once differed."""
+"""Worlds in which SQL and Python once differed, or that chance brings too seldom."""
 
 
 @pytest.fixture(scope="module")
@@ -492,12 +541,16 @@ def around(
 ) -> Ahead:
     """The period after it, and the one before with an invoice that billed in advance for it."""
     subscription = session.get_one(Subscription, period.subscription_id)
-    whole = subscription.cycle.containing(period.ends_on)
-    make_billing_period(session, subscription, world.zone, whole, add_months(MONTH, 1))
+    cycle = world.other_cycle or subscription.cycle
+    whole = cycle.containing(period.ends_on)
+    following = Period(period.ends_on, whole.end)
+    make_billing_period(
+        session, subscription, world.zone, following, add_months(MONTH, 1), whole=whole
+    )
     account = session.get_one(Account, period.account_id)
     if world.changed_since:
         bill_ahead(session, account, period, {}, run=issued)
-        change_next(session, subscription, period, issued, world.known_interval)
+        change_next(session, subscription, period, issued, world)
     if world.billed_before is not None:
         days = Period(period.starts_on - timedelta(days=1), period.starts_on)
         before = make_billing_period(session, subscription, world.zone, days, add_months(MONTH, -1))
@@ -515,30 +568,34 @@ def change_next(
     subscription: Subscription,
     period: BillingPeriod,
     issued: RatingRun,
-    interval: Interval | None,
+    world: World,
 ) -> None:
     """Another seat from the next period on, and no more than two days of that."""
     known = timeline_of(session, subscription)
     last = session.get_one(SubscriptionSegment, known.parts[-1].id)
-    if interval is not None and not known.add_ons:
+    day = period.ends_on + timedelta(days=world.known_after)
+    running = known.calendar.on(day - timedelta(days=1))
+    interval = world.known_interval
+    if interval not in {None, running.interval} and not known.add_ons:
         known = known.switched(
-            period.ends_on,
+            day,
             Proration.PRORATE,
             plan_version_id=last.plan_version_id,
             quantity=last.quantity,
-            cycle=subscription.cycle.followed_by(interval, period.ends_on),
+            cycle=running.followed_by(interval or running.interval, day, anew=True),
         )
-    last.ends_on = period.ends_on
-    session.flush()
-    session.add(
-        SubscriptionSegment(
+    if last.starts_on < period.ends_on:  # or else it has cut the period short
+        last.ends_on = period.ends_on
+        session.flush()
+        last = SubscriptionSegment(
             subscription_id=subscription.id,
             plan_version_id=last.plan_version_id,
-            quantity=last.quantity + 1,
+            quantity=last.quantity,
             starts_on=period.ends_on,
-            ends_on=period.ends_on + timedelta(days=2),
         )
-    )
+        session.add(last)
+    last.quantity += 1
+    last.ends_on = period.ends_on + timedelta(days=2)
     following = session.scalars(
         select(BillingPeriod).filter_by(subscription_id=subscription.id, starts_on=period.ends_on)
     ).one()
@@ -556,6 +613,14 @@ def change_next(
             )
         )
         session.flush()
+
+
+def take_cycle(session: Session, subscription: Subscription, cycle: Cycle) -> None:
+    """Let the last segment have periods of its own."""
+    last = session.get_one(SubscriptionSegment, timeline_of(session, subscription).parts[-1].id)
+    last.interval = cycle.interval
+    last.anchor_day, last.anchor_month = cycle.anchor_day, cycle.anchor_month
+    session.flush()
 
 
 def redeemed(session: Session, world: World, period: BillingPeriod, plan_id: UUID) -> Coupon | None:
@@ -644,6 +709,8 @@ def rated(engine: Engine, dbt: DbtProjectRunner) -> Rated:
             )
             world_of[str(subscription.id)] = world
             move_recurring(session, subscription, world.moved_to)
+            if world.other_cycle is not None:
+                take_cycle(session, subscription, world.other_cycle)
             period = make_billing_period(session, subscription, world.zone, world.period, MONTH)
             kept = [
                 store_event(

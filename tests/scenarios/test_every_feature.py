@@ -34,6 +34,13 @@ from tests.scenarios.every_feature import (
     publish,
     publish_deck,
 )
+from tests.scenarios.other_interval import (
+    DECEMBER_LINES,
+    KEPT,
+    NOVEMBER_LINES,
+    OCTOBER_LINES,
+    Mover,
+)
 from tests.support.api import Api, whole_api
 from tests.support.dbt import DbtProjectRunner
 from tests.support.postgres import fresh_database
@@ -50,6 +57,7 @@ AFTER = timedelta(microseconds=1)
 class Story:
     """What the account was billed, as the API said it."""
 
+    mover: Mover
     months: dict[date, Lines] = field(default_factory=dict)
     taxable: dict[date, int] = field(default_factory=dict)
     refs: list[str] = field(default_factory=list)
@@ -112,7 +120,8 @@ def story(postgres_server: str, template_database: str, dbt: DbtProjectRunner) -
         teller = Teller(api, url, dbt, clock)
         agreed = agree(api)
         sender = Sender(api, agreed.account)
-        told = Story()
+        told = Story(Mover(api))
+        told.mover.agree()
         _october(teller, agreed, sender, told)
         _november(teller, agreed, sender, told)
         _december(teller, agreed, sender, told)
@@ -122,6 +131,7 @@ def story(postgres_server: str, template_database: str, dbt: DbtProjectRunner) -
             found = api.get(f"/invoice-lines/{ref}/explanation")["attributes"]
             assert found["verdict"] == "equal", found
             told.explained[ref] = Decimal(found["recomputed"]["amount_minor"]) / 100
+        told.mover.explain()
         yield told
 
 
@@ -162,6 +172,7 @@ def _october(teller: Teller, agreed: Agreed, sender: Sender, told: Story) -> Non
         ("users", local(10, 13), 1, {"user": "c"}),
         ("users", local(10, 13), 1, {"user": "d"}),
     )  # fmt: skip
+    told.mover.send((10, (20,), 150))
     teller.now(11, 3, 10)
     sender.send(("sms", local(10, 30), 500, INDIA))  # late
     sender.revise(8, "voice", quantity="1325")
@@ -188,7 +199,9 @@ def _november(teller: Teller, agreed: Agreed, sender: Sender, told: Story) -> No
     teller.api.post(f"{path}/change", wish)
     numbers = {"plan_code": "numbers", "quantity": "2", "from_day": "2026-11-21"}
     teller.api.post(f"{path}/add-ons", numbers)
+    told.mover.change("by-year", "2026-11-16")
     teller.now(12, 1, 10)
+    told.mover.send((11, (5,), 250), (11, (20,), 1200))
     sender.send(
         ("sms", local(11, 1, 0), 1, INDIA),
         ("sms", local(11, 5), 999, INDIA),
@@ -212,6 +225,8 @@ def _november(teller: Teller, agreed: Agreed, sender: Sender, told: Story) -> No
 def _december(teller: Teller, agreed: Agreed, sender: Sender, told: Story) -> None:
     path = f"/subscriptions/{agreed.subscription}"
     teller.now(12, 5)
+    told.mover.undo_refused()
+    told.mover.change("by-month", "2026-12-11")
     teller.api.post(f"{path}/pause", {"from_day": "now"})
     teller.now(12, 15)
     teller.api.post(f"{path}/resume", {"from_day": "now"})
@@ -230,6 +245,7 @@ def _december(teller: Teller, agreed: Agreed, sender: Sender, told: Story) -> No
     teller.api.post(f"{path}/seats", third)
     teller.api.post(f"{path}/end", {"add_on_id": numbers, "ends_on": "2026-12-30"})
     teller.now(1, 2, year=2027)
+    told.mover.send((12, (10, 23, 59), 300), (12, (11, 0), 40))
     sender.send(
         ("sms", local(1, 1, 0, year=2027) - AFTER, 100, INDIA),
         ("sms", local(1, 1, 0, year=2027), 900, INDIA),  # of January
@@ -257,6 +273,7 @@ def _note(teller: Teller, agreed: Agreed, told: Story, month: date) -> None:
     told.months[month] = lines_of(issued)
     told.refs += [row["line_ref"] for row in issued["attributes"]["lines"]]
     told.taxable[month] = issued["attributes"]["taxable_minor"]
+    told.mover.issue(month.isoformat())
 
 
 def money(amount: Decimal | int | str) -> Decimal:
@@ -483,3 +500,34 @@ def test_the_upgrade_was_foretold_and_every_change_is_on_record(story: Story) ->
     assert story.upgrade_difference == (then - sum(now.values())) * 100
     kinds = ["start", "upgrade", "add_on", "pause", "resume", "migrate", "seats"]
     assert story.kinds == [*kinds, "seats", "remove_add_on"]
+
+
+def test_a_year_and_a_month_begin_amid_a_period_and_cut_it_short(story: Story) -> None:
+    assert story.mover.months == [OCTOBER_LINES, NOVEMBER_LINES, DECEMBER_LINES]
+    assert story.mover.kept == KEPT
+    explained = {verdict for ref, verdict in story.mover.verdicts.items() if "kept" not in ref}
+    assert explained == {"equal"}
+    # what is invoiced is not undone; the second invoice of December had to wait for the first
+    assert story.mover.refused == ["already_billed", "earlier_draft"]
+
+
+def test_both_invoices_of_another_interval_are_foretold(story: Story) -> None:
+    year, month = story.mover.previews
+    # Without usage November bills what is missing to 620 and December's 310. With the year, 155 are
+    # missing to 310, which the 155 that are not due any more pay.
+    assert [_foretold(year[one]) for one in ("before", "after", "then")] == [
+        ("2026-11-01", "2026-12-01", 310_00 + 310_00),
+        ("2026-11-01", "2026-11-16", 3650_00),
+        ("2026-11-16", "2027-11-16", 3650_00 + 3650_00),  # to 7,300, and another year
+    ]
+    assert year["difference_minor"] == 3030_00
+    # 1,200 mails are 880; 620 x 5 / 30 and 310 are paid by 3,400 - 880
+    assert [_foretold(month[one]) for one in ("before", "after", "then")] == [
+        ("2026-11-16", "2027-11-16", 880_00 + (7300 - 3650 - 880) * 100 + 3650_00),
+        ("2026-11-16", "2026-12-11", 0),
+        ("2026-12-11", "2026-12-16", 0),
+    ]
+
+
+def _foretold(invoice: dict[str, Any]) -> tuple[str, str, int]:
+    return invoice["period_start"], invoice["period_end"], invoice["amount_minor"]

@@ -2,16 +2,18 @@
 
 from datetime import date, timedelta
 from decimal import Decimal
-from itertools import pairwise
+from itertools import pairwise, takewhile
 from uuid import UUID
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from billing.catalog.tables import Anchor, PlanVersion
 from billing.errors import PreconditionError
 from billing.periods import Cycle, Interval, Period
 from billing.rating.plan import Segment
+from billing.subscriptions.planning import switched_to
 from billing.subscriptions.tables import Phase, Proration
 from billing.subscriptions.timeline import Timeline, begin
 
@@ -32,10 +34,14 @@ def started(day: date = date(2026, 3, 1), how: Proration = PRORATE, trial: int =
     )
 
 
-def billed(timeline: Timeline, whole: Period = MAY) -> list[int]:
-    """Days of a whole period that each segment's recurring charges bill, as rating counts them."""
+def billed(timeline: Timeline, whole: Period = MAY, period: Period | None = None) -> list[int]:
+    """Days of a whole period that each segment's recurring charges bill, as rating counts them.
+
+    Args:
+        period: the part of it that is billed, if that is not all in which there is a subscription.
+    """
     life = Period(timeline.starts_on, timeline.ends_on or date.max)
-    period = whole.intersection(life)
+    period = (period or whole).intersection(life)
     found: list[int] = []
     if period is None:
         return found
@@ -105,7 +111,7 @@ def test_a_change_before_an_agreed_one_is_refused() -> None:
 
 _WISHES = st.lists(
     st.tuples(
-        st.sampled_from(["switch", "pause", "resume", "end", "renew"]),
+        st.sampled_from(["switch", "pause", "resume", "end", "renew", *Interval, *Interval]),
         st.integers(-5, 400),
         st.sampled_from(Proration),
     ),
@@ -122,7 +128,98 @@ _CYCLES = st.one_of(
 )
 
 
+def on_interval(
+    timeline: Timeline, interval: Interval, day: date, how: Proration, *, anew: bool = True
+) -> Timeline:
+    """Another plan by that interval."""
+    anchor = Anchor.ANNIVERSARY if anew else Anchor.FIXED
+    version = PlanVersion(id=TWO, interval=interval, anchor=anchor, charges=[])
+    return switched_to(timeline, version, day, how, Decimal(2))[0]
+
+
+def periods(timeline: Timeline, until: date) -> list[Period]:
+    """Those that begin before a day."""
+    tiles = timeline.calendar.tiles(timeline.starts_on)
+    return list(takewhile(lambda period: period.start < until, tiles))
+
+
+def days_billed(timeline: Timeline, until: date = date(2027, 9, 1)) -> list[list[int]]:
+    """Days that each segment bills, by period."""
+    calendar = timeline.calendar
+    return [
+        billed(timeline, calendar.containing(period.start), period)
+        for period in periods(timeline, until)
+    ]
+
+
+@pytest.mark.parametrize(
+    ("how", "anew", "days"),
+    [
+        # from the 10th of May a year of 365 days, or one whose months begin on the 1st
+        (PRORATE, True, [[9], [365]]),
+        (PRORATE, False, [[9], [356]]),
+        (FULL, True, [[9], [365]]),
+        (FULL, False, [[0], [365]]),
+        (NONE, True, [[31], [343]]),
+        (NONE, False, [[31], [334]]),
+    ],
+)
+def test_a_year_that_begins_amid_a_month_cuts_it_short(
+    how: Proration, anew: bool, days: list[list[int]]
+) -> None:
+    changed = on_interval(
+        started(date(2026, 5, 1)), Interval.YEAR, date(2026, 5, 10), how, anew=anew
+    )
+    assert days_billed(changed, date(2027, 5, 1)) == days
+    first, year = periods(changed, date(2027, 5, 1))
+    assert (first, year.start) == (Period(date(2026, 5, 1), date(2026, 5, 10)), first.end)
+    assert year.end == (date(2027, 5, 10) if anew else date(2027, 5, 1))
+
+
+@pytest.mark.parametrize(
+    ("how", "year", "months"),
+    [
+        (PRORATE, 59 + 14, [17, 30, 31]),
+        (FULL, 59, [31, 30, 31]),
+        # the year is billed whole: months cost nothing until it would have ended
+        (NONE, 365, [0, 0, 0]),
+    ],
+)
+def test_months_that_begin_amid_a_year_bill_no_day_that_it_has_billed(
+    how: Proration, year: int, months: list[int]
+) -> None:
+    yearly = begin(
+        Cycle(Interval.YEAR), (date(2026, 1, 1), None), plan_version_id=ONE, quantity=Decimal(1),
+        proration=PRORATE,
+    )  # fmt: skip
+    changed = on_interval(yearly, Interval.MONTH, date(2026, 3, 15), how, anew=False)
+    found = days_billed(changed, date(2027, 3, 1))
+    assert [sum(one) for one in found[:4]] == [year, *months]
+    if how is NONE:
+        assert [sum(one) for one in found[-3:]] == [0, 31, 28]  # from the next January on
+        seats = changed.switched(
+            date(2026, 7, 10), PRORATE, plan_version_id=TWO, quantity=Decimal(9)
+        )
+        assert [sum(one) for one in days_billed(seats, date(2027, 3, 1))] == [
+            sum(one) for one in found
+        ]
+        ended = changed.ended(date(2026, 7, 10), PRORATE)
+        assert sum(days_billed(ended, date(2026, 3, 1))[0]) == year
+
+
+def test_the_interval_of_before_comes_back_on_the_same_day() -> None:
+    day = date(2026, 5, 10)
+    monthly = started(date(2026, 5, 1))
+    yearly = on_interval(monthly, Interval.YEAR, day, PRORATE)
+    assert days_billed(on_interval(yearly, Interval.MONTH, day, PRORATE), date(2026, 7, 1)) == [
+        [9, 22],
+        [30],
+    ]
+
+
 def wish(timeline: Timeline, what: str, day: date, how: Proration) -> Timeline:
+    if isinstance(what, Interval):
+        return on_interval(timeline, what, day, how, anew=day.toordinal() % 2 == 0)
     if what == "switch":
         return timeline.switched(day, how, plan_version_id=TWO, quantity=Decimal(2))
     if what == "pause":
@@ -160,6 +257,10 @@ def test_whatever_happens_no_period_bills_more_than_its_whole_price(
         )
         for (_, end), (begins, _) in pairwise(spans):
             assert end <= begins
-        for period in (next(cycle.tiles(START)), cycle.containing(START + timedelta(days=offset))):
-            whole = cycle.containing(period.start)
-            assert sum(billed(timeline, whole)) <= whole.days
+        tiles = periods(timeline, START + timedelta(days=offset + 40))
+        for one, following in pairwise(tiles):
+            assert one.end == following.start
+        for period in tiles:
+            whole = timeline.calendar.containing(period.start)
+            assert whole.start <= period.start < period.end <= whole.end
+            assert sum(billed(timeline, whole, period)) <= whole.days

@@ -3,14 +3,17 @@
 from collections.abc import Iterator
 from datetime import UTC, date, datetime
 from decimal import Decimal
+from itertools import pairwise
 
 import pytest
-from sqlalchemy import text
+from sqlalchemy import select, text
 from sqlalchemy.orm import Session
 
 from billing.catalog.tables import PlanVersion
 from billing.db.engine import open_engine
 from billing.db.unit_of_work import unit_of_work
+from billing.periods import Interval
+from billing.rating.plan import GRADUATED, Charge, Rate, Tier
 from billing.subscriptions.tables import SubscriptionSegment
 from billing.usage.event import microseconds
 from billing.wallets.card_loader import load_account
@@ -19,6 +22,8 @@ from billing.wallets.rate_card import (
     PriceReason,
     assumed_dimensions,
 )
+from tests.support.factories.plans import make_plan as make_rated_plan
+from tests.support.factories.plans import make_subscription
 from tests.support.factories.usage import make_plan, make_sender
 
 JULY = microseconds(datetime(2026, 7, 15, tzinfo=UTC))
@@ -151,3 +156,35 @@ def test_only_prepaid_accounts_are_debited(session: Session, version: PlanVersio
 
     assert postpaid is not None
     assert postpaid.wallet_id is None
+
+
+def test_units_are_counted_anew_where_another_interval_cuts_a_period_short(
+    session: Session,
+) -> None:
+    tiers = (Tier(Decimal(10), Decimal(1)), Tier(None, Decimal(2)))
+    rates = (Rate(1, "INR", tiers),)
+    charge = Charge(
+        "sms", "SMS", "sms", "998413", "message", GRADUATED, rates, "otp.sms",
+        free_units=Decimal(5),
+    )  # fmt: skip
+    sold, _ = make_rated_plan(session, [charge])
+    sender = make_sender(session)
+    days = (date(2026, 7, 1), date(2026, 7, 15), None)
+    spans = [(sold, Decimal(1), start, end) for start, end in pairwise(days) if start]
+    subscription = make_subscription(session, sender.account, spans)
+    later = session.scalars(
+        select(SubscriptionSegment).filter_by(
+            subscription_id=subscription.id, starts_on=date(2026, 7, 15)
+        )
+    ).one()
+    later.interval, later.anchor_day, later.anchor_month = Interval.YEAR, 15, 7
+    session.flush()
+    account = load_account(session, sender.account.id)
+    assert account is not None
+    counted = []
+    for day in (14, 15, 31):
+        at = microseconds(datetime(2026, 7, day, tzinfo=UTC))
+        found = account.count(account.price("otp.sms", SENT, at), Decimal(1), at)
+        assert found is not None
+        counted.append(found.counted_on.day)
+    assert counted == [1, 15, 15]

@@ -194,10 +194,15 @@ def move_recurring(session: Session, subscription: Subscription, day: date | Non
 
 
 def make_billing_period(
-    session: Session, subscription: Subscription, zone: str, period: Period, invoice_month: date
+    session: Session,
+    subscription: Subscription,
+    zone: str,
+    period: Period,
+    invoice_month: date,
+    whole: Period | None = None,
 ) -> BillingPeriod:
-    """One billing period, as part of the whole one that the subscription's cycle says."""
-    whole = subscription.cycle.containing(period.start)
+    """One billing period, as part of a whole one: the one that the subscription's cycle says."""
+    whole = whole or subscription.cycle.containing(period.start)
     starts_at, ends_at = period.instants(zone)
     row = BillingPeriod(
         id=new_id(),

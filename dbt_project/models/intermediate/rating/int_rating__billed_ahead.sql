@@ -1,7 +1,9 @@
 -- What the invoices of the periods before billed in advance for the periods of the month, and the
--- credit that they kept; as `billing.subscriptions.ahead`.
+-- credit that they kept; as `billing.subscriptions.ahead`. Within the month, what a period keeps is
+-- worked out with the next one, unless it is issued already.
 with own as (
-    select distinct billing_period_id, subscription_id, period_start, minor_exponent
+    select distinct
+        billing_period_id, subscription_id, invoice_month, period_start, minor_exponent
     from {{ ref("int_rating__segment_charges") }}
     where not is_ahead
 ),
@@ -17,6 +19,7 @@ before as (
     inner join {{ ref("stg_billing__billing_periods") }} as periods
         on periods.subscription_id = own.subscription_id
         and periods.period_end = own.period_start
+        and (periods.invoice_month < own.invoice_month or {{ is_issued("periods") }})
 ),
 
 lines as (

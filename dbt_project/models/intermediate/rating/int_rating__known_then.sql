@@ -46,6 +46,7 @@ select
     parts.added_on,
     parts.cycle ->> 'interval' as billing_interval,
     (parts.cycle ->> 'anchor_day')::int as anchor_day,
+    (parts.cycle ->> 'anchor_month')::int as anchor_month,
     max(coalesce(parts.ends_on, 'infinity'::date)) over (
         partition by known.billing_period_id
     ) as life_ends_on

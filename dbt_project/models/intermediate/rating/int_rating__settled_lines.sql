@@ -1,5 +1,5 @@
 -- Step 8 of rating: what was billed in advance and is not due any more is a credit that the lines use
--- up in their order; what they leave of it is kept on a line without an amount.
+-- up in their order; what they leave of it is kept on a line without an amount, for the next period.
 with segment_charges as (select * from {{ ref("int_rating__segment_charges") }}),
 
 lines as (select * from {{ ref("int_rating__coupon_lines") }}),
@@ -28,29 +28,91 @@ credits as (
 due as (
     select
         lines.*,
-        due_minor - coupon_minor as open_minor,
-        coalesce(credits.credit_minor, 0) as credit_minor
+        due_minor - coupon_minor as open_minor
     from lines
-    left join credits on credits.billing_period_id = lines.invoiced_period_id
     where not is_billed_already
+),
+
+-- The periods of the month, such as weeks, in chains: each has what the one before kept. One whose
+-- invoice is issued begins a chain anew, for what it kept is read there.
+balances as (
+    select
+        periods.billing_period_id,
+        periods.subscription_id,
+        periods.period_start,
+        coalesce(credits.credit_minor, 0) as credit_minor,
+        coalesce(credits.credit_minor, 0) - coalesce(opened.open_minor, 0) as change_minor,
+        count(*) filter (where periods.is_after_issued) over (
+            partition by periods.subscription_id order by periods.period_start
+        ) as chain
+    from (
+        select
+            own.*,
+            coalesce(
+                lag({{ is_issued("own") }}) over (
+                    partition by own.subscription_id order by own.period_start
+                ),
+                false
+            ) as is_after_issued
+        from (
+            select distinct
+                billing_period_id,
+                subscription_id,
+                account_id,
+                invoice_month,
+                period_start,
+                period_end
+            from segment_charges
+            where not is_ahead
+        ) as own
+    ) as periods
+    left join credits on credits.billing_period_id = periods.billing_period_id
+    left join (
+        select invoiced_period_id, sum(open_minor) as open_minor
+        from due
+        group by invoiced_period_id
+    ) as opened on opened.invoiced_period_id = periods.billing_period_id
+),
+
+running as (
+    select
+        balances.*,
+        sum(change_minor) over (
+            partition by subscription_id, chain order by period_start
+        ) as total_minor
+    from balances
+),
+
+-- What no line could use by then: how far the total is above the least that it was.
+lefts as (
+    select
+        running.*,
+        total_minor - least(
+            0, min(total_minor) over (partition by subscription_id, chain order by period_start)
+        ) as left_minor
+    from running
+),
+
+available as (
+    select
+        billing_period_id,
+        left_minor,
+        credit_minor + coalesce(
+            lag(left_minor) over (partition by subscription_id, chain order by period_start), 0
+        ) as credit_minor
+    from lefts
 ),
 
 credited as (
     select
         due.*,
-        {{ used_up_in_order("credit_minor", "open_minor", "invoiced_period_id") }} as credited_minor
+        {{ used_up_in_order("available.credit_minor", "open_minor", "invoiced_period_id") }}
+            as credited_minor
     from due
+    inner join available on available.billing_period_id = due.invoiced_period_id
 ),
 
-left_over as (
-    select
-        credits.billing_period_id,
-        credits.credit_minor - coalesce(sum(credited.credited_minor), 0) as left_minor
-    from credits
-    left join credited on credited.invoiced_period_id = credits.billing_period_id
-    group by credits.billing_period_id, credits.credit_minor
-    having credits.credit_minor > coalesce(sum(credited.credited_minor), 0)
-),
+left_over as (select * from available where left_minor > 0),
 
 first_charges as (
     select distinct on (billing_period_id) *

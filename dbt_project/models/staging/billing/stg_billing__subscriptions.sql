@@ -4,6 +4,7 @@ select
     status::text as status,
     interval::text as billing_interval,
     anchor_day,
+    anchor_month,
     starts_on,
     ends_on
 from {{ source('billing', 'subscriptions') }}
