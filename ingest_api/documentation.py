@@ -19,6 +19,7 @@ Meters usage, rates it under price plans, keeps prepaid wallets, and issues GST 
 * Too much is answered 429; `Retry-After` says when to come back.
 * `WS /api/v1/live` tells balances and usage as they change.
 * Lists give `meta.page.next`; pass it as `after` for the following page.
+* A query parameter that a route does not know is refused, as a field of a body is.
 """
 
 _ASSETS = "/docs/assets"

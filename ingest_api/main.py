@@ -4,7 +4,7 @@ from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from types import MappingProxyType
 
-from fastapi import FastAPI, WebSocket
+from fastapi import Depends, FastAPI, WebSocket
 from fastapi.routing import APIRoute
 from starlette.routing import WebSocketRoute
 from starlette.types import ASGIApp, Receive, Scope, Send
@@ -25,7 +25,8 @@ from ingest_api.intake.app import Intake
 from ingest_api.intake.openapi import describe_hot_routes
 from ingest_api.live.view import LIVE_PATH, LiveView
 from ingest_api.metrics.serving import served_metrics
-from ingest_api.resources import ROUTERS
+from ingest_api.parameters import known_parameters
+from ingest_api.resources import ROUTERS, webhooks
 from ingest_api.services import Services
 
 PREFIX = "/api/v1"
@@ -79,7 +80,9 @@ def create_app(settings: Settings, clock: Clock | None = None) -> FastAPI:
     install_documentation(app)
     app.include_router(health.router)
     for router in ROUTERS:
-        app.include_router(router, prefix=PREFIX)
+        # what a gateway adds to the address it was given is its own affair
+        asked = [] if router is webhooks.router else [Depends(known_parameters)]
+        app.include_router(router, prefix=PREFIX, dependencies=asked)
     app.include_router(revisions.router, prefix=PREFIX)
     app.include_router(authorization_routes.router, prefix=PREFIX)
     require_declared_permissions(app)

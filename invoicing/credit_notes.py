@@ -43,7 +43,7 @@ class CreditLine(Request):
     """How much of a line to take back, exclusive of tax, in minor units."""
 
     line_ref: str
-    amount_minor: int = Field(gt=0)
+    amount_minor: int = Field(gt=0, lt=2**53)
 
 
 class IssueCreditNote(Request):
@@ -59,7 +59,7 @@ class ApplyCreditNote(Request):
 
     document_id: UUID
     invoice_id: UUID
-    amount_minor: int = Field(gt=0)
+    amount_minor: int = Field(gt=0, lt=2**53)
 
 
 @command("credit_note.issue", Permission.INVOICES_APPROVE)

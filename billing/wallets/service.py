@@ -39,8 +39,8 @@ class SetWalletLimits(Request):
     """How far below zero a wallet may go, and when it counts as low; in minor units."""
 
     wallet_id: UUID
-    credit_line_minor: int = Field(ge=0)
-    low_balance_minor: int = Field(ge=0)
+    credit_line_minor: int = Field(ge=0, lt=2**53)
+    low_balance_minor: int = Field(ge=0, lt=2**53)
 
 
 class SetAdvancePolicy(Request):
@@ -54,8 +54,8 @@ class TopUp(Request):
     """Money that came in: credits, exclusive of tax, and the tax that was paid with them."""
 
     wallet_id: UUID
-    amount_minor: int = Field(gt=0)
-    tax_minor: int = Field(default=0, ge=0)
+    amount_minor: int = Field(gt=0, lt=2**53)
+    tax_minor: int = Field(default=0, ge=0, lt=2**53)
     reference: str = REFERENCE
     """Natural key of the payment: the same one is never credited twice."""
     note: str = NOTE

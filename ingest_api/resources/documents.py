@@ -79,7 +79,7 @@ class NewApplication(Request):
     """Which invoice a note is set against, and how much of it, in minor units."""
 
     invoice_id: UUID
-    amount_minor: int = Field(gt=0)
+    amount_minor: int = Field(gt=0, lt=2**53)
 
 
 def document_resource(row: Document) -> Resource[DocumentAttributes]:

@@ -5,7 +5,8 @@ from typing import Annotated
 from uuid import UUID
 
 from fastapi import APIRouter, Body, Path, Query
-from pydantic import Field
+from pydantic import ConfigDict, Field
+from pydantic.config import JsonDict
 
 from billing.access.actor import Actor
 from billing.access.roles import Permission
@@ -62,6 +63,15 @@ Approver = Annotated[Actor, needs(Permission.INVOICES_APPROVE, staff_only=True)]
 Code = Annotated[str, Path(pattern=r"^[a-z][a-z0-9-]{0,39}$")]
 
 
+_DEBT: JsonDict = {
+    "number": "INV-2627-000042", "customer": "Acme Retail Private Limited", "account": "acme-main",
+    "account_status": "active", "currency": "INR", "outstanding_minor": 1_180_000,
+    "due_date": "2026-11-18", "days_late": 5, "schedule_name": "Default", "paused_until": None,
+    "pause_reason": None, "last_action": "remind", "last_outcome": "done",
+    "last_taken_at": "2026-11-19T03:30:00Z", "next_action": "charge", "next_on": "2026-11-25",
+}  # fmt: skip
+
+
 class ScheduleAttributes(Attributes):
     """What is done on which day after the due date."""
 
@@ -93,6 +103,8 @@ class StepAttributes(Attributes):
 
 class DebtAttributes(Attributes):
     """An issued invoice on which something is open, and where it stands in its schedule."""
+
+    model_config = ConfigDict(json_schema_extra={"examples": [_DEBT]})
 
     number: str
     customer: str

@@ -113,8 +113,12 @@ class AllocationAttributes(Attributes):
 class Limits(Request):
     """Amounts in minor units."""
 
-    credit_line_minor: int = Field(ge=0, description="How far below zero sending may go on.")
-    low_balance_minor: int = Field(ge=0, description="Below this the balance counts as low.")
+    credit_line_minor: int = Field(
+        ge=0, lt=2**53, description="How far below zero sending may go on."
+    )
+    low_balance_minor: int = Field(
+        ge=0, lt=2**53, description="Below this the balance counts as low."
+    )
 
 
 class Policy(Request):
@@ -126,7 +130,9 @@ class Policy(Request):
 class Credit(Request):
     """Credits to give, with a reference that is credited once."""
 
-    amount_minor: int = Field(gt=0, description="Credits, exclusive of tax, in minor units.")
+    amount_minor: int = Field(
+        gt=0, lt=2**53, description="Credits, exclusive of tax, in minor units."
+    )
     reference: str = Field(min_length=1, max_length=128)
     note: str = Field(default="", max_length=500)
 
@@ -134,13 +140,15 @@ class Credit(Request):
 class Payment(Credit):
     """Money that came in."""
 
-    tax_minor: int = Field(default=0, ge=0, description="Tax paid with it, in minor units.")
+    tax_minor: int = Field(
+        default=0, ge=0, lt=2**53, description="Tax paid with it, in minor units."
+    )
 
 
 class Correction(Request):
     """A correction either way, with its reason."""
 
-    amount_units: int = Field(description="In wallet units; negative takes.")
+    amount_units: int = Field(gt=-(2**53), lt=2**53, description="In wallet units; negative takes.")
     reference: str = Field(min_length=1, max_length=128)
     note: str = Field(min_length=3, max_length=500)
 

@@ -222,3 +222,37 @@ def test_a_wrong_charge_is_named_by_its_whole_path(api: Api) -> None:
     path = f"/price-plans/{plan}/versions"
     error = api.refused("POST", path, 400, json={"charges": charges})
     assert [wrong["field"] for wrong in error["fields"]] == ["charges.1.rates.1.tiers.0.unit_price"]
+
+
+def test_a_query_parameter_that_a_route_does_not_know_is_refused(api: Api) -> None:
+    paths = api.call("GET", "/openapi.json", role=None).json()["paths"]
+    asked = [
+        path.removeprefix("/api/v1")
+        for path, operations in paths.items()
+        if path.startswith("/api/v1") and "{" not in path and "get" in operations
+    ]
+    assert "/invoices" in asked
+
+    for path in asked:
+        error = api.refused("GET", f"{path}?colour=red", 400)
+        assert "colour" in [one["field"] for one in error["fields"]], path
+
+
+def test_a_misspelt_filter_is_told_what_there_is(api: Api) -> None:
+    error = api.refused("GET", "/invoices?statuss=due&limit=5", 400)
+
+    (wrong,) = error["fields"]
+    assert wrong["field"] == "statuss"
+    assert "status" in wrong["message"].split(": ")[1].split(", ")
+
+
+def test_an_amount_beyond_every_wallet_is_refused_by_its_field(api: Api) -> None:
+    limits = {"credit_line_minor": 0, "low_balance_minor": 2**53}
+    top_up = {"amount_minor": 2**53, "reference": "neft-1"}
+
+    for method, path, body, field in (
+        ("PATCH", f"/wallets/{NOBODY}", limits, "low_balance_minor"),
+        ("POST", f"/wallets/{NOBODY}/top-ups", top_up, "amount_minor"),
+    ):
+        error = api.refused(method, path, 400, json=body)
+        assert [one["field"] for one in error["fields"]] == [field]
