@@ -13,6 +13,7 @@ from bench.world import PRICES, World
 from billing.wallets.keys import ShardKeys
 
 _SETTLE_SECONDS = 60
+_REBUILD_SECONDS = 60
 _IDENTITIES = """
 SELECT left(event_id, 10)::int, count(*), count(DISTINCT event_id)
 FROM usage.{table} WHERE source = %s GROUP BY 1
@@ -32,6 +33,7 @@ _PRICED = """
 SELECT w.id, sum((%s::jsonb ->> (e.dimensions ->> 'country'))::bigint)::bigint
 FROM usage.raw_events e JOIN billing.wallets w USING (account_id) WHERE e.source = %s GROUP BY 1
 """
+_CLOSED = "SELECT count(*) FROM usage.shard_state WHERE mode <> 'open'"
 _NUMBERED = """
 SELECT count(*) FROM (
     SELECT shard FROM usage.event_key GROUP BY shard
@@ -76,6 +78,25 @@ def broken_invariants(
     return broken[:20]
 
 
+def wait_until_rebuilt(database_url: str, redis_url: str, world: World) -> None:
+    """Come back when every shard is open and Redis has every wallet.
+
+    Raises:
+        RuntimeError: if that takes a minute.
+    """
+    give_up = time.monotonic() + _REBUILD_SECONDS
+    with (
+        psycopg.connect(database_url, autocommit=True) as connection,
+        redis.Redis.from_url(redis_url) as client,
+    ):
+        while _one(connection, _CLOSED) or len(_in_redis(connection, client, world)) < len(
+            world.paid
+        ):
+            if time.monotonic() > give_up:
+                raise RuntimeError("Redis was not made anew within a minute")
+            time.sleep(0.02)
+
+
 def _differences(
     connection: psycopg.Connection[Any],
     client: "redis.Redis",
@@ -109,8 +130,9 @@ def _in_redis(
         keys = ShardKeys(shard_of[wallet], epochs[shard_of[wallet]])
         pipe.hget(keys.wallet(wallet), "bal")
     return {
-        wallet: int(balance) if balance is not None else 0
+        wallet: int(balance)
         for wallet, balance in zip(world.paid, pipe.execute(), strict=True)
+        if balance is not None
     }
 
 
