@@ -62,7 +62,7 @@ MOST_IN_FLIGHT: Final = 50_000
 _CALL_PAUSE_SECONDS: Final = 0.002
 """Between the beginnings of two calls of Redis: the writer commits no more often than that."""
 _TRY_AGAIN_SECONDS: Final = 0.05
-_WALLET_SECONDS: Final = 1.0
+WALLET_SECONDS: Final = 1.0
 """How long a wallet that Redis does not know may be on its way there."""
 
 _UNKNOWN: Final = (
@@ -236,7 +236,7 @@ class ShardIntake:
         if not again:
             return letters
         loop = asyncio.get_running_loop()
-        give_up = min(loop.time() + _WALLET_SECONDS, deadline)
+        give_up = min(loop.time() + WALLET_SECONDS, deadline)
         while again and loop.time() < give_up:
             await asyncio.sleep(_TRY_AGAIN_SECONDS)
             answers = await self._gather.ask([admissions[index] for index in again], deadline)

@@ -1,7 +1,8 @@
 """Asking for holds: many in one call of Redis, or of PostgreSQL while Redis is away for long.
 
 Between the two, when Redis does not answer and direct mode has not begun, nobody may decide: who
-wants a hold waits for one or the other. A mere question is answered by the books meanwhile.
+wants a hold waits for one or the other, and a second for a new wallet on its way to Redis. A mere
+question is answered by the books meanwhile.
 """
 
 import asyncio
@@ -19,7 +20,7 @@ from billing.wallets.hold_book import HoldBook
 from billing.wallets.holds import Asked, HoldAnswer, Verdict, Wanted, get, place, release, to_ms
 from billing.wallets.keys import ShardKeys
 from billing.wallets.ports import HoldsRedis, IntakePostgres
-from ingest_api.intake.admission import ANSWER_SECONDS
+from ingest_api.intake.admission import ANSWER_SECONDS, WALLET_SECONDS
 from ingest_api.intake.gather import Gather
 from ingest_api.intake.watermark import ShardMark
 
@@ -67,10 +68,10 @@ class HoldDesk:
         Raises:
             UnavailableError: if nobody can decide it now.
         """
-        found = await self._ask(place(wanted, hold=hold), or_none=not hold)
-        if found is not None and found.verdict is not Verdict.NO_WALLET:
-            return found
-        return await self._by_the_books(wanted)
+        asked = place(wanted, hold=hold)
+        if hold:
+            return _there(await self._ask(asked))
+        return await self._ask(asked, is_patient=False) or await self._by_the_books(wanted)
 
     async def find(self, name: str) -> HoldAnswer:
         """A hold that is remembered.
@@ -88,11 +89,11 @@ class HoldDesk:
         """
         return _there(await self._ask(release(name)))
 
-    async def _ask(self, asked: Asked, *, or_none: bool = False) -> HoldAnswer | None:
-        """The answer of whoever decides now, for as long as a request may wait.
+    async def _ask(self, asked: Asked, *, is_patient: bool = True) -> HoldAnswer | None:
+        """The answer of whoever decides now; None if nobody can.
 
         Args:
-            or_none: whether to give up at once if there is nobody.
+            is_patient: whether to ask again for as long as a request may wait.
         """
         loop = asyncio.get_running_loop()
         give_up = loop.time() + ANSWER_SECONDS
@@ -104,10 +105,11 @@ class HoldDesk:
                 found = None
                 logger.warning("holds not asked", shard=self._shard, reason=repr(error))
                 await self._consider(error)
-            if found is not None or or_none:
+            if found is not None and found.verdict is Verdict.NO_WALLET:
+                found = None  # the account has one: it is on its way
+                give_up = min(give_up, loop.time() + WALLET_SECONDS)
+            if found is not None or not is_patient or loop.time() + _TRY_AGAIN_SECONDS > give_up:
                 return found
-            if loop.time() + _TRY_AGAIN_SECONDS > give_up:
-                return _there(None)
             self._look_now()
             await asyncio.sleep(_TRY_AGAIN_SECONDS)
 

@@ -8,9 +8,10 @@ from typing import Any
 import httpx
 
 from billing.access.roles import Role
+from billing.db.unit_of_work import unit_of_work
 from tests.ingest_api.intake.conftest import Api
 from tests.ingest_api.intake.test_authorizations import pay
-from tests.support.factories.usage import Sender
+from tests.support.factories.usage import Sender, make_sender
 
 Until = Callable[[Callable[[], bool]], None]
 _names = count(1)
@@ -114,6 +115,30 @@ def test_a_hold_that_is_not_used_expires(api: Api, until: Until) -> None:
     shown = api.client.get(f"{PATH}/{given['id']}").json()["data"]["attributes"]
     assert shown["state"] == "expired"
     assert api.client.post(f"{PATH}/{given['id']}/release").json()["data"]["attributes"] == shown
+
+
+def test_of_a_wallet_that_has_not_reached_redis_nothing_is_authorised_without_a_hold(
+    api: Api, until: Until
+) -> None:
+    nowhere = 99  # a shard without a writer: nobody brings the wallet to Redis
+    with unit_of_work(api.engine) as session:
+        sender = make_sender(session, api.version)
+        assert sender.wallet is not None
+        sender.wallet.shard = nowhere
+    pay(api, sender, 1, f"hold-{next(_names)}")
+
+    assert api.ask(sender)["authorised"]  # a mere question is answered by the books
+    refused = api.client.post(PATH, json=body(sender))
+    assert (refused.status_code, refused.json()["error"]["code"]) == (503, "try_again")
+    assert refused.headers["retry-after"]
+
+    api.connection.execute(
+        "UPDATE billing.wallets SET shard = %s WHERE id = %s",
+        [sender.account.shard, sender.wallet.id],
+    )
+    pay(api, sender, 1, f"hold-{next(_names)}")
+    until(lambda: api.client.post(PATH, json=body(sender)).status_code == 200)
+    until(lambda: available(api, sender) == "1.88")
 
 
 def test_a_hold_of_an_account_without_a_wallet_is_known_too(api: Api) -> None:
