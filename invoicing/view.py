@@ -337,6 +337,13 @@ def _in_packages(line: InvoiceLine) -> bool:
     return len(steps) == 1 and "package_size" in steps[0]
 
 
+def _has_one_price(line: InvoiceLine) -> bool:
+    """Whether each unit costs the same before something changes the line as a whole."""
+    first, *others = _steps(line) or [{"events": "0"}]
+    is_open = not others and "events" not in first and first["to"] is None
+    return is_open and not Decimal(first["from"]) and not Decimal(first["flat_amount"])
+
+
 def _steps(line: InvoiceLine) -> list[dict[str, Any]]:
     """The tiers of a line, without what changes the line as a whole."""
     return [step for step in line.tier_breakdown if "kind" not in step]
@@ -365,6 +372,8 @@ def price_note(line: InvoiceLine) -> str:
     if _in_packages(line):
         tier = _steps(line)[0]
         said = [f"{tier['unit_price']} per {tier['package_size']}"]
+    elif _has_one_price(line):
+        said = [str(_steps(line)[0]["unit_price"])]
     elif _steps(line):
         said = ["tiered"]
     changes = (step for step in line.tier_breakdown if "kind" in step)

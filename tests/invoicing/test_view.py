@@ -18,7 +18,11 @@ COUPON = {"kind": "coupon", "code": "AUTUMN", "amount": "-1.25"}
 @pytest.mark.parametrize(
     ("breakdown", "note"),
     [
-        ([TIER, {"kind": "discount", "percent": "12.5", "amount": "-1"}], "tiered, less 12.5 %"),
+        ([TIER, {"kind": "discount", "percent": "12.5", "amount": "-1"}], "2, less 12.5 %"),
+        ([TIER | {"to": "9"}, COUPON], "tiered, less coupon AUTUMN"),
+        ([TIER | {"flat_amount": "1"}, COUPON], "tiered, less coupon AUTUMN"),
+        ([TIER | {"from": "10"}, COUPON], "tiered, less coupon AUTUMN"),
+        ([TIER | {"events": "4"}, COUPON], "tiered, less coupon AUTUMN"),
         ([TIER | {"package_size": "100"}, COUPON], "2 per 100, less coupon AUTUMN"),
         (
             [{"kind": "billed_ahead", "amount": "-3"}, COUPON, {"kind": "credit", "amount": "-1"}],
