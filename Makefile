@@ -47,8 +47,10 @@ simulate: setup-test ## the intake over stores in memory, faults by seed; SIM_SE
 	@$(BIN)/python -m tests.simulation
 
 .PHONY: cluster
-cluster: setup-test ## the tests of intake and wallets on a Redis Cluster of three nodes and shards
-	@TEST_REDIS=cluster $(PYTEST) tests/ingest_api/intake tests/billing/wallets $(PYTEST_ARGS)
+cluster: setup-test ## the tests that ask Redis of money, on a Redis Cluster of three nodes and shards
+	@TEST_REDIS=cluster $(PYTEST) tests/ingest_api/intake tests/ingest_api/live \
+		tests/ingest_api/metrics tests/ingest_api/fuzz tests/billing/wallets \
+		tests/billing/usage/test_any_order.py $(PYTEST_ARGS)
 
 .PHONY: timescale
 timescale: setup-test ## the tests that read or write events, on a real TimescaleDB (root only)
