@@ -10,6 +10,7 @@ import redis
 
 from bench.traffic import SOURCE, Books
 from bench.world import PRICES, World
+from billing.wallets.connect import open_any
 from billing.wallets.keys import ShardKeys
 
 _SETTLE_SECONDS = 60
@@ -49,7 +50,7 @@ def broken_invariants(
     broken: list[str] = []
     with (
         psycopg.connect(database_url, autocommit=True) as connection,
-        redis.Redis.from_url(redis_url) as client,
+        open_any(redis_url) as client,
     ):
         _wait_until_applied(connection, client, shards)
         stored: set[int] = set()
@@ -87,7 +88,7 @@ def wait_until_rebuilt(database_url: str, redis_url: str, world: World) -> None:
     give_up = time.monotonic() + _REBUILD_SECONDS
     with (
         psycopg.connect(database_url, autocommit=True) as connection,
-        redis.Redis.from_url(redis_url) as client,
+        open_any(redis_url) as client,
     ):
         while _one(connection, _CLOSED) or len(_in_redis(connection, client, world)) < len(
             world.paid

@@ -3,17 +3,16 @@
 import signal
 from typing import Any
 
-import redis
-
 from billing.stack import process
 from billing.stack.redis import EmbeddedRedis
+from billing.wallets.connect import open_any
 
 _AT_ONCE = 2_000
 
 
 def bytes_per_event(redis_url: str) -> tuple[float, dict[str, Any]]:
     """Memory of all dedupe buckets, divided by the events in them."""
-    with redis.Redis.from_url(redis_url) as client:
+    with open_any(redis_url) as client:
         buckets = list(client.scan_iter(match="{b:*}:*:d:*", count=5_000))
         memory = events = 0
         for start in range(0, len(buckets), _AT_ONCE):

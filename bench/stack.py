@@ -15,7 +15,6 @@ from subprocess import Popen
 from urllib.parse import urlsplit, urlunsplit
 
 import psycopg
-import redis
 from psycopg import sql
 
 from bench.machine import Usage, own_cpu_seconds, usage_of
@@ -24,6 +23,7 @@ from billing.stack import ports, process
 from billing.stack.postgres import EmbeddedPostgres
 from billing.stack.process import Command
 from billing.stack.redis import EmbeddedLimitsRedis, EmbeddedRedis
+from billing.wallets.connect import open_any
 
 ROOT = Path(__file__).parents[1]
 _START_SECONDS = 60
@@ -193,14 +193,13 @@ def _scratch_database(server: str) -> Iterator[str]:
 
 @contextmanager
 def _empty_redis(url: str) -> Iterator[None]:
-    client = redis.Redis.from_url(url)
-    if client.dbsize():
-        raise SystemExit(f"{url} holds data: give the bench an empty Redis.")
-    try:
-        yield
-    finally:
-        client.flushdb()
-        client.close()
+    with open_any(url) as client:
+        if client.dbsize():
+            raise SystemExit(f"{url} holds data: give the bench an empty Redis.")
+        try:
+            yield
+        finally:
+            client.flushdb()
 
 
 def _kind(url: str) -> str:
