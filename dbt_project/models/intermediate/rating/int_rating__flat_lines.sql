@@ -137,6 +137,7 @@ entered as (
         held.segment_id,
         held.charge_id,
         held.rate_id,
+        held.segment_quantity,
         held.billed_days,
         held.whole_days,
         tiers.ordinal,
@@ -150,7 +151,7 @@ entered as (
             else 0
         end as flat_amount
     from held
-    inner join tiers
+    left join tiers
         on tiers.rate_id = held.rate_id
         and case held.tier_mode
             when 'volume'
@@ -158,58 +159,60 @@ entered as (
                     and coalesce(tiers.up_to, 'infinity'::numeric) >= held.most
             else tiers.above < held.segment_quantity
         end
-),
-
-tiered as (
-    select
-        billing_period_id,
-        segment_id,
-        charge_id,
-        rate_id,
-        sum(flat_amount) + round(sum(units * unit_price) * billed_days, 40) / whole_days as amount,
-        jsonb_agg(
-            jsonb_build_object(
-                'from', {{ plain("above") }},
-                'to', {{ plain("up_to") }},
-                'units', {{ plain("units") }},
-                'unit_price', {{ plain("unit_price") }},
-                'flat_amount', {{ plain("flat_amount") }},
-                'amount', {{
-                    plain(
-                        stored_amount(
-                            "flat_amount + round(units * unit_price * billed_days, 40) / whole_days"
-                        )
-                    )
-                }},
-                'days', billed_days::text,
-                'full_days', whole_days::text
-            )
-            order by ordinal
-        ) as tier_breakdown
-    from entered
-    group by billing_period_id, segment_id, charge_id, rate_id, billed_days, whole_days
 )
 
 select
-    priced.billing_period_id,
-    priced.segment_id,
-    priced.charge_id,
-    priced.rate_id,
-    priced.segment_quantity as quantity,
-    case when priced.tier_mode is null then priced.flat_amount end as unit_price,
-    priced.billed_days,
-    priced.whole_days,
+    billing_period_id,
+    segment_id,
+    charge_id,
+    rate_id,
+    segment_quantity as quantity,
+    flat_amount as unit_price,
+    billed_days,
+    whole_days,
     -- 40 decimals keep the quotient on the right side of every half until it is rounded, once.
-    case
-        when priced.tier_mode is not null then coalesce(tiered.amount, 0)
-        else round(
-            priced.flat_amount * priced.segment_quantity * priced.billed_days, 40
-        ) / priced.whole_days
-    end as amount,
-    coalesce(tiered.tier_breakdown, '[]'::jsonb) as tier_breakdown
+    round(flat_amount * segment_quantity * billed_days, 40) / whole_days as amount,
+    '[]'::jsonb as tier_breakdown
 from priced
-left join tiered
-    on tiered.billing_period_id = priced.billing_period_id
-    and tiered.segment_id = priced.segment_id
-    and tiered.charge_id = priced.charge_id
-    and tiered.rate_id = priced.rate_id
+where tier_mode is null or rate_id is null
+union all
+select
+    billing_period_id,
+    segment_id,
+    charge_id,
+    rate_id,
+    segment_quantity as quantity,
+    null::numeric as unit_price,
+    billed_days,
+    whole_days,
+    coalesce(
+        sum(flat_amount) + round(sum(units * unit_price) * billed_days, 40) / whole_days, 0
+    ) as amount,
+    coalesce(jsonb_agg(
+        jsonb_build_object(
+            'from', {{ plain("above") }},
+            'to', {{ plain("up_to") }},
+            'units', {{ plain("units") }},
+            'unit_price', {{ plain("unit_price") }},
+            'flat_amount', {{ plain("flat_amount") }},
+            'amount', {{
+                plain(
+                    stored_amount(
+                        "flat_amount + round(units * unit_price * billed_days, 40) / whole_days"
+                    )
+                )
+            }},
+            'days', billed_days::text,
+            'full_days', whole_days::text
+        )
+        order by ordinal
+    ) filter (where ordinal is not null), '[]'::jsonb) as tier_breakdown
+from entered
+group by
+    billing_period_id,
+    segment_id,
+    charge_id,
+    rate_id,
+    segment_quantity,
+    billed_days,
+    whole_days
