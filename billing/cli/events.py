@@ -138,8 +138,7 @@ def import_events(
         _sending(engine, settings, clock, key, dry) as (actor, text),
     ):
         work = _Importing(engine, actor, clock, columns, options, delimiter, errors)
-        sources = [(file, work.open(file)) for file in files]
-        for file, source in sources:
+        for file, source in [(file, work.open(file)) for file in files]:
             if dry:
                 refused += _try(work, file, source)
                 continue

@@ -92,12 +92,17 @@ def _list(found: list[WalletRow]) -> None:
 def _wallet(actor: Actor, wallet: WalletRow) -> None:
     with st.container(border=True):
         heading(wallet.title)
-        available = wallet.balance_units + wallet.credit_line_units
+        if wallet.is_frozen:
+            st.warning(
+                "Redis and PostgreSQL do not agree on this wallet: nothing is authorised until an "
+                "operator has looked at `billing shards`.", icon=":material/ac_unit:",
+            )  # fmt: skip
         fact_list([
             ("Status", wallet_status(wallet.status)),
             ("Account", words(wallet.account_state)),
             ("Balance", wallet_money(wallet.balance_units, wallet.currency)),
-            ("Can still be spent", wallet_money(max(available, 0), wallet.currency)),
+            ("Held by authorisations", wallet_money(wallet.held_units, wallet.currency)),
+            ("Can still be spent", wallet_money(wallet.spendable_units, wallet.currency)),
             ("Low below", wallet_money(wallet.low_balance_units, wallet.currency)),
             ("Credit line", wallet_money(wallet.credit_line_units, wallet.currency)),
         ])  # fmt: skip

@@ -17,11 +17,20 @@ class WalletRow(NamedTuple):
     account: str
     currency: str
     balance_units: int
+    held_units: int
+    """By authorisations that are open."""
     credit_line_units: int
     low_balance_units: int
     status: str
     account_state: str
     updated_at: datetime
+    is_frozen: bool
+    """Both stores do not agree on what it holds: nothing is authorised."""
+
+    @property
+    def spendable_units(self) -> int:
+        """What may still be authorised."""
+        return max(self.balance_units - self.held_units + self.credit_line_units, 0)
 
     @property
     def owner(self) -> str:
@@ -64,11 +73,17 @@ def wallets(confined: UUID | None) -> list[WalletRow]:
     rows = fetch(
         """
         select w.id, w.account_id, c.name, a.name, w.currency, w.balance_units,
-               w.credit_line_units, w.low_balance_units, w.status,
-               a.status as account_state, w.updated_at
+               coalesce(h.held_units, 0), w.credit_line_units, w.low_balance_units, w.status,
+               a.status as account_state, w.updated_at,
+               exists (select 1 from usage.wallet_drifts d
+                       where d.wallet_id = w.id and d.settled_at is null)
         from billing.wallets w
         join billing.accounts a on a.id = w.account_id
         join billing.customers c on c.id = a.customer_id
+        left join (
+            select wallet_id, sum(amount_units)::bigint as held_units
+            from usage.holds where state = 'open' group by wallet_id
+        ) h on h.wallet_id = w.id
         where cast(:confined as uuid) is null or a.customer_id = :confined
         order by array_position(array['suspended', 'low', 'active'], cast(w.status as text)),
                  lower(c.name), lower(a.name), w.currency

@@ -8,11 +8,17 @@ from streamlit.testing.v1 import AppTest
 
 from billing.access.actor import Actor
 from billing.access.roles import Role
+from billing.db.unit_of_work import unit_of_work
 from billing.errors import BillingError, ConflictError, ForbiddenError, InvalidError, NotFoundError
+from billing.ids import new_id
+from billing.usage.tables import AuthorizationHold, WalletDrift
+from billing.wallets.holds import HoldState
 from console import actions
 from console.access import PageName
+from tests.console.conftest import words_on
 from tests.console.test_pages import visit
 from tests.console.world import World
+from tests.support.factories.parties import LONG_AGO
 
 SignIn = Callable[..., AppTest]
 FINANCE = Actor("finance", Role.FINANCE_ADMIN)
@@ -126,8 +132,28 @@ def test_an_amount_that_is_none_is_refused_before_it_is_sent(
     assert _top_ups(engine) == 0
 
 
-def test_who_may_not_write_wallets_sees_no_form(sign_in: SignIn) -> None:
+def test_who_may_not_write_wallets_sees_what_is_held_and_no_form(
+    sign_in: SignIn, engine: Engine, world: World
+) -> None:
+    wallet_id, account_id = world.wallets["lotus"], world.accounts["lotus"].id
+    with unit_of_work(engine) as session:
+        session.add(
+            AuthorizationHold(
+                name="a:b", account_id=account_id, wallet_id=wallet_id, state=HoldState.OPEN,
+                amount_units=1_230_000, body_hash="", balance_units=0, available_units=0,
+                verdict="ok", quotas=[], created_at=LONG_AGO, expires_at=LONG_AGO,
+            )
+        )  # fmt: skip
+        session.add(
+            WalletDrift(
+                id=new_id(), wallet_id=wallet_id, shard=0, epoch=1, cursor_ms=0, cursor_seq=0,
+                expected_units=1, found_units=2, found_at=LONG_AGO,
+            )
+        )  # fmt: skip
     app = visit(sign_in(Role.SUPPORT), PageName.WALLETS)
+    app.selectbox(key="wallet_open").set_value(wallet_id).run()
+    assert "₹1.23" in words_on(app)
+    assert "nothing is authorised" in app.warning[0].value
     assert not [box for box in app.text_input if str(box.key).startswith("top_up")]
 
 
