@@ -99,6 +99,8 @@ class Reason(StrEnum):
     NO_WALLET = "no_wallet"
     INSUFFICIENT_BALANCE = "insufficient_balance"
     QUOTA_EXCEEDED = "quota_exceeded"
+    HOLD_OVER = "hold_over"
+    """It was given under this id before, and has expired or was released since."""
 
 
 AUTHORISED: Final = frozenset({Reason.OK, Reason.QUOTA_WARNING, Reason.GRACE})
@@ -116,6 +118,7 @@ _REASONS: Final = {
     Verdict.OVER_QUOTA: Reason.QUOTA_EXCEEDED,
     Verdict.NO_WALLET: Reason.NO_WALLET,
 }
+_GIVEN_UP: Final = frozenset({HoldState.EXPIRED, HoldState.RELEASED})
 
 
 @dataclass(frozen=True, slots=True)
@@ -314,6 +317,8 @@ def _decision(
         if account.wallet_id is not None and price is not None:
             price = hold.amount
     reason = _REASONS[verdict]
+    if hold is not None and hold.state in _GIVEN_UP:
+        reason = Reason.HOLD_OVER
     if reason is Reason.INSUFFICIENT_BALANCE and account.standing.is_grace_over(now):
         reason = Reason.GRACE_OVER
     funds = (given.balance, given.available) if account.wallet_id else (None, None)

@@ -104,7 +104,8 @@ _AUTHORIZATION: Final = {
             "type": "string",
             "pattern": "^[A-Za-z0-9_.-]{1,64}$",
             "description": "Your own id, unique within the account: sent again with the same "
-            "body it gives the same answer. Without it the `Idempotency-Key` is taken, or one "
+            "body it gives the same answer, or a no, `hold_over`, once its hold has expired or was "
+            "released. Without it the `Idempotency-Key` is taken, or one "
             "is made.",
         },
         "ttl_seconds": {

@@ -97,6 +97,8 @@ def test_the_same_id_gives_the_same_answer_and_another_body_is_a_conflict(
     first = hold(api, sender, authorization_id=mine)
     assert hold(api, sender, authorization_id=mine) == first
     assert available(api, sender) == "0.88"
+    assert api.client.post(f"{PATH}/{first['id']}/release").status_code == 200
+    assert_given_up(hold(api, sender, authorization_id=mine), "released")
 
     other = api.client.post(PATH, json=body(sender, authorization_id=mine, quantity=2))
     assert (other.status_code, other.json()["error"]["code"]) == (409, "authorization_conflict")
@@ -104,14 +106,22 @@ def test_the_same_id_gives_the_same_answer_and_another_body_is_a_conflict(
     header = {"Idempotency-Key": f"any text: {mine}"}
     answers = [api.client.post(PATH, json=body(sender), headers=header) for _ in range(2)]
     assert answers[0].json()["data"] == answers[1].json()["data"]
-    assert available(api, sender) == "0.76"
+    assert available(api, sender) == "0.88"
+
+
+def assert_given_up(repeated: dict[str, Any], state: str) -> None:
+    """Nothing is held under that id any more, so nothing may be sent for it."""
+    said = repeated["attributes"]
+    assert (said["authorised"], said["reason"], said["state"]) == (False, "hold_over", state)
 
 
 def test_a_hold_that_is_not_used_expires(api: Api, until: Until) -> None:
     sender = funded(api, until, 1)
-    given = hold(api, sender, ttl_seconds=1)
+    asked = {"authorization_id": name(), "ttl_seconds": 1}
+    given = hold(api, sender, **asked)
 
     until(lambda: available(api, sender) == "1")
+    assert_given_up(hold(api, sender, **asked), "expired")
     shown = api.client.get(f"{PATH}/{given['id']}").json()["data"]["attributes"]
     assert shown["state"] == "expired"
     assert api.client.post(f"{PATH}/{given['id']}/release").json()["data"]["attributes"] == shown
@@ -180,6 +190,8 @@ def test_an_event_that_names_its_authorisation_captures_it_once(api: Api, until:
         assert (now["balance"], now["available"]) == ("0.88", "0.76")
     assert api.send(api.event(sender, authorization_id=mine)).status_code == 200
     assert available(api, sender) == "0.76"
+    repeated = hold(api, sender, authorization_id=mine)["attributes"]
+    assert (repeated["authorised"], repeated["state"]) == (True, "captured")
 
     path = f"{PATH}/{given['id']}"
     assert api.client.get(path).json()["data"]["attributes"]["state"] == "captured"
