@@ -2,17 +2,17 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import date, datetime
+from datetime import UTC, date, datetime
 from decimal import Decimal
 from uuid import UUID
 
-from sqlalchemy import text
+from sqlalchemy import select, text
 from sqlalchemy.orm import Session
 
 from billing.access.actor import Actor
 from billing.customers.tables import Account
-from billing.errors import NotFoundError, PreconditionError
-from billing.usage.tables import EventKey
+from billing.errors import BillingError, NotFoundError, PreconditionError
+from billing.usage.tables import EventKey, QuarantinedEntry
 
 _REVISIONS = text(
     """
@@ -85,11 +85,12 @@ def get_event(session: Session, actor: Actor, source: str, event_id: str) -> Eve
 
     Raises:
         NotFoundError: if it was never taken in, or belongs to another customer.
-        PreconditionError: if a revision of it is in an archive alone; code `archived`.
+        PreconditionError: if a revision of it is in an archive alone, code `archived`; or if it was
+            set aside, code `quarantined`, with the reason in the details.
     """
     key = session.get(EventKey, (source, event_id))
     if key is None:
-        raise NotFoundError(f"There is no event {source}/{event_id}.")
+        raise _not_in_the_books(session, actor, source, event_id)
     account = session.get_one(Account, key.account_id)
     actor.require_customer(account.customer_id)
     rows = session.execute(_REVISIONS, {"shard": key.shard, "first": key.accept_seq}).all()
@@ -100,3 +101,28 @@ def get_event(session: Session, actor: Actor, source: str, event_id: str) -> Eve
             code="archived",
         )
     return EventHistory(key, account, [EventRevision(**row._asdict()) for row in rows])
+
+
+def _not_in_the_books(session: Session, actor: Actor, source: str, event_id: str) -> BillingError:
+    """Why there is no such event; customers are not told of what was set aside."""
+    aside = session.scalars(
+        select(QuarantinedEntry)
+        .filter_by(source=source, event_id=event_id)
+        .order_by(QuarantinedEntry.id.desc())
+        .limit(1)
+    ).first()
+    if aside is None or actor.customer_id is not None:
+        return NotFoundError(f"There is no event {source}/{event_id}.")
+    since = aside.recorded_at.astimezone(UTC)
+    return PreconditionError(
+        f"The event {source}/{event_id} was set aside on {since:%Y-%m-%d at %H:%M} UTC: "
+        f"{aside.reason}",
+        code="quarantined",
+        details={
+            "quarantine_id": str(aside.id),
+            "status": aside.status.value,
+            "reason": aside.reason,
+            "recorded_at": since.isoformat(),
+            "note": aside.note,
+        },
+    )

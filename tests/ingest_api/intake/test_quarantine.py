@@ -77,6 +77,14 @@ class Aside:
     def post(self, what: str, body: Any = None) -> Any:
         return self.api.client.post(f"{self.path}/{what}", json=body, headers=self.api.as_admin)
 
+    def followed(self) -> dict[str, Any]:
+        """What is said to somebody who looks for the event, and not for what was set aside."""
+        path = f"/api/v1/events/core/{self.event['event_id']}"
+        answer = self.api.client.get(path, headers=self.api.as_admin)
+        error: dict[str, Any] = answer.json()["error"]
+        assert (answer.status_code, error["code"]) == (409, "quarantined")
+        return error
+
     def status(self) -> str:
         answer = self.api.client.get(self.path, headers=self.api.as_admin)
         assert answer.status_code == 200, answer.text
@@ -97,6 +105,18 @@ def test_what_is_set_aside_can_be_read_and_costs_nothing(api: Api, until: Until)
     assert attributes["event"]["dimensions"] == aside.event["dimensions"]
     assert attributes["amount_units"] == PRICE
     assert "quantity" in attributes["reason"]
+    error = aside.followed()
+    assert error["details"] == {
+        "quarantine_id": aside.id,
+        "status": "open",
+        "reason": attributes["reason"],
+        "recorded_at": error["details"]["recorded_at"],
+        "note": None,
+    }
+    assert attributes["reason"] in error["message"]
+    customer = api.key(Role.CUSTOMER, customer_id=aside.sender.account.customer_id)
+    path = f"/api/v1/events/core/{aside.event['event_id']}"
+    assert api.client.get(path, headers=customer).status_code == 404
 
 
 def test_a_mended_event_is_taken_in_once_under_its_own_id(api: Api, until: Until) -> None:
@@ -139,6 +159,7 @@ def test_a_discarded_event_stays_to_be_read_with_its_reason(api: Api, until: Unt
     assert aside.post("event", {"event": aside.event}).status_code == 409
     note = api.one("SELECT note FROM usage.quarantine WHERE id = %s", aside.id)
     assert note == "a test of the merchant"
+    assert aside.followed()["details"]["note"] == note
     assert api.balance(aside.sender) == 0
 
 
