@@ -6,13 +6,17 @@ Its days are New York's, where clocks go back on 1 November. Requests only: noth
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, date, datetime
+from types import MappingProxyType
 from typing import Any
 from zoneinfo import ZoneInfo
+
+import httpx
 
 from tests.support.api import Api
 from tests.support.bodies import PLATFORM_ITEM, open_account, rate, tax_profile
 from tests.support.factories.parties import gstin
 
+NOTHING: Mapping[str, str] = MappingProxyType({})
 ZONE = ZoneInfo("America/New_York")
 OCTOBER, NOVEMBER, DECEMBER = (date(2026, month, 1) for month in (10, 11, 12))
 SENT = {"status": "sent"}
@@ -213,6 +217,7 @@ def _pocket(api: Api, customer: str) -> tuple[str, str]:
     for_sms = {"amount_minor": 2_000, "reference": "texts", "item_codes": ["sms"]}
     for given in (for_all, for_sms):
         api.post(f"/wallets/{wallet}/grants", {**given, "expires_on": "2026-12-01"})
+    entitle(api, account, "sms", 250, "soft")
     wish = {"account_id": account, "plan_code": "pocket", "starts_on": "2026-10-01"}
     api.post("/subscriptions", {**wish, "ends_on": "2026-11-01"})
     return account, wallet
@@ -244,6 +249,14 @@ def kind_of(code: str) -> str:
     return f"otp.{code.replace('-', '_')}"
 
 
+def entitle(api: Api, account: str, item: str, units: int, enforcement: str) -> None:
+    """So many units of an item a month."""
+    items = api.get("/billable-items")
+    (item_id,) = (one["id"] for one in items if one["attributes"]["code"] == item)
+    limit = {"account_id": account, "included_units": units, "enforcement": enforcement}
+    api.post("/entitlements", {**limit, "item_id": item_id, "period": "month"})
+
+
 def _plan(api: Api, code: str, **other: Any) -> str:
     return str(api.post("/price-plans", {"code": code, "name": code.title(), **other})["id"])
 
@@ -272,12 +285,39 @@ class Sender:
 
     def send(self, *events: tuple[str, datetime, int | str, Mapping[str, str]]) -> None:
         """Item, instant, quantity and dimensions of each; the clock must have got there."""
-        body = [self._event(*event) for event in events]
+        self._post("events", [self._event(*event) for event in events])
+
+    def ask(
+        self,
+        item: str,
+        quantity: int,
+        dimensions: Mapping[str, str] = NOTHING,
+        *,
+        hold: bool = True,
+    ) -> tuple[str, str]:
+        """May so many be sent now? The reason of a yes or a no, and what it is to be named by."""
+        event = self._event(item, self.api.clock.now(), quantity, dimensions)
+        names = ("account_id", "event_type", "quantity", "dimensions")
+        answer = self._post(
+            "authorizations", {name: event[name] for name in names} | {"hold": hold}
+        )
+        found = answer.json()["data"]
+        return found["attributes"]["reason"], found["id"]
+
+    def capture(
+        self, held: str, item: str, quantity: int, dimensions: Mapping[str, str] = NOTHING
+    ) -> None:
+        """Send now what an authorisation holds."""
+        event = self._event(item, self.api.clock.now(), quantity, dimensions)
+        self._post("events", [event | {"authorization_id": held}])
+
+    def _post(self, path: str, body: Any) -> httpx.Response:
         for _ in range(PATIENCE):
-            answer = self.api.call("POST", "/api/v1/events", json=body)
+            answer = self.api.call("POST", f"/api/v1/{path}", json=body)
             if answer.status_code != UNAVAILABLE:
                 break
         assert answer.status_code == OK, answer.text
+        return answer
 
     def _event(
         self, item: str, at: datetime, quantity: int | str, dimensions: Mapping[str, str]

@@ -8,7 +8,16 @@ from dataclasses import dataclass, field
 from decimal import Decimal
 from typing import Any
 
-from tests.scenarios.every_feature import ZONE, Sender, charge, local, publish, tiers
+from tests.scenarios.every_feature import (
+    NOTHING,
+    ZONE,
+    Sender,
+    charge,
+    entitle,
+    local,
+    publish,
+    tiers,
+)
 from tests.support.api import Api
 from tests.support.bodies import open_account, tax_profile
 from tests.support.factories.parties import gstin
@@ -37,6 +46,7 @@ class Mover:
 
     api: Api
     account: str = ""
+    sender: Sender = field(init=False)
     path: str = ""
     months: list[Lines] = field(default_factory=list)
     """What each close billed, by first day, charge and rate."""
@@ -44,6 +54,8 @@ class Mover:
     """Credit that an invoice left, by the line that says so."""
     previews: list[dict[str, Any]] = field(default_factory=list)
     refused: list[str] = field(default_factory=list)
+    asked: list[str] = field(default_factory=list)
+    """Why authorisations were given or not, in their order."""
     verdicts: dict[str, str] = field(default_factory=dict)
 
     def agree(self) -> None:
@@ -61,13 +73,15 @@ class Mover:
         self.api.post(f"/customers/{customer}/tax-profiles", profile)
         about = {"billing_mode": "postpaid", "zone": ZONE.key}
         self.account = open_account(self.api, customer, "mover", **about)["id"]
+        self.sender = Sender(self.api, self.account, "mover")
         wish = {"account_id": self.account, "plan_code": "by-month", "starts_on": "2026-10-01"}
         self.path = f"/subscriptions/{self.api.post('/subscriptions', wish)['id']}"
+        entitle(self.api, self.account, "email", 1000, "hard")
 
     def send(self, *events: tuple[int, tuple[int, ...], int]) -> None:
         """Mails: month, day and time, and how many."""
-        sender = Sender(self.api, self.account, f"mover-{events[0][0]}")
-        sender.send(*(("email", local(month, *time), count, {}) for month, time, count in events))
+        mails = [("email", local(month, *time), count, NOTHING) for month, time, count in events]
+        self.sender.send(*mails)
 
     def change(self, plan: str, day: str) -> None:
         """Look at the next invoices with a change, then make it."""
@@ -75,6 +89,22 @@ class Mover:
         shown = self.api.post(f"{self.path}/preview", {"action": "change", **wish})
         self.previews.append(shown["attributes"])
         self.api.post(f"{self.path}/change", wish)
+
+    def ask(self) -> None:
+        """Up to the hard quota and beyond it; at last 60 that nobody asked for."""
+        sender = self.sender
+        (taken, first), (refused, _) = sender.ask("email", 700), sender.ask("email", 51)
+        (filled, second), (full, _) = sender.ask("email", 50), sender.ask("email", 1)
+        sender.capture(first, "email", 700)
+        self.api.post(f"/authorizations/{second}/release")
+        free = [sender.ask("email", count, hold=False)[0] for count in (50, 51)]
+        sender.send(("email", local(11, 14), 60, NOTHING))
+        over, _ = sender.ask("email", 1, hold=False)
+        self.asked += [taken, refused, filled, full, *free, over]
+
+    def ask_anew(self) -> None:
+        """Another month has a quota of its own, whatever period bills it."""
+        self.asked += [self.sender.ask("email", count, hold=False)[0] for count in (1000, 1001)]
 
     def undo_refused(self) -> None:
         """Note why the latest change can no longer be undone."""
@@ -120,9 +150,9 @@ OCTOBER_LINES = {
 """A whole month, and the fee of the next one."""
 
 NOVEMBER_LINES = {
-    # 250: 100 x 1 + 150 x 0.5, less the 155 of 310 that were billed for the 16th to the 30th; with
-    # the fee of 15 days that is 330, and 310 are committed for them
-    "20261101:email:1": Decimal(175 - 155),
+    # 1,010, those sent beyond the quota too, and none that was refused or let go: 100 x 1 + 910 x
+    # 0.5, more than the 310 committed; less 155 of the fee, billed for the 16th to the 30th
+    "20261101:email:1": Decimal(555 - 155),
     "20261116:fee:1": Decimal(3650),
 }
 """Fifteen of thirty days by month; then the year that begins, from which nothing is taken off."""
@@ -137,6 +167,19 @@ DECEMBER_LINES = {
 }
 """Twenty-five days of the year, five of the month up to the day that stays, and its next month: all
 is paid by 3,650 - 250 that were billed for the rest of the year."""
+
+ASKED = [
+    "ok",  # 250 are sent, and 700 held
+    "quota_exceeded",  # 51 more would be 1,001
+    "ok",
+    "quota_exceeded",  # 1,000 are sent or held
+    "ok",  # 700 of them are sent, the other 50 were let go
+    "quota_exceeded",
+    "quota_exceeded",  # 1,010 are sent
+    "ok",  # of December
+    "quota_exceeded",
+]
+"""Of 1,000 mails a month."""
 
 KEPT = {
     "20261116:credit:kept": Decimal(3400 - 1000),

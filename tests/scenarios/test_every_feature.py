@@ -35,6 +35,7 @@ from tests.scenarios.every_feature import (
     publish_deck,
 )
 from tests.scenarios.other_interval import (
+    ASKED,
     DECEMBER_LINES,
     KEPT,
     NOVEMBER_LINES,
@@ -65,6 +66,7 @@ class Story:
     """What each line came to when it was worked out again at the end, by its whole name."""
     kinds: list[str] = field(default_factory=list)
     upgrade_difference: int = 0
+    pocket_asked: list[str] = field(default_factory=list)
     pocket: Lines = field(default_factory=dict)
     paid_by: dict[str, Decimal] = field(default_factory=dict)
     """What the pocket's lots gave for October; credits for SMS alone are a lot of the invoice."""
@@ -136,6 +138,12 @@ def story(postgres_server: str, template_database: str, dbt: DbtProjectRunner) -
 
 
 def _october(teller: Teller, agreed: Agreed, sender: Sender, told: Story) -> None:
+    teller.now(10, 20)
+    pocket = Sender(teller.api, agreed.pocket, "pocket")
+    for count in (200, 100):  # of 250, but the quota is a soft one
+        reason, held = pocket.ask("sms", count, INDIA)
+        told.pocket_asked.append(reason)
+        pocket.capture(held, "sms", count, INDIA)
     teller.now(11, 2, 10)
     sender.send(
         ("sms", local(10, 1, 0), 1000, BY_JIO),
@@ -177,7 +185,6 @@ def _october(teller: Teller, agreed: Agreed, sender: Sender, told: Story) -> Non
     sender.send(("sms", local(10, 30), 500, INDIA))  # late
     sender.revise(8, "voice", quantity="1325")
     sender.revise(25, "rcs", void=True)
-    Sender(teller.api, agreed.pocket, "pocket").send(("sms", local(10, 20), 300, INDIA))
     _note(teller, agreed, told, OCTOBER)
     told.pocket = lines_of(teller.issue(OCTOBER, agreed.pocket))
     told.pocket_left = Decimal(teller.api.get(f"/wallets/{agreed.wallet}")["attributes"]["balance"])
@@ -200,8 +207,11 @@ def _november(teller: Teller, agreed: Agreed, sender: Sender, told: Story) -> No
     numbers = {"plan_code": "numbers", "quantity": "2", "from_day": "2026-11-21"}
     teller.api.post(f"{path}/add-ons", numbers)
     told.mover.change("by-year", "2026-11-16")
+    told.mover.send((11, (5,), 250))
+    told.mover.ask()
     teller.now(12, 1, 10)
-    told.mover.send((11, (5,), 250), (11, (20,), 1200))
+    told.mover.ask_anew()
+    told.mover.send((11, (20,), 1200))
     sender.send(
         ("sms", local(11, 1, 0), 1, INDIA),
         ("sms", local(11, 5), 999, INDIA),
@@ -500,6 +510,14 @@ def test_the_upgrade_was_foretold_and_every_change_is_on_record(story: Story) ->
     assert story.upgrade_difference == (then - sum(now.values())) * 100
     kinds = ["start", "upgrade", "add_on", "pause", "resume", "migrate", "seats"]
     assert story.kinds == [*kinds, "seats", "remove_add_on"]
+
+
+def test_quotas_refuse_or_warn_and_what_is_sent_is_billed_all_the_same(story: Story) -> None:
+    assert story.mover.asked == ASKED
+    assert story.pocket_asked == ["ok", "quota_warning"]
+    sent = {"20261101:email:1": NOVEMBER_LINES["20261101:email:1"]}
+    assert sent.items() <= story.mover.months[1].items()
+    assert story.pocket["20261001:sms:d1.2"] == units(200 + 100, "0.13")
 
 
 def test_a_year_and_a_month_begin_amid_a_period_and_cut_it_short(story: Story) -> None:
