@@ -5,7 +5,7 @@ command; the command asks for the permission, whatever the page has shown or hid
 """
 
 import json
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict, dataclass, replace
 from datetime import date
 from typing import Any, Final, TypeVar
@@ -63,6 +63,7 @@ from invoicing import issue_many
 from invoicing.charges import look_up_method, save_method
 from invoicing.collect import Collector
 from invoicing.einvoice.register import CancelEInvoice, open_registrar
+from invoicing.foresee import Foreseen, foresee
 from invoicing.gateways.protocol import Gateway
 from invoicing.gateways.registry import gateways
 from invoicing.gateways.settings import GatewaySettings
@@ -101,11 +102,29 @@ def reject(actor: Actor, key: str, invoice_id: UUID, reason: str) -> Invoice:
     )
 
 
-def approve(actor: Actor, key: str, invoice_id: UUID, issue_date: date | None = None) -> Invoice:
-    """Approve and issue a draft."""
+def approve(
+    actor: Actor,
+    key: str,
+    invoice_id: UUID,
+    total_minor: int,
+    *,
+    issue_date: date | None = None,
+    tax_reviewed: bool = False,
+) -> Invoice:
+    """Approve and issue a draft at the total that was shown, in minor units."""
     return run(
-        actor, key, approve_invoice, ApproveInvoice, invoice_id=invoice_id, issue_date=issue_date
-    )
+        actor, key, approve_invoice, ApproveInvoice, invoice_id=invoice_id, issue_date=issue_date,
+        expected_total_minor=total_minor, tax_reviewed=tax_reviewed,
+    )  # fmt: skip
+
+
+def as_issued(actor: Actor, invoice_id: UUID, day: date) -> Foreseen:
+    """A draft as it would be issued on a day."""
+
+    def read(context: Context) -> Foreseen:
+        return foresee(context.session, get_invoice(context.session, actor, invoice_id), day)
+
+    return _in_transaction(actor, None, read)
 
 
 def void(actor: Actor, key: str, invoice_id: UUID, reason: str) -> Invoice:
@@ -113,12 +132,16 @@ def void(actor: Actor, key: str, invoice_id: UUID, reason: str) -> Invoice:
     return run(actor, key, void_invoice, VoidInvoice, invoice_id=invoice_id, reason=reason.strip())
 
 
-def approve_each(actor: Actor, key: str, invoice_ids: Sequence[UUID]) -> Iterator[Outcome]:
-    """Approve several drafts, in the order given; one that is refused does not stop the rest.
+def approve_each(actor: Actor, key: str, totals_minor: Mapping[UUID, int]) -> Iterator[Outcome]:
+    """Approve several drafts at the totals that were shown, in their order; one that is refused
+    does not stop the rest.
 
     Each has its own key, so doing it all again issues nothing twice.
     """
-    requests = [ApproveInvoice(invoice_id=invoice_id) for invoice_id in invoice_ids]
+    requests = [
+        ApproveInvoice(invoice_id=invoice_id, expected_total_minor=total_minor)
+        for invoice_id, total_minor in totals_minor.items()
+    ]
     for one in issue_many.approve_each(engine(), actor, clock(), requests, key):
         waits = None if one.number else PreconditionError(one.review_note or "")
         yield Outcome(one.invoice_id, one.number, one.refusal or waits)

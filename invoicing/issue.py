@@ -30,13 +30,14 @@ from billing.invoices.tables import (
     ReviewState,
     SupplierRegistration,
 )
-from billing.invoices.taxing import apply_tax, decide_tax_of, read_tax_profiles
+from billing.invoices.taxing import apply_tax, decide_tax_of, read_tax_profiles, total_with
 from billing.periods import DEFAULT_ZONE, local_day
 from billing.subscriptions.ahead import too_early
 from billing.tax.einvoice import DocumentType
 from billing.tax.model import DecisionStatus
 from invoicing.document import hash_of
 from invoicing.einvoice.prepare import prepare
+from invoicing.foresee import require_tax_reviewed, require_total
 from invoicing.settle import settle_from_wallet
 from invoicing.view import Decided, document_on
 
@@ -54,6 +55,10 @@ class ApproveInvoice(Request):
     invoice_id: UUID
     issue_date: date | None = None
     """A day in India; today if not given."""
+    expected_total_minor: int | None = None
+    """What the approver confirms, with tax, in the draft's currency; another total is refused."""
+    tax_reviewed: bool = False
+    """The approver has looked at what the tax rules ask a person to look at."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,8 +95,9 @@ def approve_invoice(ctx: Context, request: ApproveInvoice) -> Invoice:
     person; it comes back as the draft it still is.
 
     Raises:
-        PreconditionError: if it is no draft, is parked or rejected, its tax cannot be decided, or
-            the same person approves twice.
+        PreconditionError: if it is no draft, is parked or rejected, its tax cannot be decided or
+            was not reviewed though it must be, its total would be another than the expected one,
+            or the same person approves twice.
         InvalidError: if the issue date is before the period has ended, or in the future.
     """
     (answer,) = approve_invoices(ctx, [request], [ctx.idempotency_key])
@@ -157,10 +163,14 @@ def _look_at(
         issue_date = _issue_date(ctx, invoice, request.issue_date)
         supplier = registration(ctx.session, invoice.supplier_gstin)
         if invoice.origin is InvoiceOrigin.CORRECTION:
+            require_total(invoice, issue_date, invoice.total_minor, request.expected_total_minor)
             return _Ready(invoice, issue_date, supplier, None)
         decision, profile = decide_tax_of(ctx.session, invoice, supplier, issue_date)
         if decision.status is DecisionStatus.REJECT:
             raise PreconditionError(decision.notes or "Tax cannot be decided.", code="tax_rejected")
+        total = total_with(invoice, decision)
+        require_total(invoice, issue_date, total, request.expected_total_minor)
+        require_tax_reviewed(decision, request.tax_reviewed)
     except BillingError as error:
         return error
     return _Ready(invoice, issue_date, supplier, (decision, profile))

@@ -189,6 +189,14 @@ def apply_tax(invoice: Invoice, lines: list[InvoiceLine], decision: InvoiceTax) 
     invoice.total_minor = invoice.taxable_minor + invoice.tax_minor
 
 
+def total_with(invoice: Invoice, decision: InvoiceTax) -> int:
+    """What an invoice comes to, with tax by a decision that is not applied to it; minor units."""
+    return sum(
+        tax_line(line.amount_minor, decision.by_sac[line.sac].heads).total_minor
+        for line in invoice.lines
+    )
+
+
 def _lut(supplier: SupplierRegistration) -> tax.Lut | None:
     if supplier.lut_arn is None or supplier.lut_valid_from is None or supplier.lut_valid_to is None:
         return None

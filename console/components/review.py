@@ -1,7 +1,7 @@
 """The decisions on invoices: submit, approve, reject, approve many, and the document beside."""
 
 from collections.abc import Callable, Sequence
-from datetime import timedelta
+from datetime import date, timedelta
 from functools import partial
 from uuid import UUID
 
@@ -21,6 +21,7 @@ from console.components.money import compact_money, count, money
 from console.components.text import note, plain
 from console.database import clock
 from console.queries.invoices import InvoiceFacts, InvoiceRow
+from invoicing.foresee import Foreseen
 
 _ASKED, _DOCUMENT = "decision_asked", "document"
 _APPROVABLE = ("pending", "in_review")
@@ -79,29 +80,60 @@ def _confirm_approval(actor: Actor, facts: InvoiceFacts) -> None:
     key = form_key(name)
     today = local_day(clock().now(), DEFAULT_ZONE)
     last_day = facts.period_end - timedelta(days=1)
-    with st.form(f"approve_{key}"):
+    with st.container(border=True):
         st.markdown("**Approve and issue this invoice?**")
-        note(
-            f"{facts.customer} is billed {money(facts.total_minor, facts.currency)}. The invoice "
-            "gets its number and is frozen; after that only a credit or debit note corrects it."
-        )
         issue_date = st.date_input(
             "Issue date", value=max(today, last_day), min_value=last_day,
             max_value=max(today, last_day), format="DD/MM/YYYY", key=f"issue_date_{key}",
         )  # fmt: skip
+        issued = _as_issued(actor, facts, issue_date)
+        note(
+            f"{facts.customer} is billed {money(issued.total_minor, facts.currency)}. The invoice "
+            "gets its number and is frozen; after that only a credit or debit note corrects it."
+        )
+        shown = f"{key}_{hash(issued)}"  # a click on what said something else names no widget
+        reviewed = _confirm_tax(facts, issued, shown)
         with st.container(horizontal=True):
-            sure = st.form_submit_button("Approve and issue", type="primary", key=f"sure_{key}")
-            cancelled = st.form_submit_button("Cancel", key=f"cancel_{key}")
+            sure = st.button("Approve and issue", type="primary", key=f"sure_{shown}")
+            cancelled = st.button("Cancel", key=f"cancel_{key}")
     if cancelled:
         _close(name)
     if sure:
+        approve = partial(
+            actions.approve, invoice_id=facts.id, total_minor=issued.total_minor,
+            issue_date=issue_date, tax_reviewed=reviewed,
+        )  # fmt: skip
         attempt(
             name,
-            lambda key: actions.approve(actor, key, facts.id, issue_date),
+            lambda key: approve(actor, key),
             partial(_approved, facts),
             meanwhile="Numbering and freezing the invoice…",
             closes=_ASKED,
         )
+
+
+def _as_issued(actor: Actor, facts: InvoiceFacts, day: date) -> Foreseen:
+    """With the tax of that day; approving itself says why that cannot be decided."""
+    try:
+        return actions.as_issued(actor, facts.id, day)
+    except BillingError:
+        return Foreseen(facts.total_minor, None)
+
+
+def _confirm_tax(facts: InvoiceFacts, issued: Foreseen, shown: str) -> bool:
+    """What is to be looked at before approving, and whether it was."""
+    if issued.total_minor != facts.total_minor:
+        st.warning(
+            plain(
+                f"The draft says {money(facts.total_minor, facts.currency)}; with the tax of the "
+                f"issue date it is {money(issued.total_minor, facts.currency)}."
+            ),
+            icon=":material/difference:",
+        )
+    if issued.to_review is None:
+        return False
+    st.warning(plain(issued.to_review), icon=":material/policy:")
+    return st.checkbox("I have looked at this, and its tax is right", key=f"tax_reviewed_{shown}")
 
 
 def _approved(facts: InvoiceFacts, invoice: Invoice) -> tuple[Kind, str]:
@@ -214,7 +246,7 @@ def _approve_all(actor: Actor, key: str, rows: Sequence[InvoiceRow]) -> None:
     names = {row.id: row.title for row in rows}
     said, progress = messages(), st.progress(0.0, text="Approving…")
     numbers: list[str] = []
-    outcomes = actions.approve_each(actor, key, [row.id for row in rows])
+    outcomes = actions.approve_each(actor, key, {row.id: row.total_minor for row in rows})
     try:
         for done, outcome in enumerate(outcomes, 1):
             if outcome.error is None:

@@ -118,15 +118,33 @@ class Rejection(Request):
 
 
 class Approval(Request):
-    """The day of issue in India; today if it is left out."""
+    """What is approved, and for which day."""
 
-    issue_date: date | None = None
+    issue_date: date | None = Field(default=None, description="A day in India; else today.")
+    expected_total_minor: int | None = Field(
+        default=None,
+        description="The total that was read, with tax, in minor units. Tax is decided for the day "
+        "of issue; if that gives another total, nothing is issued and both are named.",
+    )
+    tax_reviewed: bool = Field(
+        default=False,
+        description="Needed where the tax decision says `review`: its reasons were looked at.",
+    )
 
 
-class BulkApproval(Approval):
-    """Drafts to approve, each by itself: one that cannot be does not hold up the others."""
+class BulkApproval(Request):
+    """Drafts to approve, each by itself: one that cannot be does not hold up the others.
+
+    A draft whose tax decision says `review` is left out: it is approved by itself.
+    """
 
     invoice_ids: tuple[UUID, ...] = Field(min_length=1, max_length=200)
+    issue_date: date | None = Field(default=None, description="A day in India; else today.")
+    expected_totals_minor: dict[UUID, int] = Field(
+        default_factory=dict,
+        max_length=200,
+        description="The totals that were read, by draft; one that would be another is left out.",
+    )
 
 
 class ApprovalOutcome(Attributes):
@@ -183,7 +201,9 @@ _APPROVALS = {
         "019aa000-0000-7000-8000-000000000005",
     ],
     "issue_date": "2026-11-03",
+    "expected_totals_minor": {"019aa000-0000-7000-8000-000000000004": 1180000},
 }
+_APPROVAL = {"issue_date": "2026-11-03", "expected_total_minor": 1180000}
 
 
 @router.get("", summary="List invoices")
@@ -223,7 +243,11 @@ def approve_several(
     Drafts of postpaid accounts are issued together, up to fifty in a transaction.
     """
     asked = [
-        ApproveInvoice(invoice_id=invoice_id, issue_date=body.issue_date)
+        ApproveInvoice(
+            invoice_id=invoice_id,
+            issue_date=body.issue_date,
+            expected_total_minor=body.expected_totals_minor.get(invoice_id),
+        )
         for invoice_id in body.invoice_ids
     ]
     approvals = approve_each(services.engine, actor, services.clock, asked, idempotency_key)
@@ -278,14 +302,14 @@ def approve(
     actor: Approver,
     reply: Envelope,
     invoice_id: UUID,
-    body: Annotated[Approval | None, Body(examples=[{"issue_date": "2026-11-03"}])] = None,
+    body: Annotated[Approval | None, Body(examples=[_APPROVAL])] = None,
 ) -> Answer[InvoiceAttributes]:
     """Give a draft its number, settle it if prepaid, and freeze it.
 
     Above the registration's limit the first approval leaves it in review for a second person.
     """
-    day = body.issue_date if body else None
-    approve_invoice(ctx, build(ApproveInvoice, invoice_id=invoice_id, issue_date=day))
+    asked = (body or Approval()).model_dump()
+    approve_invoice(ctx, build(ApproveInvoice, invoice_id=invoice_id, **asked))
     return reply.one(invoice_resource(get_invoice(ctx.session, actor, invoice_id)))
 
 

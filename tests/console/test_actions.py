@@ -1,6 +1,7 @@
 """The only writer: one effect per key, and nothing a role may not do."""
 
 from collections.abc import Callable
+from uuid import UUID
 
 import pytest
 from sqlalchemy import Engine, text
@@ -49,9 +50,16 @@ def test_the_same_key_with_other_input_is_a_conflict(world: World) -> None:
         actions.credit(FINANCE, "one-form", world.wallets["lotus"], other)
 
 
+def _total(engine: Engine, draft: UUID) -> int:
+    with engine.connect() as connection:
+        query = text("SELECT total_minor FROM billing.invoices WHERE id = :id")
+        return int(connection.execute(query, {"id": draft}).scalar_one())
+
+
 def test_the_same_key_twice_issues_one_invoice(engine: Engine, world: World) -> None:
-    first = actions.approve(FINANCE, "one-form", world.drafts["acme"])
-    second = actions.approve(FINANCE, "one-form", world.drafts["acme"])
+    draft, total = world.drafts["acme"], _total(engine, world.drafts["acme"])
+    first = actions.approve(FINANCE, "one-form", draft, total)
+    second = actions.approve(FINANCE, "one-form", draft, total)
     assert first.number == second.number
     with engine.connect() as connection:
         counter = connection.execute(text("SELECT last_number FROM billing.document_counters"))
@@ -67,21 +75,21 @@ def test_every_action_refuses_a_role_without_the_permission(role: Role, world: W
     for attempt in (
         lambda: actions.submit(actor, "k1", draft),
         lambda: actions.reject(actor, "k2", draft, "Because."),
-        lambda: actions.approve(actor, "k3", draft),
+        lambda: actions.approve(actor, "k3", draft, 1),
         lambda: actions.credit(actor, "k4", world.wallets["lotus"], PAYMENT),
     ):
         with pytest.raises(ForbiddenError):
             attempt()
-    outcomes = list(actions.approve_each(actor, "k5", [draft]))
+    outcomes = list(actions.approve_each(actor, "k5", {draft: 1}))
     assert isinstance(outcomes[0].error, ForbiddenError)
 
 
-def test_a_customer_gets_no_document_but_its_own_issued_ones(world: World) -> None:
+def test_a_customer_gets_no_document_but_its_own_issued_ones(engine: Engine, world: World) -> None:
     lotus = Actor("lotus", Role.CUSTOMER, world.accounts["lotus"].customer_id)
     for name in ("acme", "lotus"):
         with pytest.raises(NotFoundError):
             actions.document(lotus, world.drafts[name])
-    actions.approve(FINANCE, "a", world.drafts["acme"])
+    actions.approve(FINANCE, "a", world.drafts["acme"], _total(engine, world.drafts["acme"]))
     with pytest.raises(NotFoundError):
         actions.document(lotus, world.drafts["acme"])
     assert actions.document(FINANCE, world.drafts["acme"]).startswith(b"%PDF")
@@ -157,8 +165,9 @@ def test_who_may_not_write_wallets_sees_what_is_held_and_no_form(
     assert not [box for box in app.text_input if str(box.key).startswith("top_up")]
 
 
-def test_one_refusal_does_not_stop_the_rest(world: World) -> None:
+def test_one_refusal_does_not_stop_the_rest(engine: Engine, world: World) -> None:
     ids = [world.drafts["nusantara"], world.drafts["acme"]]
-    outcomes = list(actions.approve_each(FINANCE, "bulk", ids))
+    totals = {draft: _total(engine, draft) for draft in ids}
+    outcomes = list(actions.approve_each(FINANCE, "bulk", totals))
     assert isinstance(outcomes[0].error, BillingError)
     assert outcomes[1].number

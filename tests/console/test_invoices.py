@@ -9,7 +9,7 @@ from streamlit.testing.v1 import AppTest
 
 from billing.access.roles import Role
 from console.access import PageName
-from console.components.money import compact_money
+from console.components.money import compact_money, money
 from console.components.text import plain
 from tests.console.conftest import words_on
 from tests.console.test_pages import visit
@@ -72,6 +72,35 @@ def test_an_issued_invoice_becomes_void_with_its_reason(
     assert _row(engine, world.drafts["acme"]).status == "void"
     assert "is void" in app.success[0].value
     assert "Void ones are not in the sum" in words_on(app)
+
+
+def test_another_total_and_what_is_to_be_looked_at_are_shown_before_approving(
+    sign_in: SignIn, engine: Engine, world: World
+) -> None:
+    draft = world.drafts["acme"]
+    with engine.begin() as connection:
+        connection.execute(
+            text("UPDATE billing.tax_profiles SET tax_kind = 'sez_unit', state_code = '27', "
+                 "sez_authorised_operations = true WHERE customer_id = :id"),
+            {"id": world.accounts["acme"].customer_id},
+        )  # fmt: skip
+        connection.execute(
+            text("UPDATE billing.supplier_registrations SET lut_valid_to = '2100-01-01'")
+        )
+    before = _row(engine, draft)
+    app = _click(_open(sign_in(Role.FINANCE_ADMIN), draft), "ask_approve")
+    said = "\n".join(warning.value for warning in app.warning).replace("\\", "")
+    assert money(before.total_minor, "INR") in said
+    assert money(before.taxable_minor, "INR") in said
+    assert "The address is in State 27" in said
+    _click(app, "sure_")
+    assert "needs a look first" in app.error[0].value
+    assert _row(engine, draft).status == "draft"
+    (tick,) = [found for found in app.checkbox if str(found.key).startswith("tax_reviewed")]
+    tick.check().run()
+    _click(app, "sure_")
+    row = _row(engine, draft)
+    assert (row.status, row.total_minor) == ("due", before.taxable_minor)
 
 
 def test_a_cancelled_approval_changes_nothing(

@@ -5,9 +5,12 @@ from datetime import date
 from uuid import UUID
 
 import pytest
+from sqlalchemy import update
 
 from billing.access.roles import Role
 from billing.db.unit_of_work import unit_of_work
+from billing.invoices.tables import SupplierRegistration
+from billing.tax.model import TaxKind
 from invoicing.assemble import draft_invoices
 from tests.support.api import Api
 from tests.support.factories.parties import gstin, make_account, make_supplier
@@ -99,6 +102,39 @@ def test_several_drafts_are_approved_and_one_that_cannot_be_holds_up_none(
     ]
     assert answers[1]["attributes"]["code"] == "review_state"
     assert again == answers
+
+
+def test_another_total_than_the_one_that_was_read_is_issued_only_once_it_is_confirmed(
+    api: Api,
+) -> None:
+    with unit_of_work(api.engine) as session:
+        create_marts(session)
+        make_supplier(session)
+        account = make_account(session, state_code="27", tax_kind=TaxKind.SEZ_UNIT)
+        run = make_rating_run(session, JUNE)
+        make_rated_line(session, run.id, account, amount_minor=100_000)
+        (draft,) = map(str, draft_invoices(session, JUNE, run.id, api.clock).created)
+        session.execute(update(SupplierRegistration).values(lut_valid_to=date(2026, 6, 30)))
+    bulk = {"invoice_ids": [draft], "expected_totals_minor": {draft: 100_000}}
+
+    def approve(**body: object) -> dict[str, str]:
+        path = f"/invoices/{draft}/approve"
+        refused: dict[str, str] = api.refused("POST", path, 409, json=body)
+        return refused
+
+    other = approve(expected_total_minor=100_000, tax_reviewed=True)
+    unseen = approve(expected_total_minor=118_000)
+    (differs,) = api.post("/invoices/approvals", bulk)
+    (left_out,) = api.post("/invoices/approvals", {"invoice_ids": [draft]})
+    seen = {"expected_total_minor": 118_000, "tax_reviewed": True}
+    issued = api.post(f"/invoices/{draft}/approve", seen)
+
+    assert other["code"] == differs["attributes"]["code"] == "total_differs"
+    assert "₹1,000.00, but issued on 2026-07-15" in other["message"]
+    assert "comes to ₹1,180.00" in other["message"]
+    assert unseen["code"] == left_out["attributes"]["code"] == "tax_not_reviewed"
+    assert "LUT AD290326000001A does not cover 2026-07-15" in left_out["attributes"]["message"]
+    assert issued["attributes"]["total_minor"] == 118_000
 
 
 def test_a_credit_note_takes_back_and_is_read(
