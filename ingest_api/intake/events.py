@@ -82,8 +82,12 @@ class Events:
         self._limiter.require_some(actor, What.EVENTS)
         now = self._clock.now()
         check = EventCheck(now, backfill=actor.may(Permission.USAGE_BACKFILL))
-        sent = read_request(headers, body, check, now)
-        await self._limiter.spend(actor, What.EVENTS, len(sent.items))
+        number = 1  # so much costs a body that cannot be read, or that has nothing in it
+        try:
+            sent = read_request(headers, body, check, now)
+            number = len(sent.items) or 1
+        finally:
+            await self._limiter.spend(actor, What.EVENTS, number)
         outcomes = await self._take(actor, sent.items)
         if not sent.as_cloud_events:
             answer = _all_accepted(sent, outcomes)

@@ -55,25 +55,25 @@ class Limiter:
 
         Raises:
             RateLimitedError: if it is too much now; then nothing is counted.
-            TooLargeError: if it is more than may ever come at once.
+            TooLargeError: if it is more than may ever come at once; then one is counted.
         """
+        buckets = self._buckets_of(actor, what)
+        size = min((one.measure.size for one in buckets), default=amount)
+        if amount > size:
+            await self.spend(actor, what, 1)  # else nothing would ever stop whoever sends such
+            self._refused(what)
+            raise TooLargeError(
+                f"At most {size} {what.value} may come at once; send smaller batches.",
+                code="over_burst",
+                details={"burst": size},
+            )
         taken: list[Bucket] = []
-        for bucket in self._buckets_of(actor, what):
-            size = bucket.measure.size
-            wait = 0.0
-            if amount <= size and not bucket.take_now(amount):
-                wait = await bucket.take(amount)
-            if wait or amount > size:
+        for bucket in buckets:
+            wait = 0.0 if bucket.take_now(amount) else await bucket.take(amount)
+            if wait:
                 for one in taken:
                     one.give_back(amount)
                 self._refused(what)
-            if amount > size:
-                raise TooLargeError(
-                    f"At most {size} {what.value} may come at once; send smaller batches.",
-                    code="over_burst",
-                    details={"burst": size},
-                )
-            if wait:
                 raise _too_many(bucket, what.value, wait)
             taken.append(bucket)
 

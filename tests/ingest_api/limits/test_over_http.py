@@ -126,6 +126,20 @@ def test_a_batch_is_no_multiplier(door: Door, size: int) -> None:
     assert refused.json()["error"]["code"] == "rate_limited"
 
 
+@pytest.mark.parametrize(
+    ("body", "status"), [("{", 400), ("[]", 400), (json.dumps([{}] * 1_000), 413)]
+)
+def test_a_body_that_brings_no_event_costs_as_much_as_one(
+    door: Door, body: str, status: int
+) -> None:
+    headers = {**door.key(f"noise {next(_ids)}", events_per_second=1), "Content-Type": _JSON}
+    most = 200  # far more than come back while they are sent
+    statuses: list[int] = []
+    while 429 not in statuses and len(statuses) < most:
+        statuses.append(door.http.post("/api/v1/events", content=body, headers=headers).status_code)
+    assert set(statuses) == {status, 429}
+
+
 def test_many_keys_of_one_holder_share(door: Door) -> None:
     name = f"holder {next(_ids)}"
     keys = [door.sender(name) for _ in range(3)]
