@@ -50,6 +50,10 @@ _ByShard = dict[int, tuple[list[int], list[Named]]]
 _Outcomes = list[Outcome | Rejected]
 _REPLAY: Final = [(b"idempotent-replay", b"true")]
 _UNKNOWN_ACCOUNT: Final = "is not known, or did not name an account on that day"
+_NOT_TAKEN: Final = {
+    "queue_full": "The journal is full until what is in it was written. Send the events again.",
+    "busy": "Too many events wait for their answer. Send them again.",
+}
 _REASONS: Final = {
     "out_of_range": FieldError("quantity", "the amount or the balance exceeds what a wallet holds"),
     "quarantined": FieldError("event_id", "was set aside for an operator; ask for its release"),
@@ -293,7 +297,7 @@ def _single(item: Item, outcome: Outcome | Rejected) -> Answer:
             code = outcome.code or "rejected"
             raise InvalidError("The event was not taken.", code=code, fields=[_REASONS[code]])
         case Status.UNAVAILABLE:
-            raise _try_again()
+            raise _try_again([outcome])
     replay = _REPLAY if outcome.status is Status.DUPLICATE else []
     status = _OK if outcome.durability is Durability.LEDGER else _ACCEPTED
     return Answer(_resource(item, outcome), status=status, headers=replay)
@@ -320,7 +324,7 @@ def _conflict(first: Mapping[str, object]) -> ConflictError:
 
 def _batch(items: Sequence[Item], outcomes: Sequence[Outcome | Rejected]) -> Answer:
     if all(isinstance(one, Outcome) and one.status is Status.UNAVAILABLE for one in outcomes):
-        raise _try_again()
+        raise _try_again(outcomes)
     counts = dict.fromkeys(Status, 0)
     for one in outcomes:
         counts[Status.REJECTED if isinstance(one, Rejected) else one.status] += 1
@@ -347,7 +351,7 @@ def _cloud_batch(items: Sequence[Item], outcomes: Sequence[Outcome | Rejected]) 
     if taken:
         return Answer(None, status=NO_CONTENT) if answer.status == _OK else answer
     if any(isinstance(one, Outcome) and one.status is Status.UNAVAILABLE for one in outcomes):
-        raise _try_again({"events": answer.data})
+        raise _try_again(outcomes, {"events": answer.data})
     return msgspec.structs.replace(answer, status=_MULTI_STATUS)
 
 
@@ -375,7 +379,14 @@ def _utc(instant: datetime) -> datetime:
     return instant.astimezone(UTC)
 
 
-def _try_again(details: Mapping[str, object] | None = None) -> UnavailableError:
+def _try_again(
+    outcomes: Sequence[Outcome | Rejected], details: Mapping[str, object] | None = None
+) -> UnavailableError:
+    """Why nothing is said of all of them: none was taken, or of some it is not known."""
+    codes = {one.code for one in outcomes}
+    for code, message in _NOT_TAKEN.items():
+        if codes == {code}:
+            return UnavailableError(message, code=code, details=details)
     return UnavailableError(
         "It is not known yet whether the events were taken. Send them again with the same ids.",
         code="try_again",

@@ -78,7 +78,11 @@ _OUTCOME: Final = {
                     "enum": [one.value for one in Durability],
                     "description": "`journal`: PostgreSQL is away, and gets it when it is back.",
                 },
-                "code": {"type": "string"},
+                "code": {
+                    "type": "string",
+                    "description": "Why it was not taken. Of an `unavailable` event: `queue_full` "
+                    "and `busy`, there was no room for it; `try_again`, it is not known yet.",
+                },
                 "fields": {"type": "array", "items": {"$ref": "#/components/schemas/FieldProblem"}},
             },
         },
@@ -182,7 +186,7 @@ def _operation(
                 "413": answer("Too large, also once decompressed", error),
                 "415": answer("Another format than those named here, or not gzip", error),
                 "429": answer("Too many: `Retry-After` says when to come back", error),
-                "503": answer("Not known yet: send the same again", error),
+                "503": answer("Not taken, or not known yet: send the same again", error),
             },
         }
     }

@@ -18,7 +18,7 @@ class Status(StrEnum):
     CONFLICT = "conflict"
     REJECTED = "rejected"
     UNAVAILABLE = "unavailable"
-    """Not known: send it again with the same id."""
+    """Not taken, or not known: send it again with the same id."""
 
 
 class Durability(StrEnum):
@@ -68,6 +68,9 @@ class Letter:
 
 
 UNAVAILABLE: Final = Outcome(Status.UNAVAILABLE, code="try_again")
+QUEUE_FULL: Final = Outcome(Status.UNAVAILABLE, code="queue_full")
+BUSY: Final = Outcome(Status.UNAVAILABLE, code="busy")
+"""Neither was taken: there is no room in the journal, or in this process."""
 MOVED: Final = Outcome(Status.UNAVAILABLE, code="moved")
 """Not taken: the account is in another shard, or on its way there."""
 

@@ -22,7 +22,7 @@ from billing.wallets.connect import memory_info_async
 from billing.wallets.keys import ShardKeys
 from billing.wallets.memory import RedisMemory, read_memory
 from ingest_api.intake.admission import ShardIntake
-from ingest_api.intake.outcomes import Named, Outcome, Status
+from ingest_api.intake.outcomes import BUSY, QUEUE_FULL, Named, Outcome, Status
 from ingest_api.intake.watermark import ShardMark
 from ingest_api.metrics import api as metrics
 from ingest_api.metrics.lag import EntryLag
@@ -73,24 +73,15 @@ class Pressure:
                 await self._task
 
     async def take(self, shard: int, intake: ShardIntake, events: Sequence[Named]) -> list[Outcome]:
-        """What becomes of events of a shard, if there is room for them.
-
-        Raises:
-            UnavailableError: if there is none; nothing was taken then.
-        """
+        """What becomes of events of a shard; none of them is taken if there is no room."""
         full = shard in self._full and not self._marks[shard].is_direct
         if full and monotonic() - self._seen_at < _TRUSTED_SECONDS:
             metrics.REFUSED.labels("queue_full").inc(len(events))
-            raise UnavailableError(
-                "The journal is full until what is in it was written. Send the events again.",
-                code="queue_full",
-            )
+            return [QUEUE_FULL] * len(events)
         number = len(events)
         if self._events + number > self._most_events:
             metrics.REFUSED.labels("in_flight").inc(number)
-            raise UnavailableError(
-                "Too many events wait for their answer. Send them again.", code="busy"
-            )
+            return [BUSY] * number
         self._events += number
         try:
             outcomes = await intake.take(events)

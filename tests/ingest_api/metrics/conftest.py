@@ -36,19 +36,21 @@ class Plant:
     http: httpx.Client
     writer: Program
     sender: Sender
+    other: Sender
+    """In another shard."""
     database_url: str
     redis_url: str
     api_metrics: int
     writer_metrics: int
     occurred_at: str = field(default_factory=lambda: SystemClock().now().isoformat())
 
-    def event(self, name: str) -> dict[str, Any]:
+    def event(self, name: str, sender: Sender | None = None) -> dict[str, Any]:
         return {
             "source": "core",
             "event_id": name,
             "event_type": "otp.sms",
             "occurred_at": self.occurred_at,
-            "account_id": str(self.sender.account.id),
+            "account_id": str((sender or self.sender).account.id),
             "dimensions": {"country": "IN", "status": "delivered"},
         }
 
@@ -102,13 +104,15 @@ def plant(
             ctx = Context(session, SYSTEM, SystemClock())
             request = CreateApiKey(name="core", role=Role.SENDER)
             _, key = create_api_key(ctx, request, Settings.load())
-            sender = make_sender(session, make_plan(session))
+            version = make_plan(session)
+            sender, other = make_sender(session, version), make_sender(session, version, shard=1)
             session.expunge_all()
         engine.dispose()
         writer = writer_program(url, redis_server.url, logs / "writer.log")
         api, port = api_program(url, redis_server.url, logs / "api.log")
         metrics = {"api": ports.any_free(), "writer": ports.any_free()}
         bounds = {
+            "BILLING_SHARD_COUNT": "2",
             "BILLING_API_METRICS_PORT": str(metrics["api"]),
             "BILLING_WRITER_METRICS_PORT": str(metrics["writer"]),
             "BILLING_MOST_QUEUED_ENTRIES": str(MOST_ENTRIES),
@@ -125,9 +129,8 @@ def plant(
                 headers={"Authorization": f"Bearer {key}"},
                 timeout=60,
             ) as client:
-                yield Plant(
-                    client, writer, sender, url, redis_server.url, metrics["api"], metrics["writer"]
-                )
+                ends = (url, redis_server.url, metrics["api"], metrics["writer"])
+                yield Plant(client, writer, sender, other, *ends)
         finally:
             api.stop()
             writer.stop()

@@ -67,6 +67,27 @@ def test_while_nobody_writes_new_events_are_refused_in_time_and_nothing_is_lost(
     assert plant.comes_true(lambda: plant.send("late", "later").status_code == 200)
 
 
+def test_what_a_full_shard_refuses_does_not_hide_what_another_one_took(plant: Plant) -> None:
+    assert plant.comes_true(lambda: plant.send("fourth").status_code == 200)
+    epoch = plant.count("SELECT epoch FROM usage.shard_state WHERE shard = 1")
+    events = [plant.event("here"), plant.event("there", plant.other)]
+    with open_any(plant.redis_url) as client:
+        for _ in range(MOST_ENTRIES):
+            client.xadd(f"{{b:1}}:{epoch}:j", {"v": "2", "r": "1", "n": "0", "p": b""})
+        assert plant.comes_true(lambda: plant.of_api('billing_queue_full{shard="1"}') == 1)
+        assert plant.comes_true(lambda: plant.of_api('billing_queue_lag_entries{shard="1"}') == 0)
+        answer = plant.http.post("/api/v1/events", json=events)
+        client.xtrim(f"{{b:1}}:{epoch}:j", maxlen=1, approximate=False)
+    assert answer.status_code == 200
+    said = [one["attributes"] for one in answer.json()["data"]]
+    assert [one["status"] for one in said] == ["accepted", "unavailable"]
+    assert said[1]["code"] == "queue_full"
+    assert plant.comes_true(lambda: plant.of_api('billing_queue_full{shard="1"}') == 0)
+    assert plant.http.post("/api/v1/events", json=events).json()["meta"]["counts"] == {
+        "accepted": 1, "duplicate": 1, "conflict": 0, "rejected": 0, "unavailable": 0,
+    }  # fmt: skip
+
+
 def test_bodies_of_more_bytes_than_there_is_room_for_are_sent_away(plant: Plant) -> None:
     answer = plant.http.post(
         "/api/v1/customers", content=b"x" * 1_500_000, headers={"Content-Type": "application/json"}
