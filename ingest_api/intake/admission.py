@@ -56,8 +56,6 @@ logger = structlog.get_logger(__name__)
 MOST_PER_CALL: Final = 500
 """A call of 500 keeps Redis busy for some milliseconds, which every other caller waits."""
 ANSWER_SECONDS: Final = 5.0
-MOST_IN_FLIGHT: Final = 50_000
-"""Events that wait for an answer; more are sent away instead of piling up in memory."""
 
 _CALL_PAUSE_SECONDS: Final = 0.002
 """Between the beginnings of two calls of Redis: the writer commits no more often than that."""
@@ -111,20 +109,10 @@ class ShardIntake:
             self._admit, MOST_PER_CALL, _CALL_PAUSE_SECONDS
         )
         self._gather_direct: Gather[Admission, Letter] = Gather(self._admit_directly, MOST_PER_CALL)
-        self._in_flight = 0
         mark.when_direct = lambda: self._gather.abandon(UnknownOutcomeError())
 
     async def take(self, events: Sequence[Named]) -> list[Outcome]:
         """What becomes of these events, in their order; answered when it is durable."""
-        if self._in_flight + len(events) > MOST_IN_FLIGHT:
-            return [UNAVAILABLE] * len(events)
-        self._in_flight += len(events)
-        try:
-            return await self._take(events)
-        finally:
-            self._in_flight -= len(events)
-
-    async def _take(self, events: Sequence[Named]) -> list[Outcome]:
         loop = asyncio.get_running_loop()
         deadline = loop.time() + ANSWER_SECONDS
         while True:

@@ -26,7 +26,7 @@ from tests.support.factories.usage import Sender, make_plan, make_sender
 from tests.support.postgres import fresh_database
 from tests.support.processes import Program, api_program, wait_for_port, writer_program
 
-MOST_ENTRIES = 30
+MOST_ENTRIES, MOST_EVENTS = 30, 3
 
 
 @dataclass
@@ -115,6 +115,7 @@ def plant(
             "BILLING_SHARD_COUNT": "2",
             "BILLING_API_METRICS_PORT": str(metrics["api"]),
             "BILLING_WRITER_METRICS_PORT": str(metrics["writer"]),
+            "BILLING_MOST_EVENTS_IN_FLIGHT": str(MOST_EVENTS),
             "BILLING_MOST_QUEUED_ENTRIES": str(MOST_ENTRIES),
             "BILLING_MOST_BODY_MB_IN_FLIGHT": "1",
         }

@@ -1,7 +1,7 @@
 """What the processes tell Prometheus, while they work and while the writer stands still."""
 
 from billing.wallets.connect import open_any
-from tests.ingest_api.metrics.conftest import MOST_ENTRIES, Plant
+from tests.ingest_api.metrics.conftest import MOST_ENTRIES, MOST_EVENTS, Plant
 
 
 def test_requests_and_events_are_counted_by_what_became_of_them(plant: Plant) -> None:
@@ -86,6 +86,13 @@ def test_what_a_full_shard_refuses_does_not_hide_what_another_one_took(plant: Pl
     assert plant.http.post("/api/v1/events", json=events).json()["meta"]["counts"] == {
         "accepted": 1, "duplicate": 1, "conflict": 0, "rejected": 0, "unavailable": 0,
     }  # fmt: skip
+
+
+def test_more_events_than_may_wait_for_an_answer_are_sent_away(plant: Plant) -> None:
+    refused = plant.send(*(f"many-{number}" for number in range(MOST_EVENTS + 1)))
+    assert (refused.status_code, refused.json()["error"]["code"]) == (503, "busy")
+    assert int(refused.headers["retry-after"]) >= 1
+    assert plant.of_api('billing_refused_total{reason="in_flight"}') == MOST_EVENTS + 1
 
 
 def test_bodies_of_more_bytes_than_there_is_room_for_are_sent_away(plant: Plant) -> None:
