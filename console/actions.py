@@ -182,7 +182,8 @@ class Payment:
 
     amount_minor: int
     """Exclusive of tax: what the wallet is credited with."""
-    tax_minor: int
+    tax_minor: int | None
+    """None is what is due on it."""
     reference: str
     """Of the payment; the same one is never credited twice."""
 

@@ -35,7 +35,7 @@ from billing.invoices.tables import (
 )
 from billing.invoices.taxing import apply_tax, decide_tax_of
 from billing.money import minor_to_units, split
-from billing.payments.advances import ADVANCE_SAC
+from billing.payments.advances import ADVANCE_SAC, tax_differs
 from billing.periods import month_of
 from billing.tax.fiscal import credit_note_safe_issue_day
 from billing.tax.model import DecisionStatus
@@ -46,7 +46,7 @@ from invoicing.credit_notes import issue_note, left_on
 from invoicing.issue import freeze
 
 _DESCRIPTION: Final = "Wallet credits for authentication services"
-_MOST_DIFFERING: Final = 2
+PAISE_OF_PARTS: Final = 2
 """Paise by which the tax of a part payment may differ from that computed on its credits."""
 
 
@@ -191,11 +191,9 @@ def _draft(ctx: Context, moved: Moved, account: Account, supplier: SupplierRegis
 
 def _take_collected(invoice: Invoice, collected_minor: int) -> None:
     """The invoice says the tax that came in: of a part payment it may be a paisa off."""
-    if abs(invoice.tax_minor - collected_minor) > _MOST_DIFFERING:
-        raise PreconditionError(
-            f"With this top-up came {collected_minor} of tax, its invoice would say "
-            f"{invoice.tax_minor} (minor units); correct the top-up.",
-            code="tax_differs",
+    if abs(invoice.tax_minor - collected_minor) > PAISE_OF_PARTS:
+        raise tax_differs(
+            collected_minor, invoice.tax_minor, invoice.taxable_minor, invoice.currency
         )
     taxes: list[TaxLine] = [tax for line in invoice.lines for tax in line.taxes if tax.rate]
     if invoice.tax_minor == collected_minor or not taxes:

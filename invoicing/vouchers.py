@@ -5,9 +5,11 @@ Act s.31(3)(d) and (e), Rules r.50 and r.51). The posting is the natural key, so
 missed is issued by asking again. A promotion is no consideration and has none.
 """
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import date, datetime, timedelta
 from decimal import Decimal
+from typing import Any
 from uuid import UUID
 
 import structlog
@@ -27,13 +29,15 @@ from billing.invoices.numbering import next_number
 from billing.invoices.repository import default_registration
 from billing.invoices.tables import Invoice, SupplierRegistration
 from billing.invoices.taxing import decide_invoice_tax, tax_profile_on
-from billing.money import currency
-from billing.payments.advances import ADVANCE_SAC
+from billing.money import currency, split
+from billing.payments.advances import ADVANCE_SAC, tax_differs
 from billing.periods import DEFAULT_ZONE, local_day
+from billing.tax.compute import tax_line
 from billing.tax.einvoice import DocumentType
 from billing.tax.model import DecisionStatus, TaxDecision, TaxHead
 from billing.wallets.allocations import allocate, allocations_of
 from billing.wallets.ledger import lock_wallet
+from billing.wallets.lots import origin_of
 from billing.wallets.tables import (
     AdvancePolicy,
     LedgerAccount,
@@ -45,6 +49,7 @@ from billing.wallets.tables import (
 from invoicing import document as doc
 from invoicing.parts import fx_on, head_totals
 from invoicing.top_up_invoices import (
+    PAISE_OF_PARTS,
     Moved,
     credit_top_up,
     invoice_of_top_up,
@@ -161,6 +166,7 @@ class _Advance:
     now: datetime
     taxable_minor: int
     tax_minor: int
+    taxes: tuple[doc.TaxOnLine, ...]
 
     @property
     def total_minor(self) -> int:
@@ -262,6 +268,7 @@ def _advance(ctx: Context, posting: LedgerTransaction, kind: DocumentKind) -> _A
         now=ctx.clock.now(),
         taxable_minor=taxable_minor,
         tax_minor=tax_minor,
+        taxes=_taxes(session, posting, decision.leading, (taxable_minor, tax_minor)),
     )
 
 
@@ -307,7 +314,7 @@ def _line(advance: _Advance) -> doc.DocumentLine:
         unit="advance",
         price_note="advance",
         taxable_minor=advance.taxable_minor,
-        taxes=_taxes(advance.decision, advance.tax_minor),
+        taxes=advance.taxes,
         total_minor=advance.total_minor,
     )
 
@@ -325,19 +332,45 @@ def _amounts(session: Session, posting: LedgerTransaction) -> tuple[Wallet, int,
     return session.get_one(Wallet, wallet_id), taxable_minor, tax_minor
 
 
-def _taxes(decision: TaxDecision, tax_minor: int) -> tuple[doc.TaxOnLine, ...]:
-    """The tax that was collected, by the heads of the decision; equal heads share it equally."""
+def _taxes(
+    session: Session, posting: LedgerTransaction, decision: TaxDecision, moved: tuple[int, int]
+) -> tuple[doc.TaxOnLine, ...]:
+    """The tax that came, by the heads of the decision; what goes back, by those it came with.
+
+    Raises:
+        PreconditionError: if it is not the tax that is due on the credits.
+    """
+    taxable_minor, tax_minor = moved
+    due_minor = tax_line(taxable_minor, decision.heads).tax_minor
+    heads = [(head.head, head.rate) for head in decision.heads if head.rate]
+    # of a payment that comes in part, credits and tax are each rounded
+    wrong = abs(due_minor - tax_minor) > PAISE_OF_PARTS
+    if posting.kind is LedgerKind.REFUND:
+        heads, wrong = _heads_collected(session, posting) or heads, False
+    if wrong or (tax_minor and not heads):
+        raise tax_differs(tax_minor, due_minor, taxable_minor, posting.currency)
     if not tax_minor:
         return ()
-    heads = [head for head in decision.heads if head.rate]
-    if not heads:
-        return (doc.TaxOnLine(head=TaxHead.IGST, rate=Decimal(18), tax_minor=tax_minor),)
-    parts = [tax_minor // len(heads)] * len(heads)
-    parts[0] += tax_minor - sum(parts)
     return tuple(
-        doc.TaxOnLine(head=head.head, rate=head.rate, tax_minor=part)
-        for head, part in zip(heads, parts, strict=True)
+        doc.TaxOnLine(head=head, rate=rate, tax_minor=part)
+        for (head, rate), part in zip(heads, split(tax_minor, [1] * len(heads)), strict=True)
     )
+
+
+def _heads_collected(session: Session, posting: LedgerTransaction) -> list[tuple[TaxHead, Decimal]]:
+    """The heads on the voucher of the payment that a refund gives back; none without one."""
+    lines: Iterable[list[dict[str, Any]]] = session.scalars(
+        select(DocumentLine.taxes)
+        .join(Document, Document.id == DocumentLine.document_id)
+        .join(LedgerTransaction, LedgerTransaction.id == Document.ledger_transaction_id)
+        .where(
+            Document.kind == DocumentKind.RECEIPT_VOUCHER,
+            LedgerTransaction.reference.startswith(f"{origin_of(posting.reference)}:"),
+        )
+        .order_by(Document.issued_at)
+    )
+    taxes: list[dict[str, Any]] = next((found for found in lines if found), [])
+    return [(TaxHead(tax["head"]), Decimal(tax["rate"])) for tax in taxes]
 
 
 def _references(

@@ -61,8 +61,8 @@ class GrantCredits(Request):
     wallet_id: UUID
     kind: GrantKind = GrantKind.PROMOTIONAL
     amount_minor: int = Field(gt=0, lt=2**53)
-    tax_minor: int = Field(default=0, ge=0, lt=2**53)
-    """Paid on top of purchased ones."""
+    tax_minor: int | None = Field(default=None, ge=0, lt=2**53)
+    """Paid on top of purchased ones; None is what is due on them."""
     priority: int = Field(default=USUAL_PRIORITY, ge=0, le=100)
     """The lower it is, the earlier the credits are used; other credits have 50."""
     item_codes: tuple[str, ...] = Field(default=(), max_length=100)

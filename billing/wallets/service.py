@@ -13,6 +13,8 @@ from billing.commands import Context, Request, command
 from billing.customers.tables import Account, BillingMode
 from billing.errors import ConflictError, FieldError, InvalidError, PreconditionError, not_found
 from billing.money import WALLET_UNITS_LIMIT, currency, minor_to_units
+from billing.payments.advances import tax_received
+from billing.periods import DEFAULT_ZONE, local_day
 from billing.wallets.ledger import Posting, lock_wallet, post_adjustment, status_of, tax_held
 from billing.wallets.tables import (
     AdvancePolicy,
@@ -55,7 +57,8 @@ class TopUp(Request):
 
     wallet_id: UUID
     amount_minor: int = Field(gt=0, lt=2**53)
-    tax_minor: int = Field(default=0, ge=0, lt=2**53)
+    tax_minor: int | None = Field(default=None, ge=0, lt=2**53)
+    """None is what is due on the credits by the customer's tax profile of the day."""
     reference: str = REFERENCE
     """Natural key of the payment: the same one is never credited twice."""
     note: str = NOTE
@@ -155,16 +158,13 @@ def credit_payment(ctx: Context, wallet: Wallet, request: TopUp) -> WalletAdjust
     """Post what came in; the wallet's policy says what it is.
 
     Raises:
-        PreconditionError: if it is a deposit and tax is said to have come with it.
+        PreconditionError: if tax is said to have come with it that is not what is due, or what is
+            due cannot be told.
         ConflictError: if its reference was posted before.
     """
     credits_units = units_of(request.amount_minor, wallet.currency, "amount_minor")
-    tax_units = units_of(request.tax_minor, wallet.currency, "tax_minor")
+    tax_units = units_of(_tax_received(ctx, wallet, request), wallet.currency, "tax_minor")
     is_deposit = wallet.advance_policy is AdvancePolicy.DEPOSIT
-    if is_deposit and tax_units:
-        raise PreconditionError(
-            "Money paid into this wallet is a deposit: no tax comes with it.", code="deposit"
-        )
     tax = [
         Posting(LedgerAccount.TAX_ON_ADVANCES, tax_units),
         Posting(LedgerAccount.CASH, -tax_units),
@@ -219,6 +219,24 @@ def get_wallet(session: Session, actor: Actor, wallet_id: UUID) -> Wallet:
         raise not_found("wallet", wallet_id)
     actor.require_customer(session.get_one(Account, wallet.account_id).customer_id)
     return wallet
+
+
+def _tax_received(ctx: Context, wallet: Wallet, request: TopUp) -> int:
+    """The tax that came with credits, in minor units; with a deposit there comes none."""
+    if wallet.advance_policy is AdvancePolicy.DEPOSIT:
+        if request.tax_minor:
+            raise PreconditionError(
+                "Money paid into this wallet is a deposit: no tax comes with it.", code="deposit"
+            )
+        return 0
+    return tax_received(
+        ctx.session,
+        ctx.session.get_one(Account, wallet.account_id).customer_id,
+        wallet.currency,
+        credits_minor=request.amount_minor,
+        said_minor=request.tax_minor,
+        day=local_day(ctx.clock.now(), DEFAULT_ZONE),
+    )
 
 
 def _no_credit() -> PreconditionError:

@@ -159,8 +159,10 @@ def _top_up(actor: Actor, wallet: WalletRow) -> None:
             placeholder="50000.00", help="What the wallet is credited with.",
         )  # fmt: skip
         tax = st.text_input(
-            f"Tax received with it, in {wallet.currency}", key=f"top_up_tax_{key}", value="0",
-            help="Kept for the invoice that uses the credit.",
+            f"Tax received with it, in {wallet.currency}", key=f"top_up_tax_{key}",
+            placeholder="as it is due",
+            help="Left empty, it is worked out from the customer's tax profile; another amount "
+            "than is due is refused. Kept for the invoice that uses the credit.",
         )  # fmt: skip
         reference = st.text_input(
             "Payment reference", key=f"top_up_reference_{key}", placeholder="UTR or bank reference",
@@ -194,8 +196,8 @@ def _credit(actor: Actor, wallet: WalletRow, payment: actions.Payment | None) ->
 
 def _payment(code: str, amount: str, tax: str, reference: str) -> actions.Payment | None:
     """What was typed as a payment, or None if the amounts make no sense."""
-    amount_minor, tax_minor = typed_minor(amount, code), typed_minor(tax or "0", code)
-    if not amount_minor or tax_minor is None:
+    amount_minor, tax_minor = typed_minor(amount, code), typed_minor(tax, code)
+    if not amount_minor or (tax.strip() and tax_minor is None):
         return None
     return actions.Payment(amount_minor, tax_minor, reference.strip())
 

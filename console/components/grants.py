@@ -129,7 +129,9 @@ def _grant(actor: Actor, wallet: WalletRow, names: dict[str, str]) -> None:
             lambda key: actions.run(
                 actor, key, grant_credits, GrantCredits, wallet_id=wallet.id, kind=kind,
                 amount_minor=asked_minor("amount", amount, wallet.currency),
-                tax_minor=asked_minor("tax", tax or "0", wallet.currency, least=0), **fields,
+                tax_minor=asked_minor("tax", tax, wallet.currency, least=0)
+                if tax.strip() else None,
+                **fields,
             ),
             lambda made: f"{wallet_money(made.amount_units, wallet.currency)} of credits are "
             f"granted to {wallet.title}.",
@@ -141,7 +143,7 @@ def _typed(
 ) -> tuple[str, str, dict[str, Any]]:
     """Amount and tax as they were typed, and what else the request says."""
     at = f"{kind.value}_{key}"
-    tax, fields = "0", dict[str, Any]()
+    tax, fields = "", dict[str, Any]()
     with st.grid(3, min_column_width=180):
         amount = st.text_input(
             f"Credits in {code}, without tax", key=f"grant_amount_{at}", placeholder="500.00"
@@ -153,7 +155,10 @@ def _typed(
             )
         )  # fmt: skip
         if kind is GrantKind.PURCHASED:
-            tax = st.text_input(f"Tax received with them, in {code}", "0", key=f"grant_tax_{at}")
+            tax = st.text_input(
+                f"Tax received with them, in {code}", key=f"grant_tax_{at}",
+                placeholder="as it is due", help="Left empty, it is worked out.",
+            )  # fmt: skip
         else:
             today = local_day(clock().now(), DEFAULT_ZONE)
             last = st.date_input(

@@ -63,8 +63,12 @@ class NewGrant(Request):
     amount_minor: int = Field(
         gt=0, lt=2**53, description="Credits, exclusive of tax, in minor units."
     )
-    tax_minor: int = Field(
-        default=0, ge=0, lt=2**53, description="Tax paid with purchased ones, in minor units."
+    tax_minor: int | None = Field(
+        default=None,
+        ge=0,
+        lt=2**53,
+        description="Tax paid with purchased ones, in minor units; left out, it is worked out. "
+        "Another amount than is due on them is refused.",
     )
     priority: int = Field(
         default=USUAL_PRIORITY,

@@ -140,8 +140,12 @@ class Credit(Request):
 class Payment(Credit):
     """Money that came in."""
 
-    tax_minor: int = Field(
-        default=0, ge=0, lt=2**53, description="Tax paid with it, in minor units."
+    tax_minor: int | None = Field(
+        default=None,
+        ge=0,
+        lt=2**53,
+        description="Tax paid with it, in minor units: what is due on the credits by the "
+        "customer's tax profile of the day. Left out, it is worked out; another amount is refused.",
     )
 
 

@@ -2,16 +2,20 @@
 
 import io
 from datetime import UTC, date, datetime
+from decimal import Decimal
 from uuid import UUID
 
 import pypdf
 import pytest
 from sqlalchemy import text
 from sqlalchemy.exc import DBAPIError
+from structlog.testing import capture_logs
 
 from billing.customers.tables import Account, BillingMode
 from billing.db.unit_of_work import unit_of_work
+from billing.fx.tables import FxRate
 from billing.invoices.tables import Invoice
+from billing.tax.model import TaxKind
 from billing.wallets.allocations import Demand, Supply, each_in_its_turn
 from invoicing.assemble import draft_invoices
 from invoicing.document import InvoiceDocument
@@ -37,9 +41,25 @@ def wallet(api: Api) -> tuple[str, str]:
     return account, str(api.post("/wallets", {"account_id": account})["id"])
 
 
-def top_up(api: Api, wallet_id: str, credits_minor: int, tax_minor: int, name: str) -> None:
+def top_up(api: Api, wallet_id: str, credits_minor: int, tax_minor: int | None, name: str) -> None:
     body = {"amount_minor": credits_minor, "tax_minor": tax_minor, "reference": name}
     api.post(f"/wallets/{wallet_id}/top-ups", body)
+
+
+def abroad(api: Api) -> str:
+    """The wallet of a customer in the United States, whom we bill under our LUT."""
+    with unit_of_work(api.engine) as session:
+        session.add(FxRate(currency="USD", rate_date=JUNE, inr_per_unit=Decimal(83), source="test"))
+        account = make_account(
+            session,
+            billing_mode=BillingMode.PREPAID,
+            tax_kind=TaxKind.OVERSEAS,
+            state_code=None,
+            country="US",
+            currency="USD",
+        )
+        account_id = str(account.id)
+    return str(api.post("/wallets", {"account_id": account_id})["id"])
 
 
 def invoice(api: Api, account_id: str, amount_minor: int) -> str:
@@ -51,6 +71,41 @@ def invoice(api: Api, account_id: str, amount_minor: int) -> str:
         make_rated_line(session, run.id, account, amount_minor=amount_minor)
         (draft,) = draft_invoices(session, JUNE, run.id, api.clock).created
     return str(api.post(f"/invoices/{draft}/approve")["id"])
+
+
+def test_an_advance_bears_the_tax_that_is_due_on_it_and_no_other(
+    api: Api, wallet: tuple[str, str]
+) -> None:
+    _, wallet_id = wallet
+    top_up(api, wallet_id, 10_000, None, "NEFT-1")
+    untaxed = {"amount_minor": 10_000, "tax_minor": 0, "reference": "NEFT-2"}
+    for kind in ("top-ups", "grants"):
+        body = untaxed if kind == "top-ups" else untaxed | {"kind": "purchased"}
+        error = api.refused("POST", f"/wallets/{wallet_id}/{kind}", 409, json=body)
+        assert error["code"] == "tax_differs"
+        assert "credits of INR 100.00 came INR 0.00 of tax, and INR 18.00" in error["message"]
+    (lot,) = api.get(f"/wallets/{wallet_id}/lots")
+    assert lot["attributes"]["tax_units"] == 18_000_000
+
+    dollars = abroad(api)
+    top_up(api, dollars, 10_000, None, "WIRE-1")
+    top_up(api, dollars, 10_000, 0, "WIRE-2")
+    taxed = {"amount_minor": 10_000, "tax_minor": 1_800, "reference": "WIRE-3"}
+    error = api.refused("POST", f"/wallets/{dollars}/top-ups", 409, json=taxed)
+    assert error["details"] == {"tax_minor": 1_800, "due_minor": 0}
+    assert issue_missing_vouchers(api.engine, api.clock) == (3, 0)
+
+
+def test_a_voucher_is_not_printed_with_tax_that_was_not_due(api: Api) -> None:
+    dollars = abroad(api)
+    top_up(api, dollars, 10_000, 1_800, "WIRE-1")  # nobody is registered yet
+    with unit_of_work(api.engine) as session:
+        make_supplier(session)
+
+    with capture_logs() as logs:
+        assert issue_missing_vouchers(api.engine, api.clock) == (0, 1)
+
+    assert "came USD 18.00 of tax, and USD 0.00 is due" in logs[-1]["reason"]
 
 
 def test_the_months_invoice_names_the_vouchers_it_adjusts_the_oldest_first(

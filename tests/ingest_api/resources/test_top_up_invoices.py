@@ -146,8 +146,11 @@ def test_a_top_up_by_hand_needs_its_tax_and_the_wallet_has_no_credit_line(
     counter: Counter, wallet: Debt
 ) -> None:
     path = f"/wallets/{wallet.id}"
-    counter.api.post(f"{path}/top-ups", {"amount_minor": 1_000, "reference": "NEFT-1"})
-    assert issue_missing_vouchers(counter.api.engine, counter.api.clock) == (0, 1)
+    untaxed = {"amount_minor": 1_000, "tax_minor": 0, "reference": "NEFT-1"}
+    error = counter.api.refused("POST", f"{path}/top-ups", 409, json=untaxed)
+    assert (error["code"], error["details"]["due_minor"]) == ("tax_differs", 180)
+    counter.api.post(f"{path}/top-ups", untaxed | {"tax_minor": 180})
+    assert issue_missing_vouchers(counter.api.engine, counter.api.clock) == (1, 0)
     limits = {"credit_line_minor": 1, "low_balance_minor": 0}
     error = counter.api.refused("PATCH", path, 409, json=limits)
     assert error["code"] == "no_credit_line"
