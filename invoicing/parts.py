@@ -7,8 +7,7 @@ from typing import Any
 
 from sqlalchemy.orm import Session
 
-from billing.errors import PreconditionError
-from billing.fx.service import rate_on
+from billing.fx.service import require_rate
 from billing.money import plain
 from billing.tax.compute import inr_minor
 from billing.tax.model import TaxHead
@@ -47,12 +46,7 @@ def fx_on(session: Session, code: str, day: date, amounts: Iterable[TaxedAmount]
     """
     if code == "INR":
         return None
-    rate = rate_on(session, code, day)
-    if rate is None:
-        raise PreconditionError(
-            f"No {code} exchange rate on or before {day} is on record; record one.",
-            code="no_fx_rate",
-        )
+    rate = require_rate(session, code, day)
     basis = doc.Fx(
         inr_per_unit=plain(rate.inr_per_unit),
         source=rate.source,

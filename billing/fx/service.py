@@ -10,7 +10,7 @@ from sqlalchemy.orm import Session
 from billing.access.actor import Actor
 from billing.access.roles import Permission
 from billing.commands import Context, Request, command
-from billing.errors import ConflictError, FieldError, InvalidError
+from billing.errors import ConflictError, FieldError, InvalidError, PreconditionError
 from billing.fields import ExactDecimal
 from billing.fx.tables import FxRate
 from billing.money import CURRENCIES
@@ -50,6 +50,22 @@ def rate_on(session: Session, currency: str, day: date) -> FxRate | None:
         .order_by(FxRate.rate_date.desc())
         .limit(1)
     ).one_or_none()
+
+
+def require_rate(session: Session, currency: str, day: date) -> FxRate:
+    """The last rate published on or before a day.
+
+    Raises:
+        PreconditionError: if none is on record.
+    """
+    rate = rate_on(session, currency, day)
+    if rate is None:
+        raise PreconditionError(
+            f"No {currency} exchange rate on or before {day} is on record; record one with "
+            "POST /api/v1/fx-rates.",
+            code="no_fx_rate",
+        )
+    return rate
 
 
 def list_rates(

@@ -7,7 +7,7 @@ from sqlalchemy import func, select
 
 from billing.commands import Context
 from billing.errors import PreconditionError
-from billing.fx.service import rate_on
+from billing.fx.service import require_rate
 from billing.invoices.beside import InvoiceApproval
 from billing.invoices.tables import Invoice, ReviewState, SupplierRegistration
 from billing.tax.compute import inr_minor
@@ -58,12 +58,7 @@ def enough_approvals(
 def _in_paise(ctx: Context, invoice: Invoice, day: date) -> int:
     if invoice.currency == "INR":
         return invoice.total_minor
-    rate = rate_on(ctx.session, invoice.currency, day)
-    if rate is None:
-        raise PreconditionError(
-            f"No {invoice.currency} exchange rate on or before {day} is on record; record one.",
-            code="no_fx_rate",
-        )
+    rate = require_rate(ctx.session, invoice.currency, day)
     return inr_minor(invoice.total_minor, invoice.currency, rate.inr_per_unit)
 
 
