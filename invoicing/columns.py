@@ -7,9 +7,9 @@ of the time of a page. Digits of the packaged fonts are all of one width, so it 
 from collections.abc import Iterable, Sequence
 from typing import Final
 
+from billing.formatting import format_amount, format_quantity, format_rate, format_rated
 from billing.tax.model import TaxHead
 from invoicing.document import DocumentLine, InvoiceDocument
-from invoicing.formatting import format_amount, format_quantity, format_rate, format_rated
 
 COMPACT_FROM_LINES: Final = 7
 COMPACT_FROM_MINOR: Final = 10**11

@@ -84,7 +84,7 @@ def issue_credit_note(ctx: Context, request: IssueCreditNote) -> Document:
     in_time = today <= credit_note_safe_issue_day(invoice.issue_date)
     kind = DocumentKind.CREDIT_NOTE if in_time else DocumentKind.FINANCIAL_CREDIT_NOTE
     credited = [
-        credit(left, amount_minor, with_tax=in_time)
+        credit(left, amount_minor, invoice.currency, with_tax=in_time)
         for left, amount_minor in _wanted(left_on(ctx.session, invoice), request)
     ]
     note = issue_note(ctx, invoice, credited, kind, today, request.reason)

@@ -10,11 +10,11 @@ from datetime import date
 from sqlalchemy.orm import Session
 
 from billing.errors import PreconditionError
+from billing.formatting import format_money
 from billing.invoices.repository import registration
 from billing.invoices.tables import Invoice, InvoiceOrigin
 from billing.invoices.taxing import InvoiceTax, decide_tax_of, total_with
 from billing.tax.model import DecisionStatus
-from invoicing.formatting import format_money
 
 
 @dataclass(frozen=True, slots=True)

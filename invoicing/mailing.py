@@ -28,6 +28,7 @@ from billing.documents.repository import get_document
 from billing.documents.tables import Document, DocumentKind
 from billing.einvoices.tables import EInvoice, EInvoiceState
 from billing.errors import BillingError, PreconditionError
+from billing.formatting import format_date, format_money
 from billing.invoices.beside import InvoiceDelivery
 from billing.invoices.lifecycle import Action, require
 from billing.invoices.repository import get_invoice, load_invoice
@@ -35,7 +36,6 @@ from billing.invoices.tables import Invoice, InvoiceStatus
 from billing.mail.service import queue_mail
 from billing.mail.tables import DocumentMailing, MailAttachment, MailingKind
 from invoicing.document import InvoiceDocument
-from invoicing.formatting import format_date, format_money
 from invoicing.storage import document_pdf, invoice_pdf
 
 logger = structlog.get_logger(__name__)

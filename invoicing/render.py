@@ -25,7 +25,8 @@ from weasyprint import CSS, HTML
 from weasyprint.text.fonts import FontConfiguration
 from weasyprint.urls import URLFetcher, URLFetcherResponse
 
-from invoicing import columns, formatting
+from billing import formatting
+from invoicing import columns
 from invoicing.document import InvoiceDocument
 from invoicing.extras import NOTHING_ELSE, Asset, Extras
 from invoicing.statement import Statement

@@ -19,6 +19,7 @@ from billing.customers.tables import Account
 from billing.documents.crediting import CreditedLine, LineLeft, TaxPart
 from billing.documents.tables import Document, DocumentKind
 from billing.errors import PreconditionError
+from billing.formatting import format_money
 from billing.ids import new_id
 from billing.invoices.numbering import next_number
 from billing.invoices.repository import load_invoice
@@ -138,7 +139,8 @@ def _credited(left: LineLeft, moved: Moved) -> CreditedLine:
     taxes_left = [part.tax_minor for part in left.taxes]
     if moved.taxable_minor > left.taxable_minor or moved.tax_minor > sum(taxes_left):
         raise PreconditionError(
-            f"Of the top-up there is {left.taxable_minor} left to credit (minor units).",
+            f"Of the top-up {format_money(left.taxable_minor, moved.wallet.currency)} is left to "
+            "credit.",
             code="more_than_line",
         )
     shares = split(moved.tax_minor, taxes_left) if moved.tax_minor else [0] * len(taxes_left)

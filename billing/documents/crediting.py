@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from decimal import Decimal
 
 from billing.errors import FieldError, InvalidError
+from billing.formatting import format_money
 from billing.money import split
 from billing.tax.model import TaxHead
 
@@ -64,7 +65,7 @@ def left_of(
     )
 
 
-def credit(left: LineLeft, amount_minor: int, *, with_tax: bool) -> CreditedLine:
+def credit(left: LineLeft, amount_minor: int, currency: str, *, with_tax: bool) -> CreditedLine:
     """Take an amount of what is left of a line.
 
     The tax is that part of the remaining tax which the amount is of the remaining value. So the
@@ -78,10 +79,12 @@ def credit(left: LineLeft, amount_minor: int, *, with_tax: bool) -> CreditedLine
         InvalidError: if it is more than what is left.
     """
     if not 0 < amount_minor <= left.taxable_minor:
+        most = format_money(left.taxable_minor, currency)
         raise InvalidError(
-            f"Of line {left.line_ref} there is {left.taxable_minor} left to credit (minor units).",
+            f"Of line {left.line_ref} {most} is left to credit.",
             code="more_than_line",
-            fields=[FieldError("lines", f"at most {left.taxable_minor} of {left.line_ref}")],
+            fields=[FieldError("lines", f"at most {most} of {left.line_ref}")],
+            details={"left_minor": left.taxable_minor},
         )
     if not with_tax:
         return CreditedLine(left.line_ref, amount_minor, ())

@@ -6,9 +6,9 @@ from datetime import date
 from typing import Final
 
 from billing.customers.tables import Customer
+from billing.formatting import format_amount
 from billing.invoices.settlement import outstanding_minor
 from billing.invoices.tables import Invoice
-from billing.money import from_minor
 
 _COMING: Final = "Invoice {number} is due on {due_date}"
 _LATE: Final = "Invoice {number} is overdue since {due_date}"
@@ -41,7 +41,7 @@ def letter(wanted: Letter, invoice: Invoice, customer: Customer, today: date) ->
         "due_date": f"{due_date:%d %b %Y}",
         "customer": customer.name,
         "currency": invoice.currency,
-        "outstanding": f"{from_minor(outstanding_minor(invoice), invoice.currency):,f}",
+        "outstanding": format_amount(outstanding_minor(invoice), invoice.currency),
         "are_due": "were due on" if is_late else "are due on",
         "days_late": str(max((today - due_date).days, 0)),
     }

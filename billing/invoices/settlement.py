@@ -14,6 +14,7 @@ from sqlalchemy.orm import Session
 
 from billing.dunning.standing import reinstate_if_settled
 from billing.errors import PreconditionError
+from billing.formatting import format_money
 from billing.invoices.tables import Invoice, InvoiceAllocation, InvoiceStatus
 
 
@@ -79,8 +80,8 @@ def settle(
         )
     if not 0 <= invoice.settled_minor + amount_minor <= invoice.total_minor:
         raise PreconditionError(
-            f"{amount_minor} is more than what is open on invoice {invoice.number}: "
-            f"{outstanding_minor(invoice)} (minor units of {invoice.currency}).",
+            f"{format_money(amount_minor, invoice.currency)} is more than what is open on invoice "
+            f"{invoice.number}: {format_money(outstanding_minor(invoice), invoice.currency)}.",
             code="more_than_outstanding",
             details={"outstanding_minor": outstanding_minor(invoice)},
         )

@@ -11,6 +11,7 @@ from typing import Any
 from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
+from billing.formatting import format_money
 from billing.invoices.settlement import SettlementSource, outstanding_minor, settle
 from billing.invoices.tables import Invoice, InvoiceAllocation, InvoiceStatus
 from billing.money import minor_to_units, split
@@ -87,10 +88,11 @@ def _attention(payment: Payment, picture: Picture) -> str | None:
     if picture.dispute in {DisputeState.OPEN, DisputeState.LOST}:
         return f"The payer disputes this payment: {picture.dispute.value}."
     if picture.captured_minor and picture.captured_minor != payment.amount_minor:
-        return (
-            f"{payment.amount_minor} was asked for and {picture.captured_minor} came in "
-            f"(minor units of {payment.currency})."
+        asked, came = (
+            format_money(amount_minor, payment.currency)
+            for amount_minor in (payment.amount_minor, picture.captured_minor)
         )
+        return f"{asked} was asked for and {came} came in."
     return None
 
 

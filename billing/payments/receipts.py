@@ -15,6 +15,7 @@ from sqlalchemy import select
 from billing.access.roles import Permission
 from billing.commands import Context, Request, canonical_json, command
 from billing.errors import ConflictError, FieldError, InvalidError, PreconditionError
+from billing.formatting import format_money
 from billing.invoices.repository import load_invoice
 from billing.invoices.settlement import SettlementSource, settle
 from billing.invoices.tables import Invoice, InvoiceAllocation, SupplierRegistration
@@ -155,7 +156,7 @@ def allocate_payment(ctx: Context, request: AllocatePayment) -> InvoiceAllocatio
     if payment.invoice_id is None or request.amount_minor > left:
         left = left if payment.invoice_id else 0
         raise PreconditionError(
-            f"Of this payment {left} is left (minor units of {payment.currency}).",
+            f"Of this payment {format_money(left, payment.currency)} is left.",
             code="more_than_left",
             details={"left_minor": left},
         )

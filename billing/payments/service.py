@@ -10,7 +10,8 @@ from sqlalchemy.orm import Session
 from billing.access.roles import Permission
 from billing.commands import Context, Request, command
 from billing.customers.tables import Account
-from billing.errors import InvalidError, PreconditionError
+from billing.errors import FieldError, InvalidError, PreconditionError
+from billing.formatting import format_money
 from billing.invoices.repository import load_invoice
 from billing.invoices.settlement import outstanding_minor
 from billing.invoices.tables import Invoice, InvoiceStatus
@@ -69,8 +70,10 @@ def open_payment(ctx: Context, request: RequestPayment) -> Payment:
     """The payment that a request is about: one that is still open, or a new one."""
     if request.invoice_id is not None:
         return _for_invoice(ctx, load_invoice(ctx.session, request.invoice_id, lock=True), request)
-    wallet = get_wallet(ctx.session, ctx.actor, _given(request.wallet_id))
-    return top_up_payment(ctx, wallet, _given(request.credits_minor), request.gateway)
+    wallet = get_wallet(ctx.session, ctx.actor, _given(request.wallet_id, "wallet_id"))
+    return top_up_payment(
+        ctx, wallet, _given(request.credits_minor, "credits_minor"), request.gateway
+    )
 
 
 @command("payment.refund", Permission.PAYMENTS_WRITE)
@@ -86,7 +89,7 @@ def request_refund(ctx: Context, request: RequestRefund) -> Refund:
     left = payment.captured_minor - max(_going_back(ctx.session, payment), payment.refunded_minor)
     if request.amount_minor > left:
         raise PreconditionError(
-            f"Of this payment {left} can still be refunded (minor units of {payment.currency}).",
+            f"Of this payment {format_money(left, payment.currency)} can still be refunded.",
             code="more_than_refundable",
             details={"refundable_minor": left},
         )
@@ -197,7 +200,9 @@ def _require_credits(session: Session, payment: Payment, amount_minor: int) -> N
         )
 
 
-def _given(value: T | None) -> T:
+def _given(value: T | None, field: str) -> T:
     if value is None:
-        raise InvalidError("Something is missing.")
+        raise InvalidError(
+            f"A payment into a wallet needs `{field}`.", fields=[FieldError(field, "is missing")]
+        )
     return value

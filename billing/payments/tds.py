@@ -19,6 +19,7 @@ from billing.commands import Context, Request, command
 from billing.customers.repository import load_customer
 from billing.db.base import Base
 from billing.errors import ConflictError, PreconditionError
+from billing.formatting import format_money
 from billing.ids import new_id
 from billing.invoices.settlement import SettlementSource
 from billing.invoices.tables import Invoice, InvoiceAllocation
@@ -99,9 +100,10 @@ def record_certificate(ctx: Context, request: RecordCertificate) -> TdsCertifica
         )
     total_minor = sum(line.amount_minor for line in lines)
     if total_minor != request.amount_minor:
+        currency = ctx.session.get_one(Invoice, lines[0].invoice_id).currency
         raise PreconditionError(
-            f"These lines come to {total_minor}, the certificate says {request.amount_minor} "
-            "(minor units). Correct the line that is wrong first.",
+            f"These lines come to {format_money(total_minor, currency)}, the certificate says "
+            f"{format_money(request.amount_minor, currency)}. Correct the wrong line first.",
             code="amount_differs",
             details={"lines_minor": total_minor},
         )

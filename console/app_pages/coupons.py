@@ -11,6 +11,7 @@ from billing.catalog.repository import list_plans
 from billing.coupons.service import CreateCoupon, WithdrawCoupon, create_coupon, withdraw_coupon
 from billing.coupons.tables import Duration
 from billing.db.unit_of_work import read_only
+from billing.formatting import format_date
 from billing.money import CURRENCIES
 from billing.periods import DEFAULT_ZONE, local_day
 from console import actions
@@ -27,7 +28,6 @@ from console.database import clock, engine
 from console.queries import coupons, prices
 from console.queries.coupons import CouponRow
 from console.queries.prices import AddOnPrice
-from invoicing.formatting import format_date
 
 _MOST: Final = 200
 _PERCENT, _AMOUNT = "A percentage", "An amount"

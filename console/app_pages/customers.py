@@ -15,6 +15,7 @@ from billing.customers.repository import (
 )
 from billing.customers.tables import AccountStatus, ContactRole
 from billing.db.unit_of_work import read_only
+from billing.formatting import format_date
 from billing.money import CURRENCIES
 from billing.periods import DEFAULT_ZONE, local_day
 from billing.tax.model import TaxKind
@@ -30,7 +31,6 @@ from console.components.text import heading, note
 from console.database import clock, engine
 from console.queries import customer_directory as directory
 from console.queries.customer_directory import CustomerRow
-from invoicing.formatting import format_date
 
 _MOST = 200
 

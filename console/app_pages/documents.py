@@ -9,6 +9,7 @@ from billing.access.roles import Permission
 from billing.db.unit_of_work import read_only
 from billing.documents.repository import list_documents
 from billing.documents.tables import Document, DocumentKind
+from billing.formatting import format_date
 from console import actions
 from console.access import PageName
 from console.components.custom_invoice import drafts_by_hand, write_invoice
@@ -22,7 +23,6 @@ from console.components.tables import Column, empty, table
 from console.components.text import note
 from console.database import engine
 from console.queries import customers
-from invoicing.formatting import format_date
 
 _MOST = 200
 _ISSUED = "Issued"

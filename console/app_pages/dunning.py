@@ -15,6 +15,7 @@ from billing.dunning.service import (
     steps_of,
 )
 from billing.dunning.tables import DunningAction
+from billing.formatting import format_date
 from billing.invoices.repository import get_invoice
 from billing.periods import DEFAULT_ZONE, local_day
 from console import actions
@@ -30,7 +31,6 @@ from console.components.tds import show_tds
 from console.components.text import heading, note
 from console.components.write_offs import show_write_offs
 from console.database import clock, engine
-from invoicing.formatting import format_date
 
 _STEPS = {
     DunningAction.REMIND: "Reminder",

@@ -9,6 +9,7 @@ import streamlit as st
 from billing.access.actor import Actor
 from billing.access.roles import Permission
 from billing.einvoices.tables import EInvoice, EInvoiceState
+from billing.formatting import format_date
 from billing.periods import DEFAULT_ZONE
 from console import actions
 from console.access import PageName
@@ -22,7 +23,6 @@ from console.components.text import heading, note, plain
 from console.queries import einvoices
 from console.queries.einvoices import OPEN, OVERDUE, Counts, EInvoiceRow
 from invoicing.einvoice.register import REASONS
-from invoicing.formatting import format_date
 
 _LATE = Status("Overdue", "▲", "bad")
 

@@ -8,6 +8,7 @@ import streamlit as st
 from billing.access.actor import Actor
 from billing.access.roles import Permission
 from billing.db.unit_of_work import read_only
+from billing.formatting import format_date
 from billing.payments.method_tables import MethodState, PaymentMethod
 from billing.payments.methods import ChangeMethod, list_methods, make_default, remove_method
 from billing.periods import DEFAULT_ZONE, local_day
@@ -21,7 +22,6 @@ from console.components.tables import Column, empty, table
 from console.components.text import heading, note, plain
 from console.database import engine
 from console.queries import payment_methods, subscriptions
-from invoicing.formatting import format_date
 
 _MOST = 100
 

@@ -11,6 +11,7 @@ from billing.access.actor import Actor
 from billing.access.roles import Permission
 from billing.db.unit_of_work import read_only
 from billing.errors import BillingError
+from billing.formatting import format_date, format_quantity
 from billing.periods import DEFAULT_ZONE, local_day
 from billing.subscriptions.history import list_changes
 from billing.subscriptions.preview import preview_start
@@ -37,7 +38,6 @@ from console.queries.subscriptions import (
     SubscriptionFilter,
     SubscriptionRow,
 )
-from invoicing.formatting import format_date, format_quantity
 
 _WISH = "subscription_wish"
 

@@ -5,6 +5,7 @@ from datetime import date
 import streamlit as st
 
 from billing.access.actor import Actor
+from billing.formatting import format_quantity
 from console.access import PageName
 from console.components import charts
 from console.components.countries import country_name
@@ -16,7 +17,6 @@ from console.components.status import words
 from console.components.tables import Column, empty, table
 from console.components.text import note
 from console.queries import usage
-from invoicing.formatting import format_quantity
 
 _TOP_COUNTRIES = 8
 _ROWS = 15

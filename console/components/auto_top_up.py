@@ -7,6 +7,7 @@ import streamlit as st
 
 from billing.access.actor import Actor
 from billing.access.roles import Permission
+from billing.formatting import format_amount
 from billing.payments.method_tables import MethodState, PaymentMethod
 from billing.payments.methods import SetAutoTopUp, set_auto_top_up
 from console import actions
@@ -16,7 +17,6 @@ from console.components.status import Status
 from console.components.tables import fact_list
 from console.components.text import heading, note
 from console.queries.payment_methods import AutoTopUpRow
-from invoicing.formatting import format_amount
 
 _FIRST = {"INR": (5_000_00, 20_000_00, 1_00_000_00), "USD": (100_00, 500_00, 2_000_00)}
 """What the form begins with: below, credits, a month's most; in minor units."""

@@ -21,6 +21,7 @@ from billing.coupons.service import (
 )
 from billing.coupons.tables import Duration, Redemption
 from billing.db.unit_of_work import read_only
+from billing.formatting import format_date, format_rate
 from billing.money import CURRENCIES
 from billing.periods import DEFAULT_ZONE, local_day
 from billing.subscriptions.preview import NextInvoice, next_invoice
@@ -34,7 +35,6 @@ from console.components.text import actor_name, last_day, note
 from console.database import clock, engine
 from console.queries import coupons
 from console.queries.subscriptions import SubscriptionRow
-from invoicing.formatting import format_date, format_rate
 
 _MOST: Final = 200
 _REDEEM: Final = "Redeem a coupon"

@@ -7,6 +7,7 @@ import streamlit as st
 from billing.access.actor import Actor
 from billing.db.unit_of_work import read_only
 from billing.errors import BillingError
+from billing.formatting import format_period, format_quantity
 from billing.invoices.explanation import Explanation, explain_line
 from billing.usage.as_of import EventPlace
 from console.components.boundary import say
@@ -16,7 +17,6 @@ from console.components.tables import Column, fact_list, table
 from console.components.text import note
 from console.database import engine
 from console.queries.invoices import InvoiceFacts, LineRow
-from invoicing.formatting import format_period, format_quantity
 
 _PAGE = 20
 

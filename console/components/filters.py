@@ -8,9 +8,9 @@ from uuid import UUID
 import streamlit as st
 
 from billing.access.actor import Actor
+from billing.formatting import format_period
 from billing.periods import add_months
 from console.queries import customers
-from invoicing.formatting import format_period
 
 PERIODS: Final = ("Last 7 days", "Last 30 days", "Last 90 days", "This month", "Last month")
 _CUSTOM: Final = "Custom"

@@ -5,6 +5,13 @@ from typing import Any
 
 import streamlit as st
 
+from billing.formatting import (
+    format_date,
+    format_period,
+    format_quantity,
+    format_rate,
+    format_rated,
+)
 from billing.money import to_minor
 from billing.tax.model import DecisionStatus
 from console.components.money import money, unit_price
@@ -12,13 +19,6 @@ from console.components.status import invoice_status, review_status, words
 from console.components.tables import Cell, Column, empty, fact_list, table
 from console.components.text import actor_name, note, plain
 from console.queries.invoices import InvoiceFacts, LineRow
-from invoicing.formatting import (
-    format_date,
-    format_period,
-    format_quantity,
-    format_rate,
-    format_rated,
-)
 
 
 def show_facts(facts: InvoiceFacts, lines: list[LineRow]) -> None:

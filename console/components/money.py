@@ -1,10 +1,10 @@
-"""Money as people read it; the grouping itself is `invoicing.formatting`'s."""
+"""Money as people read it; the grouping itself is `billing.formatting`'s."""
 
 from decimal import Decimal, InvalidOperation
 
 from billing.errors import FieldError, InvalidError
+from billing.formatting import SYMBOLS, format_money, format_rated, group_western
 from billing.money import WALLET_UNITS_LIMIT, currency, from_minor, round_half_up, to_minor
-from invoicing.formatting import SYMBOLS, format_money, format_rated, group_western
 
 _LAKH, _CRORE = Decimal(10) ** 5, Decimal(10) ** 7
 _COMPACT_INR = ((_CRORE, " Cr"), (_LAKH, " L"), (Decimal(1000), "k"))

@@ -6,13 +6,13 @@ from typing import TypeVar
 import streamlit as st
 
 from billing.errors import BillingError
+from billing.formatting import format_date, format_period, format_quantity
 from billing.rating.line import RatedLine
 from billing.subscriptions.preview import ChangePreview, NextInvoice
 from console.components.boundary import say
 from console.components.money import count, money, signed
 from console.components.tables import Column, table
 from console.components.text import note
-from invoicing.formatting import format_date, format_period, format_quantity
 
 Preview = TypeVar("Preview")
 

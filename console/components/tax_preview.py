@@ -10,12 +10,12 @@ import streamlit as st
 from billing.access.actor import Actor
 from billing.commands import Context, Request
 from billing.documents.tables import Document
+from billing.formatting import format_rate
 from billing.invoices.tables import Invoice
 from console import actions
 from console.components.money import money
 from console.components.tables import Column, table
 from console.components.text import note, plain
-from invoicing.formatting import format_rate
 
 
 @dataclass(frozen=True, slots=True)

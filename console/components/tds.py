@@ -8,6 +8,7 @@ import streamlit as st
 from billing.access.actor import Actor
 from billing.access.roles import Permission
 from billing.db.unit_of_work import read_only
+from billing.formatting import format_date
 from billing.invoices.settlement import SettlementSource
 from billing.payments.receipts import AddSettlementLine, add_settlement_line
 from billing.payments.tds import RecordCertificate, list_open_deductions, record_certificate
@@ -19,7 +20,6 @@ from console.components.tables import Column, empty, table
 from console.components.text import note, readable_reference
 from console.database import clock, engine
 from console.queries import invoices, payments
-from invoicing.formatting import format_date
 
 _KINDS = {
     SettlementSource.TDS_INCOME_TAX.value: "Income tax",

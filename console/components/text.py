@@ -6,7 +6,7 @@ from typing import Final, Literal
 
 import streamlit as st
 
-from invoicing.formatting import format_date, format_period
+from billing.formatting import format_date, format_period
 
 _ID: Final = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 _DAY: Final = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}")

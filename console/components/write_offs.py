@@ -13,6 +13,7 @@ from billing.dunning.write_offs import (
     list_write_offs,
     propose_write_off,
 )
+from billing.formatting import format_amount
 from console import actions
 from console.components.forms import attempt, form_key
 from console.components.money import asked_minor, money
@@ -22,7 +23,6 @@ from console.components.text import actor_name, note, plain
 from console.database import engine
 from console.queries import invoices, payments
 from console.queries.payments import DueInvoice
-from invoicing.formatting import format_amount
 
 
 def show_write_offs(actor: Actor) -> None:

@@ -7,8 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from billing.money import from_minor
-from invoicing.formatting import (
+from billing.formatting import (
     format_amount,
     format_date,
     format_money,
@@ -18,6 +17,7 @@ from invoicing.formatting import (
     format_rated,
     group_indian,
 )
+from billing.money import from_minor
 
 CURRENCIES = st.sampled_from(["INR", "USD", "IDR"])
 

@@ -214,7 +214,7 @@ def test_notes_of_a_line_add_up_to_the_line(amount: int, cuts: list[int], halves
         asked = left.taxable_minor if cut is None else min(cut, left.taxable_minor)
         if not asked:
             break
-        credited = credit(left, asked, with_tax=True)
+        credited = credit(left, asked, "INR", with_tax=True)
         assert len({part.tax_minor for part in credited.taxes}) == 1
         taken.append((credited.taxable_minor, credited.taxes))
 

@@ -17,9 +17,9 @@ from urllib.parse import parse_qsl
 import pypdf
 import pytest
 
+from billing.formatting import format_amount, format_date, format_money, format_period
 from invoicing.document import InvoiceDocument, TaxOnLine
 from invoicing.extras import Asset
-from invoicing.formatting import format_amount, format_date, format_money, format_period
 from invoicing.payment_qr import payment_qr
 from invoicing.render import PackagedAssets, render_html, render_pdf
 from tests.invoicing import document_samples as samples

@@ -53,10 +53,10 @@ def test_notes_together_take_no_more_than_was_invoiced(case: dict[str, Any]) -> 
     taken = (prior, [TaxPart(TaxHead.IGST, Decimal(18), prior * 18 // 100)])
     left = left_of("line", paise(case["invoice_taxable"]), taxes, [taken])
     if case["ok"]:
-        assert credit(left, paise(case["new_cn"]), with_tax=True).taxes[0].rate == 18
+        assert credit(left, paise(case["new_cn"]), "INR", with_tax=True).taxes[0].rate == 18
     else:
         with pytest.raises(InvalidError):
-            credit(left, paise(case["new_cn"]), with_tax=True)
+            credit(left, paise(case["new_cn"]), "INR", with_tax=True)
 
 
 @pytest.mark.parametrize(

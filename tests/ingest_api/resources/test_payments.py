@@ -167,7 +167,8 @@ def test_a_transfer_is_recorded_once_and_what_is_left_pays_another_invoice(
     assert counter.api.refused("POST", path, 409, json=over)["details"] == {"left_minor": 2_000}
     flagged = counter.api.get("/payments?attention=true")
     assert [one["id"] for one in flagged] == [payment["id"]]
-    assert "12000 came in" in flagged[0]["attributes"]["attention"]
+    said = "₹100.00 was asked for and ₹120.00 came in."
+    assert flagged[0]["attributes"]["attention"] == said
 
 
 def test_money_of_tomorrow_cannot_have_arrived(counter: Counter) -> None:
