@@ -4,16 +4,17 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import date
 from decimal import Decimal
-from typing import Any
+from typing import Any, Final
 from uuid import UUID
 
-from sqlalchemy import text
+from sqlalchemy import RowMapping, text
 from sqlalchemy.orm import Session
 
 from billing.customers.tables import Account
 from billing.invoices.beside import CustomCharge
 from billing.money import plain
 from billing.periods import month_of
+from billing.rating.match import DIMENSIONS
 
 _LINES = text(
     """
@@ -26,15 +27,26 @@ _LINES = text(
     """
 )
 
+_DIMENSIONS: Final = ", ".join(f"unrated.{name}" for name in DIMENSIONS)
+
 _UNRATED = text(
-    """
-    SELECT account_id, event_type, sum(event_count) AS events
-    FROM marts.fct_unrated_usage
-    WHERE invoice_month = :month
-    GROUP BY account_id, event_type
-    ORDER BY account_id, event_type
+    f"""
+    SELECT unrated.account_id, unrated.event_type, {_DIMENSIONS},
+           CASE WHEN item.aggregation <> 'count' THEN coalesce(item.property_name, 'quantity') END
+               AS measure,
+           sum(unrated.event_count) AS events
+    FROM marts.fct_unrated_usage AS unrated
+    LEFT JOIN billing.charges AS charge ON charge.id = unrated.charge_id
+    LEFT JOIN billing.billable_items AS item ON item.id = charge.item_id
+    WHERE unrated.invoice_month = :month
+    GROUP BY unrated.account_id, unrated.event_type, {_DIMENSIONS}, measure
+    ORDER BY unrated.account_id, events DESC, unrated.event_type, {_DIMENSIONS}
     """
 )
+_ABSENT: Final = "unknown"
+"""What the marts call a dimension that an event does not have."""
+_MOST_NAMED: Final = 5
+"""Kinds of usage that a sentence names; a deck that lacks a country lacks all its operators."""
 
 _USAGE = text(
     """
@@ -135,13 +147,30 @@ def _charged(charge: CustomCharge, account: Account, period: tuple[date, date]) 
 
 
 def unrated_usage(session: Session, invoice_month: date) -> dict[UUID, str]:
-    """Accounts with usage that no rate matched, with a sentence that says which."""
-    sentences: dict[UUID, list[str]] = {}
+    """Accounts with usage that no rate matched, with a sentence that says which, and what to do."""
+    found: dict[UUID, list[RowMapping]] = {}
     for row in session.execute(_UNRATED, {"month": invoice_month}).mappings():
-        sentences.setdefault(row["account_id"], []).append(
-            f"{int(row['events'])} {row['event_type']} events"
-        )
-    return {
-        account_id: f"No rate matches {' and '.join(parts)}: add a rate and rate the month again."
-        for account_id, parts in sentences.items()
-    }
+        found.setdefault(row["account_id"], []).append(row)
+    return {account_id: _unrated_sentence(rows) for account_id, rows in found.items()}
+
+
+def _unrated_sentence(rows: Sequence[RowMapping]) -> str:
+    named = [_unrated_kind(row) for row in rows[:_MOST_NAMED]]
+    if len(rows) > _MOST_NAMED:
+        named.append(f"{len(rows) - _MOST_NAMED} more kinds")
+    measures = sorted({row["measure"] for row in rows if row["measure"]})
+    silent = f", or amend events that do not say their {' or '.join(measures)}," if measures else ""
+    return f"No rate matches {' and '.join(named)}: add a rate{silent} and rate the month again."
+
+
+def _unrated_kind(row: RowMapping) -> str:
+    """Usage as a rate would have to name it; a charge without events is named by its code."""
+    if not row["events"]:
+        return f"the charge {row['event_type']}"
+    said = [
+        f"{name.replace('_', ' ')} {row[name]}"
+        for name in DIMENSIONS
+        if row[name] not in {None, _ABSENT}
+    ]
+    kind = f"{int(row['events'])} {row['event_type']} events"
+    return f"{kind} ({', '.join(said)})" if said else kind

@@ -159,13 +159,17 @@ class TestDrafts:
         account = an_account(engine)
         with unit_of_work(engine) as session:
             session.execute(
-                text("INSERT INTO marts.fct_unrated_usage VALUES (:m, :a, 'otp.sms', 7, 7)"),
+                text(
+                    "INSERT INTO marts.fct_unrated_usage VALUES "
+                    "(:m, :a, 'otp.sms', 7, 7, null, 'IN', 'sms', 'unknown', 'jio')"
+                ),
                 {"m": JUNE, "a": account.id},
             )
         report = drafted(engine, clock, [(account, [500])])
 
         assert report.parked == report.created
-        with pytest.raises(PreconditionError, match=r"7 otp\.sms events"):
+        named = r"7 otp\.sms events \(country IN, channel sms, operator jio\): add a rate and"
+        with pytest.raises(PreconditionError, match=named):
             approve(engine, clock, report.created[0])
         drafted(engine, clock, [(account, [500])])
         with Session(engine) as session:

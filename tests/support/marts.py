@@ -30,7 +30,9 @@ CREATE TABLE marts.fct_invoice_usage (
     channel text, country text, event_count bigint, quantity numeric
 );
 CREATE TABLE marts.fct_unrated_usage (
-    invoice_month date, account_id uuid, event_type text, event_count bigint, quantity numeric
+    invoice_month date, account_id uuid, event_type text, event_count bigint, quantity numeric,
+    charge_id uuid, country text, channel text, status text, operator text, route text,
+    traffic_type text
 )
 """
 
