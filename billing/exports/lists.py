@@ -50,14 +50,67 @@ def _india(instant: str) -> str:
     return f"({instant} AT TIME ZONE 'Asia/Kolkata')::date"
 
 
+def _heads(of: str) -> str:
+    """The tax of a document by head, as `heads`; `of` gives `head` and `tax_minor` of its rows."""
+    sums = ", ".join(
+        f"coalesce(sum(tax_minor) FILTER (WHERE head IN ({heads})), 0) AS {name}"
+        for name, heads in (
+            ("cgst", "'CGST'"),
+            ("sgst_utgst", "'SGST', 'UTGST'"),
+            ("igst", "'IGST'"),
+        )
+    )
+    return f"CROSS JOIN LATERAL (SELECT {sums} FROM ({of}) AS taxes) AS heads"
+
+
+def _said(snapshot: str) -> str:
+    """What a document says of itself, as `said`; a draft says nothing yet."""
+    return (
+        f"LEFT JOIN LATERAL jsonb_to_record({snapshot}) AS said (recipient jsonb, fx jsonb, "
+        "place_of_supply_code text, place_of_supply_name text) ON true"
+    )
+
+
+def _in_rupees(row: str, amount: str) -> str:
+    return (
+        f"round(CASE {row}.currency WHEN 'INR' THEN {row}.{amount}_minor "
+        f"ELSE (said.fx ->> '{amount}_inr_minor')::bigint END / 100::numeric, 2) AS {amount}_inr"
+    )
+
+
+def _register(row: str) -> str:
+    """What a register of sales says of each document, besides its value and total."""
+    return f"""{_minor("heads.cgst")} AS cgst, {_minor("heads.sgst_utgst")} AS sgst_utgst,
+    {_minor("heads.igst")} AS igst, {_minor(f"{row}.tax_minor")} AS tax,
+    {_minor(f"{row}.total_minor")} AS total, said.fx ->> 'inr_per_unit' AS inr_per_unit,
+    {_in_rupees(row, "taxable")}, {_in_rupees(row, "tax")}, {_in_rupees(row, "total")},
+    CASE WHEN e.state IN ('registered', 'cancelled') THEN e.irn END AS irn,
+    e.state AS irn_status"""
+
+
+_INVOICE_HEADS: Final = _heads(
+    "SELECT t.head, t.tax_minor FROM billing.invoice_lines l "
+    "JOIN billing.tax_lines t ON t.invoice_line_id = l.id WHERE l.invoice_id = i.id"
+)
+_DOCUMENT_HEADS: Final = _heads(
+    "SELECT t.head, t.tax_minor FROM billing.document_lines l, "
+    "jsonb_to_recordset(l.taxes) AS t (head text, tax_minor bigint) WHERE l.document_id = d.id"
+)
+_PLACE: Final = "said.place_of_supply_code || '-' || said.place_of_supply_name AS place_of_supply"
+_RECIPIENT: Final = "said.recipient ->> 'tax_number' AS recipient_gstin"
+
 _INVOICES = f"""
 SELECT i.number, i.document_type, i.status, i.issue_date, i.due_date, i.period_start,
     i.period_end, cu.code AS customer, cu.name AS customer_name, a.code AS account,
-    i.supplier_gstin, i.currency, {_minor("i.taxable_minor")} AS taxable,
-    {_minor("i.tax_minor")} AS tax, {_minor("i.total_minor")} AS total,
+    i.supplier_gstin, {_RECIPIENT}, {_PLACE}, corrected.number AS corrects, i.currency,
+    {_minor("i.taxable_minor")} AS taxable, {_register("i")},
     {_minor("i.settled_minor")} AS settled,
     {_minor("(i.total_minor - i.settled_minor)")} AS outstanding, i.id
 FROM billing.invoices i
+{_said("i.snapshot")}
+{_INVOICE_HEADS}
+LEFT JOIN billing.einvoices e ON e.invoice_id = i.id
+LEFT JOIN billing.invoices corrected ON corrected.id = i.corrects_id
 JOIN billing.customers cu ON cu.id = i.customer_id
 JOIN billing.accounts a ON a.id = i.account_id
 JOIN billing.currencies c ON c.code = i.currency
@@ -143,10 +196,15 @@ ORDER BY u.usage_day, a.code, u.event_type, u.channel, u.country, u.operator, u.
 """
 
 _DOCUMENTS = f"""
-SELECT d.number, d.kind, d.issue_date, cu.code AS customer, a.code AS account, d.supplier_gstin,
-    d.currency, {_minor("d.taxable_minor")} AS taxable, {_minor("d.tax_minor")} AS tax,
-    {_minor("d.total_minor")} AS total, d.reason
+SELECT d.number, d.kind, d.issue_date, cu.code AS customer, cu.name AS customer_name,
+    a.code AS account, d.supplier_gstin, {_RECIPIENT}, {_PLACE}, corrected.number AS corrects,
+    corrected.issue_date AS corrects_date, d.currency,
+    {_minor("d.taxable_minor")} AS taxable, {_register("d")}, d.reason
 FROM billing.documents d
+{_said("d.snapshot")}
+{_DOCUMENT_HEADS}
+LEFT JOIN billing.einvoices e ON e.document_id = d.id
+LEFT JOIN billing.invoices corrected ON corrected.id = d.invoice_id
 JOIN billing.customers cu ON cu.id = d.customer_id
 JOIN billing.accounts a ON a.id = d.account_id
 JOIN billing.currencies c ON c.code = d.currency

@@ -1,5 +1,7 @@
 """From rated lines to a numbered, frozen document."""
 
+import csv
+import io
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, date, datetime, timedelta
@@ -19,6 +21,8 @@ from billing.customers.tables import Account
 from billing.db.engine import open_engine
 from billing.db.unit_of_work import unit_of_work
 from billing.errors import BillingError, ForbiddenError, InvalidError, PreconditionError
+from billing.exports.files import FileFormat
+from billing.exports.service import ExportFilter, export_bytes
 from billing.fx.tables import FxRate
 from billing.invoices.repository import get_invoice, load_invoice
 from billing.invoices.service import RejectInvoice, SubmitInvoice, reject_invoice, submit_invoice
@@ -438,6 +442,14 @@ class TestIssuedInvoice:
         assert invoice.tax_minor == 0
         assert invoice.snapshot is not None
         assert invoice.snapshot["fx"]["total_inr_minor"] == 1_043_153
+        register = export_bytes(engine, SYSTEM, "invoices", ExportFilter(), FileFormat.CSV)
+        (row,) = csv.DictReader(io.StringIO(register.decode("utf-8-sig")))
+        assert (row["currency"], row["total"], row["inr_per_unit"]) == ("USD", "123.45", "84.5")
+        assert (row["taxable_inr"], row["tax_inr"], row["total_inr"]) == (
+            "10431.53",
+            "0.00",
+            "10431.53",
+        )
         assert "LETTER OF UNDERTAKING" in " ".join(invoice.snapshot["wording"])
 
     def test_a_customer_sees_its_own_documents_and_no_drafts(

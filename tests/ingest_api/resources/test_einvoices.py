@@ -91,6 +91,8 @@ def test_without_its_irn_a_document_is_neither_drawn_nor_sent(
     assert (item["UnitPrice"], item["CgstAmt"], item["TotItemVal"]) == (100, 9, 118)
     response = api.call("GET", f"/api/v1/invoices/{invoice}/pdf")
     printed = pypdf.PdfReader(io.BytesIO(response.content)).pages[0].extract_text()
+    exported = api.call("GET", "/api/v1/exports/invoices").text
+    assert f",{found['irn']},registered," in exported
     for particular in [found["irn"], found["ack_number"], "5 Jul 2026"]:
         assert "".join(particular.split()) in "".join(printed.split())
 

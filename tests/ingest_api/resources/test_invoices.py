@@ -1,5 +1,7 @@
 """Invoices over HTTP: review, approval, the PDF, and who sees what."""
 
+import csv
+import io
 from collections.abc import Callable
 from datetime import date
 from uuid import UUID
@@ -156,6 +158,17 @@ def test_a_credit_note_takes_back_and_is_read(
     assert pdf.content.startswith(b"%PDF")
     key = api.key_for(Role.CUSTOMER, str(customer))
     assert api.get(f"/documents/{note['id']}", key=key) == note
+    for name, taxable, tax, corrects in (
+        ("invoices", "100.00", "9.00", ""),
+        ("documents", "50.00", "4.50", "INV-2627-000001"),
+    ):
+        (row,) = csv.DictReader(
+            io.StringIO(api.call("GET", f"/api/v1/exports/{name}").content.decode("utf-8-sig"))
+        )
+        assert (row["taxable"], row["taxable_inr"], row["corrects"]) == (taxable, taxable, corrects)
+        assert (row["cgst"], row["sgst_utgst"], row["igst"]) == (tax, tax, "0.00")
+        assert row["place_of_supply"] == "29-Karnataka"
+        assert row["recipient_gstin"] == gstin("29", "AAACM5678K")
     api.refused("GET", f"/documents/{note['id']}", 404, role=Role.CUSTOMER)
 
 
