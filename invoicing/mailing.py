@@ -22,7 +22,8 @@ from billing.access.actor import SYSTEM, Actor
 from billing.access.roles import Permission
 from billing.clock import Clock
 from billing.commands import Context, Request, command
-from billing.customers.tables import ContactRole, Customer, CustomerContact
+from billing.customers.repository import contacts_by_mail
+from billing.customers.tables import Customer
 from billing.db.unit_of_work import read_only, unit_of_work
 from billing.documents.repository import get_document
 from billing.documents.tables import Document, DocumentKind
@@ -180,28 +181,6 @@ def mailings_of(
     if document_id is not None:
         query = query.filter_by(document_id=get_document(session, actor, document_id).id)
     return session.scalars(query).all()
-
-
-def contacts_by_mail(session: Session, customer_id: UUID) -> list[str]:
-    """The addresses of a customer's billing contacts who get documents.
-
-    A customer without any billing contact is written to at its own address.
-    """
-    contacts = session.scalars(
-        select(CustomerContact)
-        .where(
-            CustomerContact.customer_id == customer_id,
-            CustomerContact.role == ContactRole.BILLING,
-            CustomerContact.ended_at.is_(None),
-            CustomerContact.email.is_not(None),
-        )
-        .order_by(CustomerContact.id)
-    ).all()
-    if contacts:
-        found = [one.email for one in contacts if one.email and one.gets_documents]
-        return list(dict.fromkeys(found))
-    own = session.get_one(Customer, customer_id).email
-    return [own] if own else []
 
 
 def _recipients(session: Session, customer_id: UUID, named: Sequence[str]) -> list[str]:

@@ -15,6 +15,7 @@ from billing.customers.tables import (
     AccountAlias,
     AccountStatus,
     BillingMode,
+    ContactRole,
     Customer,
     CustomerAddress,
     CustomerContact,
@@ -217,3 +218,25 @@ def list_aliases(session: Session, actor: Actor, account_id: UUID) -> Sequence[A
         .filter_by(account_id=account_id)
         .order_by(AccountAlias.valid_from, AccountAlias.alias)
     ).all()
+
+
+def contacts_by_mail(session: Session, customer_id: UUID) -> list[str]:
+    """The addresses of a customer's billing contacts who get documents.
+
+    A customer without any billing contact is written to at its own address.
+    """
+    contacts = session.scalars(
+        select(CustomerContact)
+        .where(
+            CustomerContact.customer_id == customer_id,
+            CustomerContact.role == ContactRole.BILLING,
+            CustomerContact.ended_at.is_(None),
+            CustomerContact.email.is_not(None),
+        )
+        .order_by(CustomerContact.id)
+    ).all()
+    if contacts:
+        found = [one.email for one in contacts if one.email and one.gets_documents]
+        return list(dict.fromkeys(found))
+    own = session.get_one(Customer, customer_id).email
+    return [own] if own else []

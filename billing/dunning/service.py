@@ -13,7 +13,7 @@ from billing.access.actor import SYSTEM, Actor
 from billing.access.roles import Permission
 from billing.clock import Clock
 from billing.commands import Context, Request, command
-from billing.customers.repository import load_account
+from billing.customers.repository import contacts_by_mail, load_account
 from billing.customers.tables import Account, AccountStatus, Customer, SuspensionCause
 from billing.db.unit_of_work import read_only, unit_of_work
 from billing.dunning.letters import Letter, letter
@@ -233,20 +233,22 @@ def _take(ctx: Context, invoice: Invoice, concerned: Sequence[Account], step: St
 
 
 def _remind(ctx: Context, invoice: Invoice, step: Step) -> bool:
+    """To whoever gets the invoices; contacts who take no documents silence no reminder."""
     customer = ctx.session.get_one(Customer, invoice.customer_id)
-    if not customer.email:
-        return False
+    own = [customer.email] if customer.email else []
+    recipients = contacts_by_mail(ctx.session, customer.id) or own
     written = letter(Letter(step.subject, step.body), invoice, customer, _today(ctx.clock))
-    queue_mail(
-        ctx.session,
-        customer_id=customer.id,
-        recipient=customer.email,
-        subject=written.subject or "",
-        body=written.body or "",
-        reference=f"dunning:{invoice.id}:{step.day}",
-        now=ctx.clock.now(),
-    )
-    return True
+    for recipient in recipients:
+        queue_mail(
+            ctx.session,
+            customer_id=customer.id,
+            recipient=recipient,
+            subject=written.subject or "",
+            body=written.body or "",
+            reference=f"dunning:{invoice.id}:{step.day}:{recipient}",
+            now=ctx.clock.now(),
+        )
+    return bool(recipients)
 
 
 def _suspend(ctx: Context, invoice: Invoice, concerned: Sequence[Account]) -> bool:

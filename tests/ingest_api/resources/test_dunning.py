@@ -104,6 +104,21 @@ def test_a_pause_holds_and_afterwards_only_the_latest_is_done(counter: Counter) 
     assert [step[1] for step in steps_of(counter, debt)] == ["charge", "remind"]
 
 
+def test_a_reminder_goes_to_the_billing_contacts_as_the_invoice_did(counter: Counter) -> None:
+    debt, _ = overdue(counter)
+    with unit_of_work(counter.api.engine) as session:
+        session.get_one(Customer, debt.customer_id).email = None
+    for name in ("ap", "cfo"):
+        contact = {"role": "billing", "name": name, "email": f"{name}@acme.test"}
+        counter.api.post(f"/customers/{debt.customer_id}/contacts", contact)
+
+    run_dunning(counter.api.engine, counter.api.clock)
+
+    assert steps_of(counter, debt) == [(1, "charge", "not_possible"), (1, "remind", "done")]
+    recipients = {mail["attributes"]["recipient"] for mail in counter.api.get("/mails")}
+    assert recipients == {"ap@acme.test", "cfo@acme.test"}
+
+
 def test_what_is_open_below_the_limit_is_no_debt(counter: Counter) -> None:
     debt, _ = overdue(counter)
     line = {"source": "tds_income_tax", "amount_minor": 11_700, "reference": "FY2627-Q2"}
