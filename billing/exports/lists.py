@@ -172,6 +172,40 @@ WHERE {_within(_india("s.recorded_at"), customer="i.customer_id", account="i.acc
 ORDER BY s.recorded_at, s.id
 """
 
+_TDS = f"""
+SELECT s.recorded_at, s.source, i.number AS invoice, i.issue_date, cu.code AS customer,
+    cu.name AS customer_name, a.code AS account, i.currency, {_minor("s.amount_minor")} AS amount,
+    s.details ->> 'section' AS section, s.details ->> 'rate' AS rate, s.reference,
+    EXISTS (SELECT FROM billing.invoice_allocations u WHERE u.invoice_id = s.invoice_id
+        AND u.reference = 'reversal:' || s.reference) AS taken_back,
+    t.form, t.number AS certificate, t.issued_on AS certificate_date
+FROM billing.invoice_allocations s
+JOIN billing.invoices i ON i.id = s.invoice_id
+JOIN billing.customers cu ON cu.id = i.customer_id
+JOIN billing.accounts a ON a.id = i.account_id
+JOIN billing.currencies c ON c.code = i.currency
+LEFT JOIN billing.tds_certificate_lines l ON l.settlement_line_id = s.id
+LEFT JOIN billing.tds_certificates t ON t.id = l.certificate_id
+WHERE s.source IN ('tds_income_tax', 'tds_gst')
+    AND {_within(_india("s.recorded_at"), customer="i.customer_id", account="i.account_id")}
+ORDER BY s.recorded_at, s.id
+"""
+
+_WRITE_OFFS = f"""
+SELECT w.proposed_at, w.state, i.number AS invoice, cu.code AS customer,
+    cu.name AS customer_name, a.code AS account, i.currency,
+    {_minor("w.amount_minor")} AS amount, w.reason, w.proposed_by, w.decided_by, w.decided_at,
+    w.decision_note
+FROM billing.write_offs w
+JOIN billing.invoices i ON i.id = w.invoice_id
+JOIN billing.customers cu ON cu.id = i.customer_id
+JOIN billing.accounts a ON a.id = i.account_id
+JOIN billing.currencies c ON c.code = i.currency
+WHERE CAST(:customer_id AS uuid) IS NULL
+    AND {_within(_india("w.proposed_at"), customer="i.customer_id", account="i.account_id")}
+ORDER BY w.proposed_at, w.id
+"""
+
 _LEDGER = f"""
 SELECT t.recorded_at, a.code AS account, e.wallet_seq AS number, t.kind, t.reference, t.currency,
     {_units("e.amount_units")} AS amount, {_units("e.balance_after_units")} AS balance
@@ -218,6 +252,8 @@ LISTS: Final[Mapping[str, ExportList]] = {
     "documents": ExportList("Notes and vouchers", Permission.INVOICES_READ, _DOCUMENTS),
     "payments": ExportList("Payments", Permission.PAYMENTS_READ, _PAYMENTS),
     "settlement-lines": ExportList("Settlement lines", Permission.PAYMENTS_READ, _SETTLEMENTS),
+    "tds": ExportList("Tax deducted at source", Permission.PAYMENTS_READ, _TDS),
+    "write-offs": ExportList("Debts given up", Permission.PAYMENTS_READ, _WRITE_OFFS),
     "ledger": ExportList("Wallet ledger", Permission.WALLETS_READ, _LEDGER),
     "usage": ExportList("Usage by day", Permission.USAGE_READ, _USAGE, "marts.fct_usage_daily"),
 }

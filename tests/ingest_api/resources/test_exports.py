@@ -74,6 +74,11 @@ def test_every_list_can_be_had_in_both_formats(counter: Counter, name: str) -> N
     debt, wallet = evil_debt(counter), counter.wallet()
     counter.pay(counter.ask(invoice_id=str(debt.id)))
     counter.pay(counter.ask(wallet_id=str(wallet.id), credits_minor=100_000))
+    owed = counter.invoice(20_000).id
+    deducted = {"source": "tds_income_tax", "amount_minor": 200, "reference": "Q2", "rate": "2"}
+    counter.api.post(f"/invoices/{owed}/settlement-lines", deducted)
+    given_up = {"amount_minor": 100, "reason": "Bank charges"}
+    counter.api.post(f"/invoices/{owed}/write-offs", given_up)
 
     rows = csv_rows(file_of(counter, name))
     assert name == "usage" or rows
