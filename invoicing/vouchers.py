@@ -5,11 +5,9 @@ Act s.31(3)(d) and (e), Rules r.50 and r.51). The posting is the natural key, so
 missed is issued by asking again. A promotion is no consideration and has none.
 """
 
-from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import date, datetime, timedelta
 from decimal import Decimal
-from typing import Any
 from uuid import UUID
 
 import structlog
@@ -25,19 +23,20 @@ from billing.customers.tables import Account, Customer, TaxProfile
 from billing.db.unit_of_work import read_only, unit_of_work
 from billing.documents.tables import SERIES, Document, DocumentKind, DocumentLine
 from billing.errors import BillingError, PreconditionError, not_found
+from billing.formatting import format_date
 from billing.invoices.numbering import next_number
 from billing.invoices.repository import default_registration
+from billing.invoices.return_periods import hold_open
 from billing.invoices.tables import Invoice, SupplierRegistration
 from billing.invoices.taxing import decide_invoice_tax, tax_profile_on
-from billing.money import currency, split
-from billing.payments.advances import ADVANCE_SAC, tax_differs
+from billing.money import currency
+from billing.payments.advances import ADVANCE_SAC
+from billing.payments.tables import Payment
 from billing.periods import DEFAULT_ZONE, local_day
-from billing.tax.compute import tax_line
 from billing.tax.einvoice import DocumentType
-from billing.tax.model import DecisionStatus, TaxDecision, TaxHead
+from billing.tax.model import DecisionStatus, TaxDecision
 from billing.wallets.allocations import allocate, allocations_of
 from billing.wallets.ledger import lock_wallet
-from billing.wallets.lots import origin_of
 from billing.wallets.tables import (
     AdvancePolicy,
     LedgerAccount,
@@ -49,13 +48,13 @@ from billing.wallets.tables import (
 from invoicing import document as doc
 from invoicing.parts import fx_on, head_totals
 from invoicing.top_up_invoices import (
-    PAISE_OF_PARTS,
     Moved,
     credit_top_up,
     invoice_of_top_up,
     issue_top_up_invoice,
 )
 from invoicing.view import recipient_part, supplier_part
+from invoicing.voucher_tax import voucher_taxes
 from invoicing.words import amount_in_words
 
 logger = structlog.get_logger(__name__)
@@ -163,6 +162,9 @@ class _Advance:
     profile: TaxProfile
     decision: TaxDecision
     day: date
+    """Of the document, never before that of the number before it."""
+    moved_on: date
+    """When the money came or went: its tax, its rate and its month in the return."""
     now: datetime
     taxable_minor: int
     tax_minor: int
@@ -175,7 +177,8 @@ class _Advance:
     @property
     def description(self) -> str:
         what = "Advance" if self.kind is DocumentKind.RECEIPT_VOUCHER else "Refund of an advance"
-        return f"{what} for authentication services (wallet credits)"
+        received = "" if self.moved_on == self.day else f", {format_date(self.moved_on)}"
+        return f"{what} for authentication services (wallet credits{received})"
 
 
 def _with_invoice(ctx: Context, posting: LedgerTransaction) -> Document | Invoice | None:
@@ -247,11 +250,12 @@ def _advance(ctx: Context, posting: LedgerTransaction, kind: DocumentKind) -> _A
     session = ctx.session
     wallet, taxable_minor, tax_minor = _amounts(session, posting)
     account = session.get_one(Account, wallet.account_id)
-    today = local_day(ctx.clock.now(), DEFAULT_ZONE)
+    moved_on = _moved_on(session, posting)
     supplier = _supplier(session)
-    profile = tax_profile_on(session, account.customer_id, today)
+    hold_open(session, supplier.gstin, moved_on)
+    profile = tax_profile_on(session, account.customer_id, moved_on)
     decision = decide_invoice_tax(
-        supplier, profile, sacs={ADVANCE_SAC}, currency=posting.currency, tax_date=today
+        supplier, profile, sacs={ADVANCE_SAC}, currency=posting.currency, tax_date=moved_on
     )
     if decision.status is DecisionStatus.REJECT:
         raise PreconditionError(decision.notes or "Tax cannot be decided.", code="tax_rejected")
@@ -264,12 +268,23 @@ def _advance(ctx: Context, posting: LedgerTransaction, kind: DocumentKind) -> _A
         supplier=supplier,
         profile=profile,
         decision=decision.leading,
-        day=today,
+        day=local_day(ctx.clock.now(), DEFAULT_ZONE),
+        moved_on=moved_on,
         now=ctx.clock.now(),
         taxable_minor=taxable_minor,
         tax_minor=tax_minor,
-        taxes=_taxes(session, posting, decision.leading, (taxable_minor, tax_minor)),
+        taxes=voucher_taxes(session, posting, decision.leading, (taxable_minor, tax_minor)),
     )
+
+
+def _moved_on(session: Session, posting: LedgerTransaction) -> date:
+    """The day on which money came or went, in India; of a payment it is the bank's."""
+    kind, _, name = posting.reference.partition(":")
+    payment_id, _, number = name.partition(":")
+    captured_at = None
+    if (kind, number) == ("payment", "1"):  # what came or went later has no day but its own
+        captured_at = session.get_one(Payment, UUID(payment_id)).captured_at
+    return local_day(captured_at or posting.recorded_at, DEFAULT_ZONE)
 
 
 def _paper(session: Session, advance: _Advance, number: str) -> doc.InvoiceDocument:
@@ -286,8 +301,8 @@ def _paper(session: Session, advance: _Advance, number: str) -> doc.InvoiceDocum
         supply=advance.decision.supply,
         number=number,
         issue_date=advance.day,
-        period_start=advance.day,
-        period_end=advance.day + timedelta(days=1),
+        period_start=advance.moved_on,
+        period_end=advance.moved_on + timedelta(days=1),
         account_name=advance.account.name,
         references=_references(session, advance.posting, advance.wallet, advance.now),
         place_of_supply_code=advance.decision.pos_code or "",
@@ -299,7 +314,7 @@ def _paper(session: Session, advance: _Advance, number: str) -> doc.InvoiceDocum
         tax_minor=advance.tax_minor,
         total_minor=advance.total_minor,
         amount_in_words=amount_in_words(advance.total_minor, currency_code),
-        fx=fx_on(session, currency_code, advance.day, amounts),
+        fx=fx_on(session, currency_code, advance.moved_on, amounts),
         wording=advance.decision.wording,
         signature_note="This is a computer-generated voucher; no signature is required.",
     )
@@ -330,47 +345,6 @@ def _amounts(session: Session, posting: LedgerTransaction) -> tuple[Wallet, int,
             sums[entry.account] += entry.amount_units
     taxable_minor, tax_minor = (abs(units) // scale for units in sums.values())
     return session.get_one(Wallet, wallet_id), taxable_minor, tax_minor
-
-
-def _taxes(
-    session: Session, posting: LedgerTransaction, decision: TaxDecision, moved: tuple[int, int]
-) -> tuple[doc.TaxOnLine, ...]:
-    """The tax that came, by the heads of the decision; what goes back, by those it came with.
-
-    Raises:
-        PreconditionError: if it is not the tax that is due on the credits.
-    """
-    taxable_minor, tax_minor = moved
-    due_minor = tax_line(taxable_minor, decision.heads).tax_minor
-    heads = [(head.head, head.rate) for head in decision.heads if head.rate]
-    # of a payment that comes in part, credits and tax are each rounded
-    wrong = abs(due_minor - tax_minor) > PAISE_OF_PARTS
-    if posting.kind is LedgerKind.REFUND:
-        heads, wrong = _heads_collected(session, posting) or heads, False
-    if wrong or (tax_minor and not heads):
-        raise tax_differs(tax_minor, due_minor, taxable_minor, posting.currency)
-    if not tax_minor:
-        return ()
-    return tuple(
-        doc.TaxOnLine(head=head, rate=rate, tax_minor=part)
-        for (head, rate), part in zip(heads, split(tax_minor, [1] * len(heads)), strict=True)
-    )
-
-
-def _heads_collected(session: Session, posting: LedgerTransaction) -> list[tuple[TaxHead, Decimal]]:
-    """The heads on the voucher of the payment that a refund gives back; none without one."""
-    lines: Iterable[list[dict[str, Any]]] = session.scalars(
-        select(DocumentLine.taxes)
-        .join(Document, Document.id == DocumentLine.document_id)
-        .join(LedgerTransaction, LedgerTransaction.id == Document.ledger_transaction_id)
-        .where(
-            Document.kind == DocumentKind.RECEIPT_VOUCHER,
-            LedgerTransaction.reference.startswith(f"{origin_of(posting.reference)}:"),
-        )
-        .order_by(Document.issued_at)
-    )
-    taxes: list[dict[str, Any]] = next((found for found in lines if found), [])
-    return [(TaxHead(tax["head"]), Decimal(tax["rate"])) for tax in taxes]
 
 
 def _references(

@@ -16,7 +16,8 @@ from billing.access.roles import Permission
 from billing.commands import Context, Request, canonical_json, command
 from billing.errors import ConflictError, FieldError, InvalidError, PreconditionError
 from billing.formatting import format_money
-from billing.invoices.repository import load_invoice
+from billing.invoices.repository import default_registration, load_invoice
+from billing.invoices.return_periods import hold_open
 from billing.invoices.settlement import SettlementSource, settle
 from billing.invoices.tables import Invoice, InvoiceAllocation, SupplierRegistration
 from billing.payments.effects import allocated_minor
@@ -24,7 +25,9 @@ from billing.payments.facts import Fact, FactKind, Notice
 from billing.payments.inbox import apply_to, keep, lock_payment
 from billing.payments.service import RequestPayment, open_payment
 from billing.payments.tables import GatewayEvent, Payment
-from billing.periods import DEFAULT_ZONE, local_day
+from billing.periods import DEFAULT_ZONE, local_day, local_midnight
+from billing.wallets.service import get_wallet
+from billing.wallets.tables import AdvancePolicy
 
 MANUAL: Final = "manual"
 
@@ -43,6 +46,7 @@ class RecordReceipt(Request):
     reference: str = _REFERENCE
     """Of the bank: the same one is never recorded twice."""
     received_on: date
+    """The bank's day, in India: an advance is taxed, and is in the return, by it."""
     amount_minor: int = Field(gt=0, lt=2**53)
     invoice_id: UUID | None = None
     wallet_id: UUID | None = None
@@ -101,8 +105,10 @@ def record_receipt(ctx: Context, request: RecordReceipt) -> Payment:
     Raises:
         ConflictError: if that reference was recorded before with other particulars.
         InvalidError: if it is said to have arrived in the future.
+        PreconditionError: if it is an advance of a month whose return is locked.
     """
-    if request.received_on > local_day(ctx.clock.now(), DEFAULT_ZONE):
+    today = local_day(ctx.clock.now(), DEFAULT_ZONE)
+    if request.received_on > today:
         raise InvalidError(
             "Money cannot have arrived in the future.",
             fields=[FieldError("received_on", "must not be after today")],
@@ -122,7 +128,11 @@ def record_receipt(ctx: Context, request: RecordReceipt) -> Payment:
         wallet_id=request.wallet_id,
         credits_minor=request.credits_minor,
     )
-    payment = open_payment(ctx, asked)
+    _require_open_month(ctx, request)
+    payment = open_payment(ctx, asked, day=request.received_on)
+    if request.received_on < today:
+        payment.captured_at = local_midnight(request.received_on, DEFAULT_ZONE)
+        ctx.session.flush()
     fact = Fact(
         FactKind.CAPTURED,
         provider_payment_id=request.reference,
@@ -234,6 +244,26 @@ def reverse_settlement_line(ctx: Context, request: ReverseSettlementLine) -> Inv
         reference=reference,
         details={"reason": request.reason},
     )
+
+
+def _require_open_month(ctx: Context, request: RecordReceipt) -> None:
+    """An advance is in table 11A of the month in which it came; that return must still be made."""
+    if request.wallet_id is None:
+        return
+    wallet = get_wallet(ctx.session, ctx.actor, request.wallet_id)
+    supplier = default_registration(ctx.session)
+    if supplier is None or wallet.advance_policy is not AdvancePolicy.RECEIPT_VOUCHER:
+        return
+    try:
+        hold_open(ctx.session, supplier.gstin, request.received_on)
+    except PreconditionError as locked:
+        raise PreconditionError(
+            f"An advance received on {request.received_on} belongs in table 11A of "
+            f"{request.received_on:%Y-%m}, and that return of {supplier.gstin} is locked. Agree "
+            "with finance how it is amended; here it can only be recorded as received in a month "
+            "that is still open.",
+            code="return_period_locked",
+        ) from locked
 
 
 def _require_small(ctx: Context, invoice: Invoice, amount_minor: int) -> None:

@@ -1,5 +1,6 @@
 """Commands on payments: ask for one, note what our calls led to, give money back."""
 
+from datetime import date
 from typing import Final, TypeVar
 from uuid import UUID
 
@@ -66,14 +67,17 @@ def request_payment(ctx: Context, request: RequestPayment) -> Payment:
     return open_payment(ctx, request)
 
 
-def open_payment(ctx: Context, request: RequestPayment) -> Payment:
-    """The payment that a request is about: one that is still open, or a new one."""
+def open_payment(ctx: Context, request: RequestPayment, day: date | None = None) -> Payment:
+    """The payment that a request is about: one that is still open, or a new one.
+
+    Args:
+        day: on which its money came, if it came already; tax on an advance is that day's.
+    """
     if request.invoice_id is not None:
         return _for_invoice(ctx, load_invoice(ctx.session, request.invoice_id, lock=True), request)
     wallet = get_wallet(ctx.session, ctx.actor, _given(request.wallet_id, "wallet_id"))
-    return top_up_payment(
-        ctx, wallet, _given(request.credits_minor, "credits_minor"), request.gateway
-    )
+    credits_minor = _given(request.credits_minor, "credits_minor")
+    return top_up_payment(ctx, wallet, credits_minor, request.gateway, day=day)
 
 
 @command("payment.refund", Permission.PAYMENTS_WRITE)
@@ -137,15 +141,24 @@ def _for_invoice(ctx: Context, invoice: Invoice, request: RequestPayment) -> Pay
 
 
 def top_up_payment(
-    ctx: Context, wallet: Wallet, credits_minor: int, gateway: str, method_id: UUID | None = None
+    ctx: Context,
+    wallet: Wallet,
+    credits_minor: int,
+    gateway: str,
+    method_id: UUID | None = None,
+    day: date | None = None,
 ) -> Payment:
-    """A payment for credits and the tax on them, by a page or by a saved method."""
+    """A payment for credits and the tax on them, by a page or by a saved method.
+
+    Args:
+        day: whose tax is due; today's if none is named.
+    """
     account = ctx.session.get_one(Account, wallet.account_id)
-    today = local_day(ctx.clock.now(), DEFAULT_ZONE)
+    day = day or local_day(ctx.clock.now(), DEFAULT_ZONE)
     tax_minor = 0
     if wallet.advance_policy is not AdvancePolicy.DEPOSIT:
         tax_minor = tax_on_advance(
-            ctx.session, account.customer_id, credits_minor, wallet.currency, today
+            ctx.session, account.customer_id, credits_minor, wallet.currency, day
         )
     return new_payment(
         ctx,

@@ -6,7 +6,7 @@ from decimal import Decimal
 from typing import Any, Final
 from uuid import UUID
 
-from sqlalchemy import func, select
+from sqlalchemy import Date, cast, func, select
 from sqlalchemy.orm import Session
 
 from billing.documents.tables import WITHOUT_GST, Document, DocumentKind
@@ -196,13 +196,18 @@ def _wallet_key(account_id: UUID, code: str) -> str:
 
 
 def _lot(
-    row: Document, at: Any, printed: doc.InvoiceDocument, amounts: Amounts, tax_minor: int
+    row: Document,
+    at: Any,
+    printed: doc.InvoiceDocument,
+    amounts: Amounts,
+    tax_minor: int,
+    day: date,
 ) -> Lot:
     taxes = printed.lines[0].taxes
     return Lot(
         wallet=_wallet_key(row.account_id, row.currency),
         number=row.number,
-        day=row.issue_date,
+        day=day,
         at=at,
         pos=printed.place_of_supply_code,
         is_inter=_is_inter(printed),
@@ -220,14 +225,15 @@ def _vouchers(session: Session, gstin: str, end: date) -> Iterator[Lot]:
         .where(
             Document.supplier_gstin == gstin,
             Document.kind == DocumentKind.RECEIPT_VOUCHER,
-            Document.issue_date < end,
+            # the day of receipt: a voucher may be numbered in the month after
+            cast(Document.snapshot["period_start"].astext, Date) < end,
             Document.tax_minor > 0,
         )
     )
     for row, at in rows:
         printed = doc.InvoiceDocument.from_dict(row.snapshot)
         amounts = _line(printed.lines[0], printed, nil_rated=False).amounts
-        yield _lot(row, at, printed, amounts, row.tax_minor)
+        yield _lot(row, at, printed, amounts, row.tax_minor, printed.period_start)
 
 
 def _returned_by_notes(session: Session, gstin: str, end: date) -> Iterator[Lot]:
@@ -256,7 +262,7 @@ def _returned_by_notes(session: Session, gstin: str, end: date) -> Iterator[Lot]
         scale = currency(row.currency).units_per_minor
         tax_minor = int(tax_units) // scale
         amounts = _by_heads(printed, int(credit_units) // scale, tax_minor)
-        yield _lot(row, at, printed, amounts, tax_minor)
+        yield _lot(row, at, printed, amounts, tax_minor, row.issue_date)
 
 
 def _by_heads(printed: doc.InvoiceDocument, taxable_minor: int, tax_minor: int) -> Amounts:

@@ -140,8 +140,10 @@ _UNPAPERED = text(
     FROM billing.ledger_transactions t
     JOIN billing.ledger_entries e ON e.transaction_id = t.id
     JOIN billing.currencies c ON c.code = t.currency
+    LEFT JOIN billing.payments p ON t.reference = concat_ws(':', 'payment', p.id, 1)
     WHERE t.kind IN ('top_up', 'refund')
-        AND t.recorded_at < (CAST(:end AS timestamp) AT TIME ZONE 'Asia/Kolkata')
+        AND coalesce(p.captured_at, t.recorded_at)
+            < (CAST(:end AS timestamp) AT TIME ZONE 'Asia/Kolkata')
         AND NOT EXISTS (SELECT 1 FROM billing.documents d WHERE d.ledger_transaction_id = t.id)
         AND NOT EXISTS (SELECT 1 FROM billing.invoices i WHERE i.ledger_transaction_id = t.id)
     GROUP BY t.id, c.wallet_exponent, c.minor_exponent

@@ -161,6 +161,33 @@ def test_an_older_advance_is_adjusted_where_it_is_invoiced(
     assert differences(api, "2026-06") == differences(api) == []
 
 
+def test_an_advance_is_in_the_return_of_the_day_on_which_the_bank_had_it(
+    api: Api, july: Callable[..., Invoice]
+) -> None:
+    with unit_of_work(api.engine) as session:
+        owner = make_account(session, billing_mode=BillingMode.PREPAID)
+        context = Context(session, SYSTEM, api.clock)
+        wallet = create_wallet(context, CreateWallet(account_id=owner.id)).id
+    api.clock.advance(datetime(2026, 8, 3, 6, tzinfo=UTC) - api.clock.now())
+    receipt = {"wallet_id": str(wallet), "credits_minor": 50_000, "amount_minor": 59_000}
+    late = receipt | {"reference": "NEFT-1", "received_on": "2026-07-30"}
+    paid = api.post("/payments/receipts", late)["attributes"]
+    assert paid["captured_at"] == "2026-07-29T18:30:00Z"
+    assert [name.split()[0] for name in differences(api)] == ["advance"]
+
+    assert issue_missing_vouchers(api.engine, api.clock) == (1, 0)
+
+    (voucher,) = api.get(f"/documents?customer_id={owner.customer_id}")
+    assert voucher["attributes"]["issue_date"] == "2026-08-03"
+    (row,) = returned(api)["at"]
+    assert row["itms"][0]["ad_amt"] == Decimal("500.00")
+    assert "at" not in api.call("GET", f"/api/v1/gstr1?gstin={OURS}&month=2026-08").json()
+    api.post("/gstr1/locks", {"gstin": OURS, "month": "2026-07"}, role=Role.FINANCE_ADMIN)
+    error = api.refused("POST", "/payments/receipts", 409, json=late | {"reference": "NEFT-2"})
+    assert error["code"] == "return_period_locked"
+    assert "table 11A of 2026-07" in error["message"]
+
+
 def test_what_differs_is_named_and_keeps_the_month_open(
     api: Api, july: Callable[..., Invoice]
 ) -> None:
