@@ -24,8 +24,12 @@ _RANGE_START, _RANGE_END = (
     "dagster/asset_partition_range_end",
 )
 
-GRACE_DAYS = 3
-"""A month is closed this many days after its end; until then late events simply join it."""
+_USUAL_GRACE = 3
+"""Days after its end in which late events join a month that no plan bills."""
+_LONGEST_GRACE = 27
+"""The month after it, February too, is not over yet then."""
+_CLOSED_WITHIN = 7
+"""Days after its grace in which a month is closed that was not yet, as after an outage."""
 
 refresh_usage = dg.define_asset_job(
     "refresh_usage",
@@ -68,16 +72,38 @@ def usage_range(first: date, last: date) -> dict[str, str]:
     }
 
 
+_GRACE = text(
+    """
+    SELECT max(version.grace_days)
+    FROM billing.subscription_segments segment
+    JOIN billing.price_plan_versions version ON version.id = segment.plan_version_id
+    WHERE segment.starts_on < :until AND coalesce(segment.ends_on, 'infinity') > :since
+    """
+)
+
+
 @dg.schedule(
     job=close_month,
-    cron_schedule=f"0 4 {GRACE_DAYS + 1} * *",
+    cron_schedule="0 4 * * *",
     execution_timezone=DEFAULT_ZONE,
     default_status=dg.DefaultScheduleStatus.RUNNING,
 )
-def close_last_month(context: dg.ScheduleEvaluationContext) -> dg.RunRequest:
-    """Close the month that ended, once its grace is over."""
-    this_month = context.scheduled_execution_time.date().replace(day=1)
+def close_last_month(
+    context: dg.ScheduleEvaluationContext, database: Database
+) -> dg.RunRequest | dg.SkipReason:
+    """Close the month that ended, once: as soon as the grace of all plans in it is over.
+
+    A month is rated as a whole, so the plan that waits longest decides for all.
+    """
+    today = context.scheduled_execution_time.date()
+    this_month = today.replace(day=1)
     month = (this_month - timedelta(days=1)).replace(day=1)
+    with database.reading() as session:
+        said = session.execute(_GRACE, {"since": month, "until": this_month}).scalar()
+    grace_days = _USUAL_GRACE if said is None else min(said, _LONGEST_GRACE)
+    first = this_month + timedelta(days=grace_days)
+    if not first <= today < first + timedelta(days=_CLOSED_WITHIN):
+        return dg.SkipReason(f"{month:%Y-%m} is closed on {first}, {grace_days} days after it.")
     return dg.RunRequest(run_key=month.isoformat(), partition_key=month.isoformat())
 
 

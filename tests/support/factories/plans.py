@@ -42,12 +42,14 @@ def make_plan(
     *,
     decks: Mapping[str, UUID] | None = None,
     is_add_on: bool = False,
+    grace_days: int = 3,
 ) -> tuple[PlanVersion, list[Charge]]:
     """An active plan version with these charges; also returns them with the ids they were given.
 
     Args:
         decks: by the code of a charge that uses one.
         is_add_on: it is sold beside another plan.
+        grace_days: how long late events join a month that it bills.
     """
     number = next(_numbers)
     plan = PricePlan(
@@ -56,7 +58,11 @@ def make_plan(
     session.add(plan)
     session.flush()
     version = PlanVersion(
-        plan_id=plan.id, version=1, status=VersionStatus.DRAFT, created_at=LONG_AGO
+        plan_id=plan.id,
+        version=1,
+        status=VersionStatus.DRAFT,
+        grace_days=grace_days,
+        created_at=LONG_AGO,
     )
     session.add(version)
     session.flush()
