@@ -19,6 +19,12 @@ SLOW = Allowance(events_per_second=10, requests_per_minute=40)
 """Ten a second, so that what comes back while a test runs is little beside the burst of 20."""
 
 
+@pytest.fixture(autouse=True)
+def _patient(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A Redis that is slow with the machine is not away, and nobody counts alone."""
+    monkeypatch.setattr("ingest_api.limits.store._ANSWER_SECONDS", 10)
+
+
 def actor(
     holder: str = "holder", key: str = "key", shared: Allowance = SLOW, own: Allowance | None = None
 ) -> Actor:
