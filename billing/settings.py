@@ -109,8 +109,8 @@ class Settings(BaseSettings):
         Raises:
             UnavailableError: if neither names one.
         """
-        found = given or self.state.get("api_url")
-        if not isinstance(found, str):
+        found = self._find("api_url", given)
+        if found is None:
             raise UnavailableError(
                 "No stack runs here: start one with `billing stack`, or say where the API is.",
                 code="stack_not_running",
@@ -119,12 +119,16 @@ class Settings(BaseSettings):
 
     def find_limits_redis_url(self) -> str | None:
         """Where rate limits are counted: the environment, or else the embedded stack, or None."""
-        found = self.limits_redis_url or self.state.get("limits_redis_url")
+        return self._find("limits_redis_url", self.limits_redis_url)
+
+    def _find(self, key: str, value: str | None) -> str | None:
+        """What was set, or else what the embedded stack says."""
+        found = value or self.state.get(key)
         return found if isinstance(found, str) else None
 
     def _require(self, key: str, value: str | None, variable: str) -> str:
-        found = value or self.state.get(key)
-        if not isinstance(found, str):
+        found = self._find(key, value)
+        if found is None:
             raise UnavailableError(
                 f"{variable} is not set and no embedded stack runs in {self.local_dir}: "
                 f"start one with `billing stack`, or set {variable}.",

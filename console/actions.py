@@ -63,7 +63,6 @@ from invoicing import issue_many
 from invoicing.charges import look_up_method, save_method
 from invoicing.collect import Collector
 from invoicing.einvoice.register import CancelEInvoice, open_registrar
-from invoicing.foresee import Foreseen, foresee
 from invoicing.gateways.protocol import Gateway
 from invoicing.gateways.registry import gateways
 from invoicing.gateways.settings import GatewaySettings
@@ -116,15 +115,6 @@ def approve(
         actor, key, approve_invoice, ApproveInvoice, invoice_id=invoice_id, issue_date=issue_date,
         expected_total_minor=total_minor, tax_reviewed=tax_reviewed,
     )  # fmt: skip
-
-
-def as_issued(actor: Actor, invoice_id: UUID, day: date) -> Foreseen:
-    """A draft as it would be issued on a day."""
-
-    def read(context: Context) -> Foreseen:
-        return foresee(context.session, get_invoice(context.session, actor, invoice_id), day)
-
-    return _in_transaction(actor, None, read)
 
 
 def void(actor: Actor, key: str, invoice_id: UUID, reason: str) -> Invoice:

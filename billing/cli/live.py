@@ -1,5 +1,6 @@
 """`billing live`: balances and usage of accounts as they change."""
 
+import contextlib
 import json
 import os
 import time
@@ -63,7 +64,9 @@ def _messages(url: str, key: str, accounts: list[UUID]) -> Iterator[dict[str, An
         try:
             with connect(url, additional_headers=headers, proxy=None) as socket:
                 wish = {"type": "subscribe", "accounts": [str(one) for one in accounts]}
-                socket.send(json.dumps({**wish, "after": last}))
+                # who is refused at once cannot send any more; what the server said is still read
+                with contextlib.suppress(ConnectionClosed):
+                    socket.send(json.dumps({**wish, "after": last}))
                 while True:
                     message = json.loads(socket.recv(timeout=_PATIENCE_SECONDS))
                     if message["type"] == "error":

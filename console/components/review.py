@@ -9,7 +9,9 @@ import streamlit as st
 
 from billing.access.actor import Actor
 from billing.access.roles import Permission
+from billing.db.unit_of_work import read_only
 from billing.errors import BillingError
+from billing.invoices.repository import get_invoice
 from billing.invoices.tables import Invoice
 from billing.periods import DEFAULT_ZONE, local_day
 from console import actions
@@ -19,9 +21,9 @@ from console.components.forms import Kind, attempt, form_key, messages, refuse_l
 from console.components.invoice import stage_sentence
 from console.components.money import compact_money, count, money
 from console.components.text import note, plain
-from console.database import clock
+from console.database import clock, engine
 from console.queries.invoices import InvoiceFacts, InvoiceRow
-from invoicing.foresee import Foreseen
+from invoicing.foresee import Foreseen, foresee
 
 _ASKED, _DOCUMENT = "decision_asked", "document"
 _APPROVABLE = ("pending", "in_review")
@@ -115,7 +117,8 @@ def _confirm_approval(actor: Actor, facts: InvoiceFacts) -> None:
 def _as_issued(actor: Actor, facts: InvoiceFacts, day: date) -> Foreseen:
     """With the tax of that day; approving itself says why that cannot be decided."""
     try:
-        return actions.as_issued(actor, facts.id, day)
+        with read_only(engine()) as session:
+            return foresee(session, get_invoice(session, actor, facts.id), day)
     except BillingError:
         return Foreseen(facts.total_minor, None)
 

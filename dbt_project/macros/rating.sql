@@ -26,6 +26,24 @@
     end
 {%- endmacro %}
 
+{#- Where a tier begins: where the one before it ends. -#}
+{% macro tier_floor() -%}
+    coalesce(lag(up_to) over (partition by rate_id order by ordinal), 0)
+{%- endmacro %}
+
+{#-
+    Whether a tier prices any of so many seats: by `volume`, the one that holds the most of the period
+    prices all of them.
+-#}
+{% macro prices_seats(seats, most, tier, mode) -%}
+    case {{ mode }}
+        when 'volume'
+            then {{ tier }}.above < {{ most }}
+                and coalesce({{ tier }}.up_to, 'infinity'::numeric) >= {{ most }}
+        else {{ tier }}.above < {{ seats }}
+    end
+{%- endmacro %}
+
 {#- How many of so many seats a tier prices, as `billing.rating.prices.seats`. -#}
 {% macro seats_in_tier(seats, tier, mode) -%}
     case

@@ -80,10 +80,10 @@ def draft(api: Api, plan_id: str, *charges: dict[str, Any], **terms: Any) -> Any
     return api.post(f"/price-plans/{plan_id}/versions", body)
 
 
-def create_plan(api: Api, code: str = "starter", *charges: dict[str, Any]) -> str:
+def create_plan(api: Api, code: str = "starter", *charges: dict[str, Any], **terms: Any) -> str:
     """A plan with a published version; returns the version's id. The items exist already."""
     plan = api.post("/price-plans", {"code": code, "name": code.title()})
-    version = draft(api, plan["id"], *charges)
+    version = draft(api, plan["id"], *charges, **terms)
     return str(api.post(f"/plan-versions/{version['id']}/publish")["id"])
 
 

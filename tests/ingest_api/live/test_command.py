@@ -4,8 +4,17 @@ import json
 import os
 import subprocess
 import sys
+import threading
+from typing import Any
+from uuid import uuid4
+
+import pytest
+import typer
+from websockets.sync.client import ClientConnection, connect
+from websockets.sync.server import ServerConnection, serve
 
 from billing.access.roles import Role
+from billing.cli import live
 from tests.ingest_api.live.conftest import Plant
 
 COMMAND = [sys.executable, "-c", "from billing.cli.main import app; app()", "live"]
@@ -45,3 +54,28 @@ def test_it_says_why_it_is_refused(plant: Plant) -> None:
         )
         assert done.returncode == 1
         assert complaint in done.stderr
+
+
+def test_it_reads_why_it_is_refused_before_it_could_ask(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def refuse(socket: ServerConnection) -> None:
+        socket.send(json.dumps({"type": "error", "error": {"message": "No such key."}}))
+        socket.close(4401, "unauthenticated")
+
+    def connect_slowly(*arguments: Any, **terms: Any) -> ClientConnection:
+        """Comes back when the other side has gone."""
+        socket: ClientConnection = connect(*arguments, **terms)
+        socket.recv_events_thread.join()
+        return socket
+
+    monkeypatch.setattr(live, "connect", connect_slowly)
+    with serve(refuse, "127.0.0.1", 0) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        url = f"http://127.0.0.1:{server.socket.getsockname()[1]}"
+        monkeypatch.setenv("BILLING_API_KEY", "wrong")
+        with pytest.raises(typer.Exit):
+            live.live([uuid4()], url)
+    said = capsys.readouterr().err
+    assert "No such key." in said
+    assert "unauthenticated" in said

@@ -2,7 +2,6 @@
 
 from collections.abc import Callable
 from datetime import date
-from typing import Any
 from uuid import UUID
 
 import pytest
@@ -16,7 +15,6 @@ from tests.support.api import Api
 from tests.support.bodies import (
     create_items,
     create_plan,
-    draft,
     open_account,
     platform_charge,
     sms_charge,
@@ -36,15 +34,10 @@ def account(api: Api, new_customer: Callable[[str], str]) -> str:
     create_items(api)
     create_plan(api, "monthly", platform_charge("300"), sms_charge())
     for code, anchor in (("yearly", "anniversary"), ("fixed", "fixed")):
-        publish(api, code, platform_charge("3650"), interval="year", anchor=anchor)
+        yearly = platform_charge("3650"), sms_charge()
+        create_plan(api, code, *yearly, interval="year", anchor=anchor)
     customer = new_customer("acme")
     return str(open_account(api, customer, "acme-main", billing_mode="postpaid")["id"])
-
-
-def publish(api: Api, code: str, *charges: dict[str, Any], **terms: str) -> None:
-    plan = api.post("/price-plans", {"code": code, "name": code})
-    version = draft(api, plan["id"], *charges, sms_charge(), **terms)
-    api.post(f"/plan-versions/{version['id']}/publish")
 
 
 def start(api: Api, account: str, plan: str, day: str) -> str:
@@ -83,7 +76,8 @@ def test_a_month_is_cut_short_by_a_year(api: Api, account: str) -> None:
     ):
         wish = {"plan_code": plan, "from_day": "2026-06-11", "proration": how}
         assert foretold(api, path, wish) == [(*JUNE, 300_00), (*CUT, cut), year]
-    publish(api, "whole", {**platform_charge("3650"), "prorated": False}, interval="year")
+    whole = {**platform_charge("3650"), "prorated": False}
+    create_plan(api, "whole", whole, sms_charge(), interval="year")
     wish = {"plan_code": "whole", "from_day": "2026-06-11", "proration": "none"}
     assert api.refused("POST", f"{path}/change", 409, json=wish)["code"] == "not_prorated"
     wish["proration"] = "prorate"

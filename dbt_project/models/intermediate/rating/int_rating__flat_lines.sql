@@ -123,7 +123,7 @@ tiers as (
     select
         rate_id,
         ordinal,
-        coalesce(lag(up_to) over (partition by rate_id order by ordinal), 0) as above,
+        {{ tier_floor() }} as above,
         up_to,
         unit_price,
         flat_amount
@@ -153,12 +153,7 @@ entered as (
     from held
     left join tiers
         on tiers.rate_id = held.rate_id
-        and case held.tier_mode
-            when 'volume'
-                then tiers.above < held.most
-                    and coalesce(tiers.up_to, 'infinity'::numeric) >= held.most
-            else tiers.above < held.segment_quantity
-        end
+        and {{ prices_seats("held.segment_quantity", "held.most", "tiers", "held.tier_mode") }}
 )
 
 select

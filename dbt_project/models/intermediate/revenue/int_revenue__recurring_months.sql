@@ -24,7 +24,7 @@ tiers as (
     select
         rate_id,
         ordinal,
-        coalesce(lag(up_to) over (partition by rate_id order by ordinal), 0) as above,
+        {{ tier_floor() }} as above,
         up_to,
         unit_price,
         flat_amount
@@ -81,10 +81,6 @@ inner join tiers
     on tiers.rate_id = coalesce(overrides.rate_id, rates.rate_id)
     and case
         when charges.tier_mode is null then tiers.ordinal = 1
-        else tiers.above < segments.quantity
-            and (
-                charges.tier_mode = 'graduated'
-                or coalesce(tiers.up_to, 'infinity'::numeric) >= segments.quantity
-            )
+        else {{ prices_seats("segments.quantity", "segments.quantity", "tiers", "charges.tier_mode") }}
     end
 group by months.month, accounts.account_id, accounts.customer_id, accounts.currency
