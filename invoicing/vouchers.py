@@ -53,7 +53,7 @@ from invoicing.top_up_invoices import (
     invoice_of_top_up,
     issue_top_up_invoice,
 )
-from invoicing.view import recipient_part, supplier_part
+from invoicing.view import brand_of, recipient_part, supplier_part, template_of
 from invoicing.voucher_tax import voucher_taxes
 from invoicing.words import amount_in_words
 
@@ -295,7 +295,7 @@ def _paper(session: Session, advance: _Advance, number: str) -> doc.InvoiceDocum
         document_type=_TYPES[advance.kind],
         status=doc.DocumentStatus.ISSUED,
         title=_TITLES[advance.kind],
-        brand=doc.Brand(name=advance.supplier.trade_name, logo_text=advance.supplier.trade_name),
+        brand=brand_of(advance.supplier, template_of(session, advance.supplier)),
         supplier=supplier_part(advance.supplier, advance.decision),
         recipient=recipient_part(advance.profile, advance.customer),
         supply=advance.decision.supply,
@@ -316,6 +316,7 @@ def _paper(session: Session, advance: _Advance, number: str) -> doc.InvoiceDocum
         amount_in_words=amount_in_words(advance.total_minor, currency_code),
         fx=fx_on(session, currency_code, advance.moved_on, amounts),
         wording=advance.decision.wording,
+        hidden_columns=("quantity", "unit_price"),
         signature_note="This is a computer-generated voucher; no signature is required.",
     )
 
@@ -327,7 +328,6 @@ def _line(advance: _Advance) -> doc.DocumentLine:
         sac=ADVANCE_SAC,
         quantity=Decimal(1),
         unit="advance",
-        price_note="advance",
         taxable_minor=advance.taxable_minor,
         taxes=advance.taxes,
         total_minor=advance.total_minor,
