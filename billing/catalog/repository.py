@@ -17,7 +17,7 @@ from billing.catalog.tables import (
     VersionStatus,
 )
 from billing.decks.rates import priced_in
-from billing.errors import NotFoundError, not_found
+from billing.errors import NotFoundError, PreconditionError, not_found
 
 
 def load_version(session: Session, plan_version_id: UUID, *, lock: bool = False) -> PlanVersion:
@@ -47,23 +47,72 @@ def load_version(session: Session, plan_version_id: UUID, *, lock: bool = False)
     return version
 
 
+def load_draft(session: Session, plan_version_id: UUID) -> PlanVersion:
+    """A version that may still be changed, held until the transaction ends.
+
+    Raises:
+        NotFoundError: if there is none.
+        PreconditionError: if it was published or discarded.
+    """
+    version = load_version(session, plan_version_id, lock=True)
+    if version.status is VersionStatus.DISCARDED:
+        raise PreconditionError(
+            f"Version {version.version} was discarded; draft a new one.", code="version_discarded"
+        )
+    if version.status is not VersionStatus.DRAFT:
+        raise PreconditionError(
+            f"Version {version.version} is {version.status.value}; its prices never change. "
+            "Draft a new version.",
+            code="version_published",
+        )
+    return version
+
+
 def active_version(session: Session, plan_code: str) -> PlanVersion:
     """The version of a plan that new subscriptions get.
 
     Raises:
         NotFoundError: if there is no such plan, or none of its versions is active.
+        PreconditionError: if the plan is archived.
     """
-    version_id = session.scalar(
-        select(PlanVersion.id)
-        .join(PricePlan, PricePlan.id == PlanVersion.plan_id)
+    found = session.execute(
+        select(PricePlan, PlanVersion.id)
+        .join(PlanVersion, PricePlan.id == PlanVersion.plan_id)
         .where(PricePlan.code == plan_code, PlanVersion.status == VersionStatus.ACTIVE)
-    )
-    if version_id is None:
+    ).one_or_none()
+    if found is None:
         raise NotFoundError(
             f"There is no plan {plan_code} with an active version; publish one first.",
             code="no_active_version",
         )
+    plan, version_id = found
+    refuse_archived(plan)
     return load_version(session, version_id)
+
+
+def load_plan(session: Session, plan_id: UUID, *, lock: bool = False) -> PricePlan:
+    """A plan, whoever asks; for commands.
+
+    Args:
+        lock: hold the row until the transaction ends.
+
+    Raises:
+        NotFoundError: if there is none.
+    """
+    plan = session.get(PricePlan, plan_id, with_for_update=lock or None)
+    if plan is None:
+        raise not_found("price plan", plan_id)
+    return plan
+
+
+def refuse_archived(plan: PricePlan) -> None:
+    """Sell nothing new of a plan that is archived."""
+    if plan.archived_at is not None:
+        raise PreconditionError(
+            f"The plan {plan.code} is archived: who has it keeps it, and nobody new gets it. "
+            "Choose another, or restore it.",
+            code="plan_archived",
+        )
 
 
 def is_priced_in(charge: Charge, currency: str) -> bool:
@@ -100,10 +149,7 @@ def list_plans(session: Session, actor: Actor, *, family: str | None = None) -> 
 def get_plan(session: Session, actor: Actor, plan_id: UUID) -> PricePlan:
     """One plan."""
     actor.require(Permission.CATALOG_READ)
-    plan = session.get(PricePlan, plan_id)
-    if plan is None:
-        raise not_found("price plan", plan_id)
-    return plan
+    return load_plan(session, plan_id)
 
 
 def list_items(session: Session, actor: Actor) -> Sequence[BillableItem]:

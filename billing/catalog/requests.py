@@ -161,7 +161,52 @@ class ReplaceCharges(Request):
     charges: tuple[ChargeInput, ...] = Field(min_length=1, max_length=200)
 
 
+class ChangedTerms(Request):
+    """Other terms for a draft; what is left out stays."""
+
+    grace_days: int | None = Field(default=None, ge=0, le=30)
+    interval: Interval | None = None
+    anchor: Anchor | None = None
+    trial_days: int | None = Field(default=None, ge=0, le=3660)
+
+
+class ChangeTerms(ChangedTerms):
+    """Other terms for a version that is still a draft."""
+
+    plan_version_id: UUID
+
+
 class PublishVersion(Request):
     """Make a draft the version that new subscriptions get."""
 
     plan_version_id: UUID
+
+
+class DiscardVersion(Request):
+    """Give up a draft; its number is not used again."""
+
+    plan_version_id: UUID
+
+
+class ArchivePlan(Request):
+    """Sell a plan to nobody new."""
+
+    plan_id: UUID
+
+
+class RestorePlan(Request):
+    """Sell an archived plan again."""
+
+    plan_id: UUID
+
+
+class RetireItem(Request):
+    """Make no new prices for an item."""
+
+    item_id: UUID
+
+
+class RestoreItem(Request):
+    """Let plans price a retired item again."""
+
+    item_id: UUID

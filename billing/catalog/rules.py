@@ -124,6 +124,8 @@ def _charge_errors(
 ) -> Iterator[FieldError]:
     if item is None:
         yield FieldError(f"{path}.item_code", f"there is no billable item {charge.item_code}")
+    elif item.retired_at is not None:
+        yield FieldError(f"{path}.item_code", f"the billable item {charge.item_code} is retired")
     yield from option_errors(path, charge, item)
     yield from period_errors(path, charge)
     if not set(charge.match_dimensions) <= set(DIMENSIONS):

@@ -7,13 +7,13 @@ from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
 from billing.access.roles import Permission
-from billing.catalog.repository import load_version
+from billing.catalog.repository import load_draft, load_plan, refuse_archived
 from billing.catalog.requests import (
+    ChangeTerms,
     ChargeInput,
     CreateItem,
     CreatePlan,
     DraftVersion,
-    PublishVersion,
     ReplaceCharges,
     Terms,
 )
@@ -31,9 +31,8 @@ from billing.catalog.tables import (
 )
 from billing.commands import Context, command
 from billing.db.locks import lock_for_transaction
-from billing.decks.rates import deck_versions
 from billing.decks.tables import RateDeck
-from billing.errors import ConflictError, FieldError, InvalidError, PreconditionError, not_found
+from billing.errors import ConflictError, FieldError, InvalidError
 from billing.rating.match import DIMENSIONS
 
 _OF_THEIR_OWN: Final = {"item_code", "match_dimensions", "rates", "limits", "rate_deck"}
@@ -83,9 +82,7 @@ def create_plan(ctx: Context, request: CreatePlan) -> PricePlan:
 @command("plan_version.draft", Permission.CATALOG_WRITE)
 def draft_version(ctx: Context, request: DraftVersion) -> PlanVersion:
     """Begin a new version of a plan."""
-    plan = ctx.session.get(PricePlan, request.plan_id)
-    if plan is None:
-        raise not_found("price plan", request.plan_id)
+    refuse_archived(load_plan(ctx.session, request.plan_id))
     lock_for_transaction(ctx.session, f"plan:{request.plan_id}")
     last = ctx.session.scalar(
         select(func.max(PlanVersion.version)).filter_by(plan_id=request.plan_id)
@@ -105,28 +102,19 @@ def draft_version(ctx: Context, request: DraftVersion) -> PlanVersion:
 @command("plan_version.replace_charges", Permission.CATALOG_WRITE)
 def replace_charges(ctx: Context, request: ReplaceCharges) -> PlanVersion:
     """Give a draft other charges."""
-    version = _require_draft(load_version(ctx.session, request.plan_version_id, lock=True))
+    version = load_draft(ctx.session, request.plan_version_id)
     version.charges.clear()
     ctx.session.flush()
     version.charges = _charges(ctx.session, request.charges)
     return version
 
 
-@command("plan_version.publish", Permission.CATALOG_WRITE)
-def publish_version(ctx: Context, request: PublishVersion) -> PlanVersion:
-    """Make a draft the active version; who subscribed to the one before stays on it."""
-    version = _require_draft(load_version(ctx.session, request.plan_version_id, lock=True))
-    _require_deck_prices(ctx.session, version.charges)
-    before = ctx.session.scalars(
-        select(PlanVersion)
-        .filter_by(plan_id=version.plan_id, status=VersionStatus.ACTIVE)
-        .with_for_update()
-    ).one_or_none()
-    if before is not None:
-        before.status = VersionStatus.ARCHIVED
-        ctx.session.flush()  # only one version of a plan may be active at a time
-    version.status = VersionStatus.ACTIVE
-    version.published_at = ctx.clock.now()
+@command("plan_version.change_terms", Permission.CATALOG_WRITE)
+def change_terms(ctx: Context, request: ChangeTerms) -> PlanVersion:
+    """Give a draft other terms."""
+    version = load_draft(ctx.session, request.plan_version_id)
+    for name, value in request.model_dump(exclude={"plan_version_id"}, exclude_none=True).items():
+        setattr(version, name, value)
     return version
 
 
@@ -190,29 +178,6 @@ def _rates(charge: ChargeInput) -> list[Rate]:
         )
         for ordinal, rate in enumerate(charge.rates, start=1)
     ]
-
-
-def _require_deck_prices(session: Session, charges: Sequence[Charge]) -> None:
-    published = deck_versions(
-        session, {charge.rate_deck_id for charge in charges if charge.rate_deck_id is not None}
-    )
-    for charge in charges:
-        if charge.rate_deck_id is not None and charge.rate_deck_id not in published:
-            raise PreconditionError(
-                f"The rate deck of the charge {charge.code} has no prices yet; publish a version "
-                "of it first.",
-                code="deck_without_prices",
-            )
-
-
-def _require_draft(version: PlanVersion) -> PlanVersion:
-    if version.status is not VersionStatus.DRAFT:
-        raise PreconditionError(
-            f"Version {version.version} is {version.status.value}; its prices never change. "
-            "Draft a new version.",
-            code="version_published",
-        )
-    return version
 
 
 def _refuse_taken(session: Session, table: type[BillableItem] | type[PricePlan], code: str) -> None:

@@ -44,11 +44,13 @@ class Conversion(StrEnum):
 
 
 class VersionStatus(StrEnum):
-    """The life of a plan version: edited only as a draft, never changed once active."""
+    """The life of a plan version: edited only as a draft, never changed after."""
 
     DRAFT = "draft"
     ACTIVE = "active"
     ARCHIVED = "archived"
+    DISCARDED = "discarded"
+    """A draft that was given up."""
 
 
 class Anchor(StrEnum):
@@ -131,6 +133,8 @@ class BillableItem(Base):
     sac: Mapped[str]
     """Services Accounting Code for GST, six digits."""
     created_at: Mapped[datetime]
+    retired_at: Mapped[datetime | None]
+    """Since when no new prices can be made for it."""
 
 
 class PricePlan(Base):
@@ -153,6 +157,8 @@ class PricePlan(Base):
     tier: Mapped[int | None] = mapped_column(Integer)
     """Its place in the family; a higher one is more."""
     created_at: Mapped[datetime]
+    archived_at: Mapped[datetime | None]
+    """Since when nobody new gets it; who has it keeps it."""
 
 
 class PlanVersion(Base):
@@ -168,7 +174,8 @@ class PlanVersion(Base):
             postgresql_where=text("status = 'active'"),
         ),
         CheckConstraint(
-            "(status = 'draft') = (published_at IS NULL)", name="published_unless_draft"
+            "(status IN ('draft', 'discarded')) = (published_at IS NULL)",
+            name="published_unless_draft",
         ),
         CheckConstraint("trial_days >= 0", name="trial_not_negative"),
     )

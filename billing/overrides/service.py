@@ -14,7 +14,7 @@ from billing.catalog.ambiguity import equal_matches
 from billing.catalog.price_rules import WITHOUT_USAGE
 from billing.catalog.requests import ChargeInput, RateInput, TierInput
 from billing.catalog.rules import errors_in
-from billing.catalog.tables import Charge, PlanVersion, PriceModel, PricePlan, VersionStatus
+from billing.catalog.tables import Charge, PlanVersion, PriceModel, PricePlan
 from billing.commands import Context, Request, command
 from billing.customers.repository import load_account
 from billing.customers.tables import Account, BillingMode
@@ -189,7 +189,7 @@ def _target(
         .where(
             PricePlan.code == request.plan_code,
             Charge.code == request.charge_code,
-            PlanVersion.status != VersionStatus.DRAFT,
+            PlanVersion.published_at.is_not(None),
         )
         .order_by(PlanVersion.version.desc())
         .limit(1)

@@ -8,7 +8,7 @@ from sqlalchemy.orm import Session
 
 from billing.access.actor import Actor
 from billing.catalog.repository import get_version
-from billing.catalog.tables import PlanVersion, VersionStatus
+from billing.catalog.tables import PlanVersion
 from billing.clock import Clock
 from billing.periods import DEFAULT_ZONE, add_months, local_day, month_of
 from billing.rating.simulate import Simulation
@@ -33,7 +33,7 @@ def impact_of(
         select(PlanVersion.id).where(
             PlanVersion.plan_id == version.plan_id,
             PlanVersion.id != version.id,
-            PlanVersion.status != VersionStatus.DRAFT,
+            PlanVersion.published_at.is_not(None),
         )
     )
     last = month_of(add_months(local_day(clock.now(), DEFAULT_ZONE), -1)).start

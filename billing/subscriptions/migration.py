@@ -13,7 +13,7 @@ from sqlalchemy.orm import Session
 
 from billing.access.actor import Actor
 from billing.access.roles import Permission
-from billing.catalog.repository import load_version
+from billing.catalog.repository import load_plan, load_version, refuse_archived
 from billing.catalog.tables import PlanVersion, VersionStatus
 from billing.clock import Clock
 from billing.commands import Context, Request, command
@@ -149,11 +149,19 @@ def _require_staff(actor: Actor) -> None:
 
 def _published(session: Session, plan_version_id: UUID) -> PlanVersion:
     version = load_version(session, plan_version_id)
-    if version.status is VersionStatus.DRAFT:
+    if version.published_at is None:
         raise PreconditionError(
-            "The version is a draft; publish it first.", code="version_not_published"
+            f"The version is {'a draft' if version.status is VersionStatus.DRAFT else 'discarded'};"
+            " publish one first.",
+            code="version_not_published",
         )
     return version
+
+
+def _require_plan_on_sale(session: Session, version: PlanVersion, running_id: UUID) -> None:
+    """To an archived plan nobody moves but who has it, in another version."""
+    if session.get_one(PlanVersion, running_id).plan_id != version.plan_id:
+        refuse_archived(load_plan(session, version.plan_id))
 
 
 def _moves(
@@ -240,6 +248,7 @@ def _planned(
     part = timeline.at(day)
     if part is not None and part.plan_version_id == version.id:
         raise PreconditionError("It is on that version already.", code="already_there")
+    _require_plan_on_sale(session, version, (part or timeline.parts[-1]).plan_version_id)
     require_sellable(session, account, version, f"version {version.version}")
     require_beside(session, version, timeline.tracks(), day)
     quantity = (part or timeline.parts[-1]).quantity

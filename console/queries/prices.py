@@ -26,6 +26,7 @@ def versions(actor: Actor) -> list[VersionChoice]:
         select v.id, p.name || ', version ' || v.version ||
             case v.status when 'active' then '' else ' (' || v.status || ')' end
         from billing.price_plan_versions v join billing.price_plans p on p.id = v.plan_id
+        where v.status <> 'discarded'
         order by lower(p.name), v.version desc
         """,
         {},
@@ -56,7 +57,7 @@ def on_sale(actor: Actor, *, add_ons: bool = False) -> list[PlanChoice]:
     rows = fetch(
         """
         select p.code, p.name from billing.price_plans p
-        where p.is_add_on = :add_ons
+        where p.is_add_on = :add_ons and p.archived_at is null
           and exists (select 1 from billing.price_plan_versions v
                       where v.plan_id = p.id and v.status = 'active')
         order by lower(p.name), p.code
@@ -103,7 +104,7 @@ def add_on_prices(actor: Actor, today: date) -> list[AddOnPrice]:
         join billing.charges c on c.plan_version_id = v.id
         join billing.rates r on r.charge_id = c.id
         join billing.rate_tiers t on t.rate_id = r.id and t.ordinal = 1
-        where p.is_add_on
+        where p.is_add_on and p.archived_at is null
         order by lower(p.name), p.code, c.ordinal, r.currency, r.ordinal
         """,
         {"today": today, "per_period": sorted(PERIOD_MODELS)},

@@ -2,13 +2,15 @@
 
 from datetime import datetime
 from typing import Annotated, Any
+from uuid import UUID
 
 from fastapi import APIRouter, Body
 
 from billing.access.actor import Actor
 from billing.access.roles import Permission
+from billing.catalog.lifecycle import restore_item, retire_item
 from billing.catalog.repository import list_items
-from billing.catalog.requests import CreateItem
+from billing.catalog.requests import CreateItem, RestoreItem, RetireItem
 from billing.catalog.service import create_item
 from billing.catalog.tables import Aggregation, BillableItem, Conversion, ItemKind
 from ingest_api.auth import needs
@@ -35,6 +37,7 @@ class ItemAttributes(Attributes):
     unit: str
     sac: str
     created_at: datetime
+    retired_at: datetime | None
 
 
 def item_resource(row: BillableItem) -> Resource[ItemAttributes]:
@@ -71,3 +74,19 @@ def create_billable_item(
 ) -> Answer[ItemAttributes]:
     """Define something that plans can price."""
     return reply.one(item_resource(create_item(ctx, body)))
+
+
+@router.post("/billable-items/{item_id}/retire", summary="Retire a billable item")
+def retire_billable_item(
+    ctx: Commands, _: Writer, reply: Envelope, item_id: UUID
+) -> Answer[ItemAttributes]:
+    """Make no new prices for it; refused while a plan on sale or a subscriber's version has it."""
+    return reply.one(item_resource(retire_item(ctx, RetireItem(item_id=item_id))))
+
+
+@router.post("/billable-items/{item_id}/restore", summary="Restore a billable item")
+def restore_billable_item(
+    ctx: Commands, _: Writer, reply: Envelope, item_id: UUID
+) -> Answer[ItemAttributes]:
+    """Let plans price it again."""
+    return reply.one(item_resource(restore_item(ctx, RestoreItem(item_id=item_id))))

@@ -1,4 +1,4 @@
-"""Billable items, price plans, and the versions that hold their prices."""
+"""The versions of price plans: drafted, changed, published, compared."""
 
 from datetime import datetime
 from decimal import Decimal
@@ -11,24 +11,28 @@ from pydantic import Field
 from billing.access.actor import Actor
 from billing.access.roles import Permission
 from billing.catalog.diff import Change, diff_versions
+from billing.catalog.lifecycle import (
+    discard_version,
+    publish_version,
+)
 from billing.catalog.repository import (
     get_plan,
     get_version,
-    list_plans,
     list_versions,
 )
 from billing.catalog.requests import (
+    ChangedTerms,
+    ChangeTerms,
     ChargeInput,
-    CreatePlan,
+    DiscardVersion,
     DraftVersion,
     PublishVersion,
     ReplaceCharges,
     Terms,
 )
 from billing.catalog.service import (
-    create_plan,
+    change_terms,
     draft_version,
-    publish_version,
     replace_charges,
 )
 from billing.catalog.tables import (
@@ -36,7 +40,6 @@ from billing.catalog.tables import (
     Charge,
     PlanVersion,
     PriceModel,
-    PricePlan,
     Rate,
     TierMode,
     Timing,
@@ -53,17 +56,6 @@ router = APIRouter(tags=["catalogue"])
 
 Reader = Annotated[Actor, needs(Permission.CATALOG_READ)]
 Writer = Annotated[Actor, needs(Permission.CATALOG_WRITE)]
-
-
-class PlanAttributes(Attributes):
-    """A named offer."""
-
-    code: str
-    name: str
-    is_add_on: bool
-    family: str | None
-    tier: int | None
-    created_at: datetime
 
 
 class TierAttributes(Attributes):
@@ -166,13 +158,6 @@ class NewCharges(Request):
     charges: tuple[ChargeInput, ...] = Field(min_length=1, max_length=200)
 
 
-def plan_resource(row: PricePlan) -> Resource[PlanAttributes]:
-    """A plan as the API shows it."""
-    return Resource(
-        id=str(row.id), type="price_plan", attributes=PlanAttributes.model_validate(row)
-    )
-
-
 def version_summary(row: PlanVersion) -> Resource[VersionSummary]:
     """A version in a list."""
     return Resource(
@@ -245,36 +230,6 @@ _NEW_VERSION = {
 }
 
 
-@router.get("/price-plans", summary="List price plans")
-def list_price_plans(
-    session: ReadSession,
-    actor: Reader,
-    reply: Envelope,
-    family: Annotated[str | None, Query(description="Only of this family, by tier.")] = None,
-) -> ListAnswer[PlanAttributes]:
-    """All plans by code, or those of a family from the lowest tier up."""
-    return reply.all(list_plans(session, actor, family=family), plan_resource)
-
-
-@router.post("/price-plans", status_code=201, summary="Create a price plan")
-def create_price_plan(
-    ctx: Commands,
-    _: Writer,
-    reply: Envelope,
-    body: Annotated[CreatePlan, Body(examples=[{"code": "starter", "name": "Starter"}])],
-) -> Answer[PlanAttributes]:
-    """Name a new offer; its prices come with a version."""
-    return reply.one(plan_resource(create_plan(ctx, body)))
-
-
-@router.get("/price-plans/{plan_id}", summary="Get a price plan")
-def get_price_plan(
-    session: ReadSession, actor: Reader, reply: Envelope, plan_id: UUID
-) -> Answer[PlanAttributes]:
-    """One plan."""
-    return reply.one(plan_resource(get_plan(session, actor, plan_id)))
-
-
 @router.get("/price-plans/{plan_id}/versions", summary="List a plan's versions")
 def list_plan_versions(
     session: ReadSession, actor: Reader, reply: Envelope, plan_id: UUID
@@ -305,6 +260,19 @@ def get_plan_version(
     return reply.one(version_resource(get_version(session, actor, version_id)))
 
 
+@router.patch("/plan-versions/{version_id}", summary="Change a draft's terms")
+def change_version_terms(
+    ctx: Commands,
+    _: Writer,
+    reply: Envelope,
+    version_id: UUID,
+    body: Annotated[ChangedTerms, Body(examples=[{"grace_days": 5, "trial_days": 14}])],
+) -> Answer[VersionAttributes]:
+    """Give a draft other terms, those that are named; a published version never changes."""
+    request = build(ChangeTerms, plan_version_id=version_id, **body.model_dump())
+    return _reloaded(ctx, reply, change_terms(ctx, request).id)
+
+
 @router.put("/plan-versions/{version_id}/charges", summary="Replace a draft's charges")
 def replace_version_charges(
     ctx: Commands,
@@ -325,6 +293,15 @@ def publish_plan_version(
     """Make a draft what new subscriptions get; who has the version before stays on it."""
     published = publish_version(ctx, PublishVersion(plan_version_id=version_id))
     return _reloaded(ctx, reply, published.id)
+
+
+@router.post("/plan-versions/{version_id}/discard", summary="Discard a draft")
+def discard_plan_version(
+    ctx: Commands, _: Writer, reply: Envelope, version_id: UUID
+) -> Answer[VersionAttributes]:
+    """Give a draft up; it stays to be read, and its number is not used again."""
+    discarded = discard_version(ctx, DiscardVersion(plan_version_id=version_id))
+    return _reloaded(ctx, reply, discarded.id)
 
 
 @router.get("/plan-versions/{version_id}/diff", summary="Compare two versions")
