@@ -31,6 +31,12 @@ from billing.subscriptions.tables import SubscriptionSegment
 def publish_version(ctx: Context, request: PublishVersion) -> PlanVersion:
     """Make a draft the active version; who subscribed to the one before stays on it."""
     version = load_draft(ctx.session, request.plan_version_id)
+    if version.template is not None:
+        raise PreconditionError(
+            f"Version {version.version} is the template {version.template}, which is only compared "
+            "with; copy it to a draft, and publish that.",
+            code="version_is_template",
+        )
     refuse_archived(load_plan(ctx.session, version.plan_id, lock=True))
     _require_deck_prices(ctx.session, version.charges)
     _refuse_retired(ctx.session, version.charges)

@@ -27,6 +27,9 @@ _TEXT = r"^[^\x00]*$"
 Price = Annotated[ExactDecimal, Field(ge=0, max_digits=20)]
 """An amount of the rate's currency."""
 
+TemplateName = Annotated[str, Field(pattern=_CODE)]
+"""Of prices that are kept to be compared with others and never published themselves."""
+
 Units = Annotated[ExactDecimal, Field(ge=0, max_digits=20, decimal_places=12)]
 
 
@@ -151,7 +154,15 @@ class DraftVersion(Terms):
     """A new version of a plan, to be edited until it is published."""
 
     plan_id: UUID
+    template: TemplateName | None = None
     charges: tuple[ChargeInput, ...] = Field(min_length=1, max_length=200)
+
+
+class CopyVersion(Request):
+    """A draft with the charges and terms of another version, of whatever status."""
+
+    plan_version_id: UUID
+    template: TemplateName | None = None
 
 
 class ReplaceCharges(Request):

@@ -1,16 +1,19 @@
 """Commands on billable items, plans and their versions."""
 
-from collections.abc import Sequence
-from typing import Final
+from collections.abc import Mapping, Sequence
+from typing import Any, Final
+from uuid import UUID
 
 from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
 from billing.access.roles import Permission
-from billing.catalog.repository import load_draft, load_plan, refuse_archived
+from billing.catalog.copies import copied
+from billing.catalog.repository import load_draft, load_plan, load_version, refuse_archived
 from billing.catalog.requests import (
     ChangeTerms,
     ChargeInput,
+    CopyVersion,
     CreateItem,
     CreatePlan,
     DraftVersion,
@@ -83,17 +86,42 @@ def create_plan(ctx: Context, request: CreatePlan) -> PricePlan:
 def draft_version(ctx: Context, request: DraftVersion) -> PlanVersion:
     """Begin a new version of a plan."""
     refuse_archived(load_plan(ctx.session, request.plan_id))
-    lock_for_transaction(ctx.session, f"plan:{request.plan_id}")
-    last = ctx.session.scalar(
-        select(func.max(PlanVersion.version)).filter_by(plan_id=request.plan_id)
-    )
+    terms = request.model_dump(include=set(Terms.model_fields))
+    charges = _charges(ctx.session, request.charges)
+    return _draft(ctx, request.plan_id, request.template, terms, charges)
+
+
+@command("plan_version.copy", Permission.CATALOG_WRITE)
+def copy_version(ctx: Context, request: CopyVersion) -> PlanVersion:
+    """Begin a draft, or a template, with what another version of the plan says."""
+    source = load_version(ctx.session, request.plan_version_id)
+    refuse_archived(load_plan(ctx.session, source.plan_id))
+    terms = {name: getattr(source, name) for name in Terms.model_fields}
+    charges = [copied(charge) for charge in source.charges]
+    return _draft(ctx, source.plan_id, request.template, terms, charges)
+
+
+def _draft(
+    ctx: Context,
+    plan_id: UUID,
+    template: str | None,
+    terms: Mapping[str, Any],
+    charges: list[Charge],
+) -> PlanVersion:
+    lock_for_transaction(ctx.session, f"plan:{plan_id}")
+    place = {"plan_id": plan_id, "template": template, "status": VersionStatus.DRAFT}
+    if template is not None and ctx.session.scalar(select(PlanVersion.id).filter_by(**place)):
+        raise ConflictError(
+            f"The plan has a template {template}; discard it, or choose another name.",
+            code="template_taken",
+        )
+    last = ctx.session.scalar(select(func.max(PlanVersion.version)).filter_by(plan_id=plan_id))
     version = PlanVersion(
-        plan_id=request.plan_id,
+        **place,
+        **terms,
         version=(last or 0) + 1,
-        status=VersionStatus.DRAFT,
-        **request.model_dump(include=set(Terms.model_fields)),
         created_at=ctx.clock.now(),
-        charges=_charges(ctx.session, request.charges),
+        charges=charges,
     )
     ctx.session.add(version)
     return version

@@ -178,12 +178,25 @@ class PlanVersion(Base):
             name="published_unless_draft",
         ),
         CheckConstraint("trial_days >= 0", name="trial_not_negative"),
+        Index(
+            "uq_price_plan_versions_template",
+            "plan_id",
+            "template",
+            unique=True,
+            postgresql_where=text("status = 'draft'"),
+        ),
+        CheckConstraint(
+            "template IS NULL OR published_at IS NULL", name="templates_are_not_published"
+        ),
     )
 
     id: Mapped[UUID] = mapped_column(primary_key=True, default=new_id)
     plan_id: Mapped[UUID] = mapped_column(ForeignKey("billing.price_plans.id"))
     version: Mapped[int] = mapped_column(Integer)
     status: Mapped[VersionStatus] = mapped_column(choices(VersionStatus))
+    template: Mapped[str | None]
+    """What it is called beside the plan's other drafts, if it is kept to compare prices with and
+    never published itself."""
     grace_days: Mapped[int] = mapped_column(Integer, default=3)
     """Days after a period's end in which late events still join it."""
     interval: Mapped[Interval] = mapped_column(choices(Interval), default=Interval.MONTH)

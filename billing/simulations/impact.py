@@ -1,5 +1,6 @@
-"""What a plan version would have billed for last month's traffic of its plan."""
+"""What plan versions would have billed for the traffic of their plans."""
 
+from collections.abc import Sequence
 from datetime import date
 from uuid import UUID
 
@@ -29,6 +30,17 @@ def impact_of(
         month: first day of an invoice month; the last one over if not given.
     """
     version = get_version(session, actor, plan_version_id)
+    last = month_of(add_months(local_day(clock.now(), DEFAULT_ZONE), -1)).start
+    wish = SimulatePrices(
+        first_month=month or last,
+        last_month=month or last,
+        versions=in_place_of_others(session, version),
+    )
+    return simulate_prices(session, actor, wish)
+
+
+def in_place_of_others(session: Session, version: PlanVersion) -> Sequence[ReplacedVersion]:
+    """A version in place of every published one of its plan."""
     others = session.scalars(
         select(PlanVersion.id).where(
             PlanVersion.plan_id == version.plan_id,
@@ -36,10 +48,4 @@ def impact_of(
             PlanVersion.published_at.is_not(None),
         )
     )
-    last = month_of(add_months(local_day(clock.now(), DEFAULT_ZONE), -1)).start
-    wish = SimulatePrices(
-        first_month=month or last,
-        last_month=month or last,
-        versions=tuple(ReplacedVersion(version_id=one, by_version_id=version.id) for one in others),
-    )
-    return simulate_prices(session, actor, wish)
+    return tuple(ReplacedVersion(version_id=one, by_version_id=version.id) for one in others)

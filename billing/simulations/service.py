@@ -25,7 +25,7 @@ from billing.money import round_half_up
 from billing.overrides.tables import PriceOverride
 from billing.rating import plan
 from billing.rating.simulate import Simulation, frames_can_rate, simulate
-from billing.simulations.load import Chosen, read_frames, set_apart
+from billing.simulations.load import Chosen, Read, read_frames, set_apart
 from billing.subscriptions.tables import Subscription, SubscriptionSegment
 
 _PRICE_DECIMALS: Final = 12
@@ -58,17 +58,26 @@ class ChangedPrices(Request):
     """Only rates that name these values."""
 
 
-class SimulatePrices(Request):
-    """Whose usage of which months, and what is to be other than it was."""
+class ChosenUsage(Request):
+    """Whose usage of which months."""
 
     first_month: date
     last_month: date
     """Both are first days of invoice months."""
     account_ids: tuple[UUID, ...] | None = Field(default=None, max_length=10_000)
     customer_ids: tuple[UUID, ...] | None = Field(default=None, max_length=10_000)
-    versions: tuple[ReplacedVersion, ...] = Field(default=(), max_length=100)
+
+
+class OtherPrices(Request):
+    """What is to be other than it was."""
+
+    versions: tuple[ReplacedVersion, ...] = Field(default=(), max_length=1000)
     charges: tuple[ReplacedCharge, ...] = Field(default=(), max_length=100)
     prices: tuple[ChangedPrices, ...] = Field(default=(), max_length=100)
+
+
+class SimulatePrices(OtherPrices, ChosenUsage):
+    """Whose usage of which months, and what is to be other than it was."""
 
 
 def simulate_prices(session: Session, actor: Actor, request: SimulatePrices) -> Simulation:
@@ -78,15 +87,34 @@ def simulate_prices(session: Session, actor: Actor, request: SimulatePrices) -> 
         InvalidError: with every field that is wrong.
         PreconditionError: if events that have to be read are in an archive alone.
     """
+    usage = read_usage(session, actor, request)
+    return simulate_on(session, usage, request)
+
+
+def read_usage(session: Session, actor: Actor, request: ChosenUsage) -> Read:
+    """What was billed in the months and the usage it was billed for, to try prices on.
+
+    Raises:
+        InvalidError: if the months make no sense.
+    """
     actor.require(Permission.CATALOG_READ)
     actor.require(Permission.INVOICES_READ)
     if actor.customer_id is not None:
         raise ForbiddenError("Simulations are for staff.")
     _check_months(request)
-    read = read_frames(
+    return read_frames(
         session,
         Chosen(request.first_month, request.last_month, request.account_ids, request.customer_ids),
     )
+
+
+def simulate_on(session: Session, read: Read, request: OtherPrices) -> Simulation:
+    """The same usage by the prices that it was billed with, and by others.
+
+    Raises:
+        InvalidError: with every field that is wrong.
+        PreconditionError: if events that have to be read are in an archive alone.
+    """
     used = {UUID(version) for version in read.world.parts["version_id"].unique()}
     actual = load_rated(session, used)
     changed = _Changes(session, request, actual).changed()
@@ -105,7 +133,7 @@ def simulate_prices(session: Session, actor: Actor, request: SimulatePrices) -> 
     return simulate(world, prices, others)
 
 
-def _check_months(request: SimulatePrices) -> None:
+def _check_months(request: ChosenUsage) -> None:
     wrong = [
         FieldError(name, "use the first day of a month")
         for name in ("first_month", "last_month")
@@ -133,7 +161,7 @@ class _Changes:
     """Works out the other prices of the versions that were billed."""
 
     def __init__(
-        self, session: Session, request: SimulatePrices, actual: Mapping[UUID, RatedVersion]
+        self, session: Session, request: OtherPrices, actual: Mapping[UUID, RatedVersion]
     ) -> None:
         self._session = session
         self._request = request

@@ -24,14 +24,17 @@ from billing.catalog.requests import (
     ChangedTerms,
     ChangeTerms,
     ChargeInput,
+    CopyVersion,
     DiscardVersion,
     DraftVersion,
     PublishVersion,
     ReplaceCharges,
+    TemplateName,
     Terms,
 )
 from billing.catalog.service import (
     change_terms,
+    copy_version,
     draft_version,
     replace_charges,
 )
@@ -117,6 +120,7 @@ class VersionSummary(Attributes):
 
     version: int
     status: VersionStatus
+    template: str | None
     grace_days: int
     interval: Interval
     anchor: Anchor
@@ -149,7 +153,16 @@ class DiffAttributes(Attributes):
 class NewVersion(Terms):
     """The prices of a new version."""
 
+    template: TemplateName | None = None
+    """For prices that are only to be compared with others."""
     charges: tuple[ChargeInput, ...] = Field(min_length=1, max_length=200)
+
+
+class NewCopy(Request):
+    """What becomes of a copy."""
+
+    template: TemplateName | None = None
+    """Its name, if it is only to be compared with; without one it is a draft."""
 
 
 class NewCharges(Request):
@@ -258,6 +271,20 @@ def get_plan_version(
 ) -> Answer[VersionAttributes]:
     """A version with its charges, rates and tiers."""
     return reply.one(version_resource(get_version(session, actor, version_id)))
+
+
+@router.post("/plan-versions/{version_id}/copy", status_code=201, summary="Copy a version")
+def copy_plan_version(
+    ctx: Commands,
+    _: Writer,
+    reply: Envelope,
+    version_id: UUID,
+    body: Annotated[NewCopy, Body(examples=[{"template": "cheaper-abroad"}])],
+) -> Answer[VersionAttributes]:
+    """Begin a draft with what a version of the plan says; with a name, a template, which is kept
+    to compare prices with and never published itself. A copy of a template is a draft again."""
+    request = CopyVersion(plan_version_id=version_id, template=body.template)
+    return _reloaded(ctx, reply, copy_version(ctx, request).id)
 
 
 @router.patch("/plan-versions/{version_id}", summary="Change a draft's terms")

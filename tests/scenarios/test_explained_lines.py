@@ -283,6 +283,48 @@ def test_a_draft_shows_what_it_would_change_on_last_months_traffic(
     assert (quiet["periods"], quiet["totals"]) == (0, [])
 
 
+def test_templates_are_compared_side_by_side_with_what_was_billed(
+    api: Api, world: RatedWorld
+) -> None:
+    """A copy of the prices in force bills what they billed; one without fees bills less."""
+    first = world.versions["first"]
+    same, without = (
+        api.post(f"/plan-versions/{first}/copy", {"template": name}) for name in ("same", "no-fee")
+    )
+    assert len(same["attributes"]["charges"]) == 4
+    assert (
+        api.get(f"/plan-versions/{same['id']}/diff?against={first}")["attributes"]["changes"] == []
+    )
+    fee = next(one for one in without["attributes"]["charges"] if one["code"] == "fee")
+    rates = [{"currency": one["currency"], "tiers": [{"flat_amount": "0"}]} for one in fee["rates"]]
+    kept = {name: fee[name] for name in ("code", "name", "item_code", "price_model", "prorated")}
+    path = f"/api/v1/plan-versions/{without['id']}/charges"
+    answer = api.call("PUT", path, json={"charges": [kept | {"rates": rates}]})
+    assert answer.status_code == 200, answer.text
+    body = MONTHS | {
+        "candidates": [
+            {"name": "same", "version_ids": [same["id"]]},
+            {"name": "no fee", "version_ids": [without["id"]]},
+            {"name": "dearer", "prices": [{"percent": "100", "charge_code": "fee"}]},
+        ]
+    }
+    found = api.post("/pricing/comparisons", body)["attributes"]
+    assert found["is_exact"]
+    for row in found["totals"]:
+        kept_same, free, dearer = (one["difference_minor"] for one in row["candidates"])
+        assert free < kept_same == 0 < dearer
+    alone = simulated(api, prices=[{"percent": "100", "charge_code": "fee"}])
+    for name in ("totals", "customers", "channels", "countries", "charges"):
+        side = {(row["key"], row["currency"]): row for row in found[name]}
+        for row in alone[name]:
+            tried = side[row["key"], row["currency"]]
+            assert tried["before_minor"] == row["before_minor"]
+            assert tried["candidates"][2]["difference_minor"] == row["difference_minor"]
+    twice = [{"name": "both", "version_ids": [same["id"], without["id"]]}]
+    error = api.refused("POST", "/pricing/comparisons", 400, json=MONTHS | {"candidates": twice})
+    assert [wrong["field"] for wrong in error["fields"]] == ["candidates.0.version_ids.1"]
+
+
 def test_the_simulation_command_prints_its_check_first(
     database: str, world: RatedWorld, monkeypatch: pytest.MonkeyPatch
 ) -> None:

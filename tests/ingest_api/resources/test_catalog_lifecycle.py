@@ -130,3 +130,24 @@ def test_an_item_is_retired_when_nothing_on_sale_and_nobody_has_it(
     restored = api.post(f"/billable-items/{sms['id']}/restore")
     assert restored["attributes"]["retired_at"] is None
     assert api.post(f"/plan-versions/{waiting}/publish")["attributes"]["status"] == "active"
+
+
+def test_a_template_is_compared_with_and_only_a_copy_of_it_is_published(api: Api) -> None:
+    create_items(api)
+    version = create_plan(api, "old")
+    path = f"/plan-versions/{version}/copy"
+    template = api.post(path, {"template": "summer"})
+    assert (template["attributes"]["template"], template["attributes"]["status"]) == (
+        "summer",
+        "draft",
+    )
+    publish = f"/plan-versions/{template['id']}/publish"
+    assert api.refused("POST", publish, 409)["code"] == "version_is_template"
+    assert api.refused("POST", path, 409, json={"template": "summer"})["code"] == "template_taken"
+    draft_of_it = api.post(f"/plan-versions/{template['id']}/copy", {})["id"]
+    charges = api.post(f"/plan-versions/{draft_of_it}/publish")["attributes"]["charges"]
+    assert [one["rates"][0]["tiers"] for one in charges] == [
+        one["rates"][0]["tiers"] for one in template["attributes"]["charges"]
+    ]
+    api.post(f"/plan-versions/{template['id']}/discard")
+    assert api.post(path, {"template": "summer"})["attributes"]["version"] == 4

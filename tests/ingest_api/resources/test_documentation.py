@@ -76,6 +76,7 @@ NAMED_OTHERWISE = {
     "/api/v1/einvoices/{einvoice_id}/cancel",
     "/api/v1/pricing/preview",
     "/api/v1/pricing/simulations",
+    "/api/v1/pricing/comparisons",
     "/api/v1/subscriptions/preview",
     "/api/v1/subscriptions/{subscription_id}/preview",
     "/api/v1/plan-versions/{version_id}/migrations/preview",
