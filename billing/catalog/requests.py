@@ -27,7 +27,9 @@ _TEXT = r"^[^\x00]*$"
 Price = Annotated[ExactDecimal, Field(ge=0, max_digits=20)]
 """An amount of the rate's currency."""
 
-TemplateName = Annotated[str, Field(pattern=_CODE)]
+Code = Annotated[str, Field(pattern=_CODE)]
+
+TemplateName = Code
 """Of prices that are kept to be compared with others and never published themselves."""
 
 Units = Annotated[ExactDecimal, Field(ge=0, max_digits=20, decimal_places=12)]

@@ -23,6 +23,7 @@ import billing.payments.reconciliation
 import billing.payments.tables
 import billing.payments.tds
 import billing.subscriptions.tables
+import billing.subsets.tables
 import billing.usage.archive.tables
 import billing.usage.imports.tables
 import billing.usage.tables

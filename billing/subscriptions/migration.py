@@ -39,6 +39,7 @@ from billing.subscriptions.tables import (
     SubscriptionSegment,
     SubscriptionStatus,
 )
+from billing.subsets.offers import refuse_not_offered
 
 
 class Overrides(StrEnum):
@@ -158,10 +159,13 @@ def _published(session: Session, plan_version_id: UUID) -> PlanVersion:
     return version
 
 
-def _require_plan_on_sale(session: Session, version: PlanVersion, running_id: UUID) -> None:
-    """To an archived plan nobody moves but who has it, in another version."""
+def _require_plan_on_sale(
+    session: Session, account: Account, version: PlanVersion, running_id: UUID
+) -> None:
+    """To a plan that is archived or not offered moves who has another version of it alone."""
     if session.get_one(PlanVersion, running_id).plan_id != version.plan_id:
         refuse_archived(load_plan(session, version.plan_id))
+        refuse_not_offered(session, account.customer_id, version.plan_id)
 
 
 def _moves(
@@ -248,7 +252,8 @@ def _planned(
     part = timeline.at(day)
     if part is not None and part.plan_version_id == version.id:
         raise PreconditionError("It is on that version already.", code="already_there")
-    _require_plan_on_sale(session, version, (part or timeline.parts[-1]).plan_version_id)
+    running_id = (part or timeline.parts[-1]).plan_version_id
+    _require_plan_on_sale(session, account, version, running_id)
     require_sellable(session, account, version, f"version {version.version}")
     require_beside(session, version, timeline.tracks(), day)
     quantity = (part or timeline.parts[-1]).quantity

@@ -30,6 +30,7 @@ from billing.subscriptions.requests import (
 )
 from billing.subscriptions.tables import ChangeKind, Proration, Subscription, SubscriptionStatus
 from billing.subscriptions.timeline import Timeline, begin
+from billing.subsets.offers import refuse_not_offered
 
 
 def plan_start(session: Session, account: Account, wish: Subscribe) -> Planned:
@@ -44,8 +45,7 @@ def plan_start(session: Session, account: Account, wish: Subscribe) -> Planned:
             "A subscription ends after it starts.",
             fields=[FieldError("ends_on", "use a later day")],
         )
-    version = active_version(session, wish.plan_code)
-    require_sellable(session, account, version, wish.plan_code)
+    version = _offered(session, account, wish.plan_code)
     trial = version.trial_days if wish.trial_days is None else wish.trial_days
     timeline = begin(
         _cycle(version, wish),
@@ -75,8 +75,7 @@ def plan_change(
     how = wish.proration
     match wish:
         case PlanChoice():
-            version = active_version(session, wish.plan_code)
-            require_sellable(session, account, version, wish.plan_code)
+            version = _offered(session, account, wish.plan_code)
             return plan_switch(
                 session, timeline, day, wish, version=version, currency=account.currency
             )
@@ -96,6 +95,16 @@ def plan_change(
             ended = SubscriptionStatus.ENDED
             return Planned(ChangeKind.END, day, how, timeline.ended(day, how), ended)
     return Planned(kind, day, how, after)
+
+
+def _offered(
+    session: Session, account: Account, plan_code: str, *, add_on: bool = False
+) -> PlanVersion:
+    """The version of a plan that the account gets, if it is offered the plan."""
+    version = active_version(session, plan_code)
+    refuse_not_offered(session, account.customer_id, version.plan_id)
+    require_sellable(session, account, version, plan_code, add_on=add_on)
+    return version
 
 
 def plan_switch(
@@ -138,8 +147,7 @@ def _with_add_on(
         raise InvalidError(
             "An add-on ends after it starts.", fields=[FieldError("ends_on", "use a later day")]
         )
-    version = active_version(session, wish.plan_code)
-    require_sellable(session, account, version, wish.plan_code, add_on=True)
+    version = _offered(session, account, wish.plan_code, add_on=True)
     interval = timeline.calendar.on(day).interval
     if version.interval is not interval:
         raise PreconditionError(

@@ -13,6 +13,7 @@ from billing.catalog.repository import get_plan, list_plans
 from billing.catalog.requests import ArchivePlan, CreatePlan, RestorePlan
 from billing.catalog.service import create_plan
 from billing.catalog.tables import PricePlan
+from billing.subsets.offers import list_offered
 from ingest_api.auth import needs
 from ingest_api.dependencies import Commands, Envelope, ReadSession
 from ingest_api.envelope import Answer, Attributes, ListAnswer, Resource
@@ -48,8 +49,15 @@ def list_price_plans(
     actor: Reader,
     reply: Envelope,
     family: Annotated[str | None, Query(description="Only of this family, by tier.")] = None,
+    offered_to: Annotated[
+        UUID | None, Query(description="Only what is on sale to this customer.")
+    ] = None,
 ) -> ListAnswer[PlanAttributes]:
-    """All plans by code, or those of a family from the lowest tier up."""
+    """All plans by code, or those of a family from the lowest tier up; or what a customer may be
+    offered, by the catalogue subsets there are."""
+    if offered_to is not None:
+        offered = list_offered(session, actor, offered_to, family=family)
+        return reply.all(offered, plan_resource)
     return reply.all(list_plans(session, actor, family=family), plan_resource)
 
 

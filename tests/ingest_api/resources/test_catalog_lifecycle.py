@@ -151,3 +151,53 @@ def test_a_template_is_compared_with_and_only_a_copy_of_it_is_published(api: Api
     ]
     api.post(f"/plan-versions/{template['id']}/discard")
     assert api.post(path, {"template": "summer"})["attributes"]["version"] == 4
+
+
+def test_a_customer_of_a_subset_is_offered_its_plans_and_nobody_else_those_of_an_exclusive_one(
+    api: Api, new_customer: Callable[[str], str]
+) -> None:
+    create_items(api)
+    for code, place in (
+        ("good", {"family": "business", "tier": 1}),
+        ("best", {"family": "business", "tier": 2}),
+        ("secret", {}),
+        ("open", {}),
+    ):
+        plan = api.post("/price-plans", {"code": code, "name": code.title(), **place})["id"]
+        api.post(f"/plan-versions/{draft(api, plan)['id']}/publish")
+    bank, shop = new_customer("bank"), new_customer("shop")
+    accounts = {
+        one: open_account(api, one, f"of-{one}", billing_mode="postpaid")["id"]
+        for one in (bank, shop)
+    }
+    body = {"code": "banks", "name": "Banks", "is_exclusive": True, "plan_codes": ["secret"]}
+    error = api.refused("POST", "/catalogue-subsets", 400, json=body | {"plan_codes": ["none"]})
+    assert [wrong["field"] for wrong in error["fields"]] == ["plan_codes.0"]
+    subset = api.post("/catalogue-subsets", body | {"customer_ids": [bank]})
+    path = f"/api/v1/catalogue-subsets/{subset['id']}"
+    changed = api.call("PATCH", path, json={"families": ["business"]}).json()["data"]
+    assert changed["attributes"]["plan_codes"] == ["secret"]
+    assert changed["attributes"]["families"] == ["business"]
+    assert api.get("/catalogue-subsets") == [changed]
+
+    def offered(customer: str) -> list[str]:
+        found = api.get(f"/price-plans?offered_to={customer}")
+        return [plan["attributes"]["code"] for plan in found]
+
+    assert offered(bank) == ["good", "best", "secret"]
+    assert offered(shop) == ["open"]
+    wish = {"starts_on": "2026-07-01"}
+    for customer, wrong in ((bank, "open"), (shop, "good")):
+        new = wish | {"account_id": accounts[customer], "plan_code": wrong}
+        for where in ("/subscriptions", "/subscriptions/preview"):
+            error = api.refused("POST", where, 409, json=new)
+            assert error["code"] == "plan_not_offered"
+            assert error["details"] == {"subset_codes": ["banks"]}
+    held = api.post("/subscriptions", wish | {"account_id": accounts[bank], "plan_code": "good"})
+    change = {"plan_code": "open", "from_day": "period_end", "proration": "full"}
+    error = api.refused("POST", f"/subscriptions/{held['id']}/change", 409, json=change)
+    assert error["code"] == "plan_not_offered"
+    api.call("PATCH", path, json={"customer_ids": [], "is_exclusive": False})
+    assert offered(bank) == offered(shop) == ["good", "best", "open", "secret"]
+    assert api.post(f"/subscriptions/{held['id']}/change", change)["id"]
+    api.refused("GET", "/catalogue-subsets", 403, role=Role.CUSTOMER)
