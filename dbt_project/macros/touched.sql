@@ -9,9 +9,9 @@
     {{ return(var("usage_accepted") | length > 0) }}
 {%- endmacro %}
 
-{#- The touched accounts and their local days, in the window of the run. -#}
+{#- The touched accounts and their local days, in the window of the run, and the zone of those. -#}
 {% macro touched_account_days() -%}
-    select distinct account_id, usage_day
+    select distinct account_id, usage_day, zone
     from {{ ref("int_usage__accepted") }}
     where {{ near_usage_window("occurred_at") }}
         and {{ in_usage_window("usage_day") }}
@@ -30,14 +30,22 @@
 {%- endmacro %}
 
 {#-
-    Hooks that note them and let go of them: they are joined, and deleted by, and a table that was
-    just analysed is planned for what it holds, one late event or a whole hour. It is no temporary
-    one, since nothing that reads such a table is shared among processes.
+    Hooks that note them, each with the instants between which it lies, and let go of them: they are
+    joined, and deleted by, and a table that was just analysed is planned for what it holds, one late
+    event or a whole hour. It is no temporary one, since nothing that reads such a table is shared
+    among processes.
 -#}
 {% macro note_touched_account_days() -%}
     {%- if execute and knows_touched() -%}
         create unlogged table {{ noted_account_days() }} as
-        {{ touched_account_days() }};
+        select
+            account_id,
+            usage_day,
+            {{ day_begins_at("usage_day", "zone") }} as begins_at,
+            {{ day_begins_at("usage_day + 1", "zone") }} as ends_at
+        from (
+            {{ touched_account_days() }}
+        ) as touched;
         analyze {{ noted_account_days() }}
     {%- endif -%}
 {%- endmacro %}

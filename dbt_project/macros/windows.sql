@@ -12,15 +12,28 @@
 
 {#-
     Whether an event may lie in that range: bounds on the column the table is partitioned by.
-    No zone is further than 14 hours from UTC, so one day on either side is enough.
+    No zone is more than 14 hours ahead of UTC, nor more than 12 behind.
 -#}
 {% macro near_usage_window(column) -%}
     {%- if var("usage_day_from") and var("usage_day_to") -%}
-        ({{ column }} >= timestamptz '{{ var("usage_day_from") }} 00:00:00+00' - interval '1 day'
-            and {{ column }} < timestamptz '{{ var("usage_day_to") }} 00:00:00+00' + interval '1 day')
+        ({{ column }} >= timestamptz '{{ var("usage_day_from") }} 00:00:00+00' - interval '14 hours'
+            and {{ column }} < timestamptz '{{ var("usage_day_to") }} 00:00:00+00' + interval '12 hours')
     {%- else -%}
         true
     {%- endif -%}
+{%- endmacro %}
+
+{#-
+    When a local day begins. Where clocks go back from one to midnight (Havana, the Azores), midnight
+    comes twice: PostgreSQL means the second, and the day began with the first.
+-#}
+{% macro day_begins_at(day, zone) -%}
+    {%- set midnight = "(" ~ day ~ ")::timestamp at time zone " ~ zone -%}
+    case
+        when (({{ midnight }} - interval '1 hour') at time zone {{ zone }})::date = {{ day }}
+            then {{ midnight }} - interval '1 hour'
+        else {{ midnight }}
+    end
 {%- endmacro %}
 
 {#- Whether a row belongs to the invoice month this run rates; without one, nothing is rated. -#}

@@ -16,7 +16,8 @@ select
     events.accept_seq as touched_by,
     events.occurred_at,
     events.account_id,
-    (events.occurred_at at time zone accounts.zone)::date as usage_day
+    (events.occurred_at at time zone accounts.zone)::date as usage_day,
+    accounts.zone
 from events
 inner join accounts on accounts.account_id = events.account_id
 union all
@@ -25,7 +26,8 @@ select
     superseded_events.superseded_by as touched_by,
     superseded_events.occurred_at,
     events.account_id,
-    (superseded_events.occurred_at at time zone accounts.zone)::date as usage_day
+    (superseded_events.occurred_at at time zone accounts.zone)::date as usage_day,
+    accounts.zone
 from superseded_events
 inner join events
     on events.shard = superseded_events.shard

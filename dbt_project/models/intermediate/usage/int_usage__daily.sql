@@ -12,9 +12,8 @@
 }}
 
 -- depends_on: {{ ref("int_usage__accepted") }}
--- Each mention of an event's local day finds it anew, which costs as much as reading the event: where
--- days were noted, the join mentions it alone.
-{%- set local_day = "(events.occurred_at at time zone accounts.zone)::date" %}
+-- To find an event's local day costs as much as to read it: where days were noted, the instants
+-- between which they lie are compared instead.
 with events as (
     {{ latest_events(near_usage_window("events.occurred_at")) }}
 ),
@@ -27,7 +26,11 @@ by_local_day as (
     select
         events.account_id,
         accounts.customer_id,
-        {{ "touched.usage_day" if knows_touched() else local_day ~ " as usage_day" }},
+        {% if knows_touched() -%}
+        touched.usage_day,
+        {%- else -%}
+        (events.occurred_at at time zone accounts.zone)::date as usage_day,
+        {%- endif %}
         events.event_type,
         {{ dimension_columns("events") }},
         events.quantity,
@@ -37,7 +40,8 @@ by_local_day as (
     {%- if knows_touched() %}
     inner join {{ noted_account_days() }} as touched
         on touched.account_id = events.account_id
-        and touched.usage_day = {{ local_day }}
+        and events.occurred_at >= touched.begins_at
+        and events.occurred_at < touched.ends_at
     {%- endif %}
 )
 
