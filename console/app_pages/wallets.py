@@ -9,6 +9,7 @@ from billing.access.actor import Actor
 from billing.access.roles import Permission
 from billing.money import from_units, to_minor
 from billing.periods import DEFAULT_ZONE, Period, each_day, local_day
+from billing.usage.tables import ShardMode
 from console import actions
 from console.access import PageName
 from console.components import charts
@@ -30,11 +31,16 @@ from console.components.text import heading, note, readable_reference
 from console.database import clock
 from console.queries import wallets
 from console.queries.reading import built
-from console.queries.wallets import WalletRow
+from console.queries.wallets import ShardRow, WalletRow
 
 _DAYS = 30
 _ENTRIES = 15
 _EXPORTED = 10_000
+_MODES = {
+    ShardMode.DIRECT: "Redis is away. PostgreSQL decides alone until it is back: nothing is lost, "
+    "answers take longer.",
+    ShardMode.REBUILDING: "wallets are written to Redis anew. It takes seconds, and events wait.",
+}
 
 
 def _render(actor: Actor) -> None:
@@ -43,6 +49,7 @@ def _render(actor: Actor) -> None:
         empty("No wallets yet", "A prepaid account gets its wallet with its first top-up.")
         return
     _numbers(found)
+    _shards(wallets.shards(actor))
     _list(found)
     by_id = {wallet.id: wallet for wallet in found}
     titles = {wallet.id: wallet.title for wallet in found}
@@ -66,6 +73,27 @@ def _numbers(found: list[WalletRow]) -> None:
                 status.text, count(number), "need a top-up" if number else "none",
                 delta_color="off", delta_arrow="off", border=True, height="stretch",
             )  # fmt: skip
+
+
+def _shards(found: list[ShardRow]) -> None:
+    """How events get into the books, loudly where that is not the usual way."""
+    for mode, told in _MODES.items():
+        names = [str(row.shard) for row in found if row.mode == mode]
+        if names:
+            st.warning(
+                f"Shard {', '.join(names)}: {told}", icon=":material/sync_problem:"
+            )  # fmt: skip
+    frozen = sum(row.frozen for row in found)
+    if frozen:
+        st.warning(
+            f"{count(frozen)} wallet{'s' if frozen > 1 else ''} frozen: Redis and PostgreSQL do "
+            "not agree. `billing shards` says by how much.", icon=":material/ac_unit:",
+        )  # fmt: skip
+    applied = [row.applied_at for row in found if row.applied_at is not None]
+    if applied:
+        newest = max(applied).astimezone(ZoneInfo(DEFAULT_ZONE))
+        when = f"{newest:%H:%M:%S} on {newest:%d %b}"
+        note(f"The last event or hold in the books was taken in at {when}.")
 
 
 def _list(found: list[WalletRow]) -> None:

@@ -67,6 +67,36 @@ class LedgerRow(NamedTuple):
     balance_after_units: int
 
 
+class ShardRow(NamedTuple):
+    """How the events of a shard get into the books now."""
+
+    shard: int
+    mode: str
+    epoch: int
+    applied_at: datetime | None
+    """When Redis took the last entry in that is in the books; None if this epoch has none yet."""
+    frozen: int
+    """Wallets on which Redis and PostgreSQL do not agree."""
+
+
+@live(Permission.WALLETS_READ)
+def shards(confined: UUID | None) -> list[ShardRow]:
+    """All shards; customers are told of none."""
+    rows = fetch(
+        """
+        select s.shard, s.mode, s.epoch,
+               case when s.cursor_ms > 0 then to_timestamp(s.cursor_ms / 1000.0) end,
+               (select count(*) from usage.wallet_drifts d
+                where d.shard = s.shard and d.settled_at is null)
+        from usage.shard_state s
+        where cast(:confined as uuid) is null
+        order by s.shard
+        """,
+        {"confined": confined},
+    )
+    return [ShardRow(*row) for row in rows]
+
+
 @live(Permission.WALLETS_READ)
 def wallets(confined: UUID | None) -> list[WalletRow]:
     """All wallets, those that need attention first."""

@@ -120,6 +120,39 @@ def test_a_failure_nobody_expected_shows_a_reference_and_no_traceback(
     assert not app.exception
 
 
+def test_wallets_say_which_way_events_go_and_what_is_frozen_but_not_to_customers(
+    sign_in: SignIn, engine: Engine, world: World
+) -> None:
+    with engine.begin() as connection:
+        connection.execute(
+            text(
+                "INSERT INTO usage.shard_state (shard, epoch, cursor_ms, cursor_seq, accept_seq,"
+                " mode, undrained_epoch, undrained_ms, undrained_seq)"
+                " VALUES (0, 2, 1767225600000, 0, 7, 'direct', 1, 1767225600000, 0),"
+                " (3, 1, 0, 0, 0, 'rebuilding', NULL, NULL, NULL)"
+                " ON CONFLICT (shard) DO UPDATE SET mode = excluded.mode,"
+                " cursor_ms = excluded.cursor_ms, undrained_epoch = excluded.undrained_epoch,"
+                " undrained_ms = excluded.undrained_ms, undrained_seq = excluded.undrained_seq"
+            )
+        )
+        connection.execute(
+            text(
+                "INSERT INTO usage.wallet_drifts (id, wallet_id, shard, epoch, cursor_ms,"
+                " cursor_seq, expected_units, found_units, found_at)"
+                " VALUES (gen_random_uuid(), :wallet, 0, 2, 0, 0, 5, 6, now())"
+            ),
+            {"wallet": world.wallets["kirana"]},
+        )
+    page = visit(sign_in(Role.FINANCE_ADMIN), PageName.WALLETS)
+    said = words_on(page).replace("\\", "")
+    assert "Shard 0: Redis is away" in said
+    assert "Shard 3: wallets are written to Redis anew" in said
+    assert "1 wallet frozen" in said
+    assert "taken in at 05:30:00 on 01 Jan" in said
+    own = words_on(visit(sign_in(Role.CUSTOMER, "lotus"), PageName.WALLETS))
+    assert [word for word in ("Redis", "frozen", "taken in at") if word in own] == []
+
+
 def test_usage_filters_change_what_is_counted(sign_in: SignIn) -> None:
     app = visit(sign_in(Role.PRODUCT_ANALYST), PageName.USAGE)
     everything = app.metric[0].value
