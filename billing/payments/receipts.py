@@ -23,7 +23,8 @@ from billing.invoices.tables import Invoice, InvoiceAllocation, SupplierRegistra
 from billing.payments.effects import allocated_minor
 from billing.payments.facts import Fact, FactKind, Notice
 from billing.payments.inbox import apply_to, keep, lock_payment
-from billing.payments.service import RequestPayment, open_payment
+from billing.payments.repository import provider_payments_of
+from billing.payments.service import RequestPayment, RequestRefund, open_payment, open_refund
 from billing.payments.tables import GatewayEvent, Payment
 from billing.periods import DEFAULT_ZONE, local_day, local_midnight
 from billing.wallets.service import get_wallet
@@ -60,6 +61,23 @@ class RecordReceipt(Request):
         if (self.wallet_id is None) != (self.credits_minor is None):
             raise ValueError("credits_minor belongs to a wallet_id, and a wallet_id needs it")
         return self
+
+
+class BankRefund(Request):
+    """Money that left our account, back to whom it came from."""
+
+    reference: str = _REFERENCE
+    """Of the bank: the same one is never recorded twice."""
+    sent_on: date
+    """The bank's day, in India."""
+    amount_minor: int = Field(gt=0, lt=2**53)
+    reason: str = Field(min_length=3, max_length=500)
+
+
+class RecordRefund(BankRefund):
+    """Of which transfer that came in."""
+
+    payment_id: UUID
 
 
 class AllocatePayment(Request):
@@ -113,15 +131,9 @@ def record_receipt(ctx: Context, request: RecordReceipt) -> Payment:
             "Money cannot have arrived in the future.",
             fields=[FieldError("received_on", "must not be after today")],
         )
-    body = canonical_json(request).encode()
-    earlier = ctx.session.get(GatewayEvent, (MANUAL, request.reference))
+    earlier = _recorded_before(ctx, request)
     if earlier is not None:
-        if earlier.body != body or earlier.payment_id is None:
-            raise ConflictError(
-                f"{request.reference} was recorded before with other particulars.",
-                code="reference_reused",
-            )
-        return lock_payment(ctx.session, earlier.payment_id)
+        return earlier
     asked = RequestPayment(
         gateway=MANUAL,
         invoice_id=request.invoice_id,
@@ -139,10 +151,46 @@ def record_receipt(ctx: Context, request: RecordReceipt) -> Payment:
         amount_minor=request.amount_minor,
         currency=payment.currency,
     )
-    notice = Notice(request.reference, "receipt.recorded", (fact,), reference=str(payment.id))
-    keep(ctx.session, ctx, MANUAL, notice, body)
-    event = ctx.session.get_one(GatewayEvent, (MANUAL, request.reference))
-    apply_to(ctx, lock_payment(ctx.session, payment.id), [event])
+    _take_note(ctx, payment, request, "receipt.recorded", fact)
+    return payment
+
+
+@command("payment.record_refund", Permission.PAYMENTS_WRITE)
+def record_refund(ctx: Context, request: RecordRefund) -> Payment:
+    """Record that a transfer, or part of it, was sent back from our bank.
+
+    Raises:
+        ConflictError: if that reference was recorded before with other particulars.
+        InvalidError: if it is said to have been sent in the future.
+        PreconditionError: if it came through a gateway, more than is left of it went back, or the
+            wallet no longer holds the credits.
+    """
+    if request.sent_on > local_day(ctx.clock.now(), DEFAULT_ZONE):
+        raise InvalidError(
+            "Money cannot have been sent in the future.",
+            fields=[FieldError("sent_on", "must not be after today")],
+        )
+    earlier = _recorded_before(ctx, request)
+    if earlier is not None:
+        return earlier
+    payment = lock_payment(ctx.session, request.payment_id)
+    if payment.gateway != MANUAL:
+        raise PreconditionError(
+            f"This came through {payment.gateway}: refund it there.", code="not_by_bank"
+        )
+    asked = RequestRefund(
+        payment_id=payment.id, amount_minor=request.amount_minor, reason=request.reason
+    )
+    open_refund(ctx, payment, asked).provider_refund_id = request.reference
+    ctx.session.flush()
+    fact = Fact(
+        FactKind.REFUNDED,
+        provider_payment_id=provider_payments_of(ctx.session, payment)[0],
+        amount_minor=request.amount_minor,
+        currency=payment.currency,
+        refund_id=request.reference,
+    )
+    _take_note(ctx, payment, request, "refund.recorded", fact)
     return payment
 
 
@@ -244,6 +292,29 @@ def reverse_settlement_line(ctx: Context, request: ReverseSettlementLine) -> Inv
         reference=reference,
         details={"reason": request.reason},
     )
+
+
+def _recorded_before(ctx: Context, request: RecordReceipt | RecordRefund) -> Payment | None:
+    """The payment that this entry of the bank was recorded for, if it was."""
+    earlier = ctx.session.get(GatewayEvent, (MANUAL, request.reference))
+    if earlier is None:
+        return None
+    if earlier.body != canonical_json(request).encode() or earlier.payment_id is None:
+        raise ConflictError(
+            f"{request.reference} was recorded before with other particulars.",
+            code="reference_reused",
+        )
+    return lock_payment(ctx.session, earlier.payment_id)
+
+
+def _take_note(
+    ctx: Context, payment: Payment, request: RecordReceipt | RecordRefund, kind: str, fact: Fact
+) -> None:
+    """Keep what the bank did as a message, and apply it as one of a gateway is applied."""
+    notice = Notice(request.reference, kind, (fact,), reference=str(payment.id))
+    keep(ctx.session, ctx, MANUAL, notice, canonical_json(request).encode())
+    event = ctx.session.get_one(GatewayEvent, (MANUAL, request.reference))
+    apply_to(ctx, lock_payment(ctx.session, payment.id), [event])
 
 
 def _require_open_month(ctx: Context, request: RecordReceipt) -> None:

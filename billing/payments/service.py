@@ -88,7 +88,16 @@ def request_refund(ctx: Context, request: RequestRefund) -> Refund:
         PreconditionError: if it is more than what came in and is not yet going back, or the wallet
             no longer holds the credits.
     """
-    payment = lock_payment(ctx.session, request.payment_id)
+    return open_refund(ctx, lock_payment(ctx.session, request.payment_id), request)
+
+
+def open_refund(ctx: Context, payment: Payment, request: RequestRefund) -> Refund:
+    """A refund of a locked payment that nothing is known of yet, if there is so much to refund.
+
+    Raises:
+        PreconditionError: if it is more than what came in and is not yet going back, or the wallet
+            no longer holds the credits.
+    """
     ctx.actor.require_customer(payment.customer_id)
     left = payment.captured_minor - max(_going_back(ctx.session, payment), payment.refunded_minor)
     if request.amount_minor > left:

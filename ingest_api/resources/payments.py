@@ -1,4 +1,4 @@
-"""Payments: ask for one, see how it stands, record what came by bank, give money back."""
+"""Payments: ask for one, see how it stands, set it against invoices, give money back."""
 
 from collections.abc import Sequence
 from datetime import datetime
@@ -19,12 +19,10 @@ from billing.payments.facts import DisputeState, PaymentStatus
 from billing.payments.receipts import (
     AddSettlementLine,
     AllocatePayment,
-    RecordReceipt,
     ReverseSettlementLine,
     SettlementLine,
     add_settlement_line,
     allocate_payment,
-    record_receipt,
     reverse_settlement_line,
 )
 from billing.payments.repository import (
@@ -200,12 +198,6 @@ def _relations(row: Payment) -> Any:
 
 
 _NEW = {"invoice_id": "019aa000-0000-7000-8000-000000000004", "gateway": "razorpay"}
-_RECEIPT = {
-    "reference": "NEFT-AXISN26215001",
-    "received_on": "2026-11-03",
-    "amount_minor": 1180000,
-    "invoice_id": "019aa000-0000-7000-8000-000000000004",
-}
 _TDS = {
     "source": "tds_income_tax",
     "amount_minor": 20000,
@@ -269,23 +261,12 @@ def create(
     return _shown(services, actor, reply, payment_id)
 
 
-@router.post("/payments/receipts", status_code=201, summary="Record money that came by bank")
-def record(
-    ctx: Commands,
-    actor: Writer,
-    reply: Envelope,
-    body: Annotated[RecordReceipt, Body(examples=[_RECEIPT])],
-) -> Answer[PaymentAttributes]:
-    """Record a transfer or cheque; its reference is recorded once."""
-    return reply.one(_resource(ctx.session, actor, record_receipt(ctx, body).id))
-
-
 @router.get("/payments/{payment_id}", summary="Get a payment")
 def get(
     session: ReadSession, actor: Reader, reply: Envelope, payment_id: UUID
 ) -> Answer[PaymentAttributes]:
     """One payment, with the gateway's names for it and its refunds."""
-    return reply.one(_resource(session, actor, payment_id))
+    return reply.one(shown_payment(session, actor, payment_id))
 
 
 @router.post("/payments/{payment_id}/look-up", summary="Ask the gateway how a payment stands")
@@ -371,10 +352,13 @@ def _shown(
     services: Services, actor: Actor, reply: Envelope, payment_id: UUID
 ) -> Answer[PaymentAttributes]:
     with read_only(services.engine) as session:
-        return reply.one(_resource(session, actor, payment_id))
+        return reply.one(shown_payment(session, actor, payment_id))
 
 
-def _resource(session: ReadSession, actor: Actor, payment_id: UUID) -> Resource[PaymentAttributes]:
+def shown_payment(
+    session: ReadSession, actor: Actor, payment_id: UUID
+) -> Resource[PaymentAttributes]:
+    """A payment that the actor may see, with all that is known of it."""
     payment = get_payment(session, actor, payment_id)
     names = provider_payments_of(session, payment)
     return payment_resource(payment, names, refunds_of(session, payment))

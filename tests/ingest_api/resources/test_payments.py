@@ -171,6 +171,44 @@ def test_a_transfer_is_recorded_once_and_what_is_left_pays_another_invoice(
     assert flagged[0]["attributes"]["attention"] == said
 
 
+def test_what_came_by_bank_goes_back_by_bank_with_its_papers(counter: Counter) -> None:
+    api, debt, wallet = counter.api, counter.invoice(11_800), counter.wallet()
+    today = api.clock.now().date().isoformat()
+    top_up = {"reference": "NEFT-1", "received_on": today, "amount_minor": 11_800}
+    top_up |= {"wallet_id": str(wallet.id), "credits_minor": 10_000}
+    filled = api.post("/payments/receipts", top_up)
+    paid = transfer(counter, debt.id, 11_800, reference="NEFT-2")
+    back = {"reference": "NEFT-3", "sent_on": today, "amount_minor": 5_900, "reason": "Unused"}
+    path = f"/payments/{filled['id']}/bank-refunds"
+
+    shown = api.post(path, back)
+    assert api.post(path, back) == shown
+    other = {"json": back | {"amount_minor": 1}}
+    assert api.refused("POST", path, 409, **other)["code"] == "reference_reused"
+
+    (refund,) = shown["attributes"]["refunds"]
+    assert (refund["state"], refund["provider_refund_id"]) == ("processed", "NEFT-3")
+    assert api.get(f"/wallets/{wallet.id}")["attributes"]["balance_units"] == 50_000_000
+    papers = api.get(f"/documents?customer_id={wallet.customer_id}")
+    assert [(one["attributes"]["number"], one["attributes"]["total_minor"]) for one in papers] == [
+        ("RF-2627-000001", 5_900),
+        ("RV-2627-000001", 11_800),
+    ]
+
+    whole = back | {"reference": "NEFT-4", "amount_minor": 11_800}
+    api.post(f"/payments/{paid['id']}/bank-refunds", whole)
+    assert api.get(f"/invoices/{debt.id}")["attributes"]["settled_minor"] == 0
+    more = {"json": whole | {"reference": "NEFT-5"}}
+    assert api.refused("POST", path, 409, **more)["code"] == "more_than_refundable"
+    late = {"json": back | {"reference": "NEFT-6", "sent_on": "2030-01-01"}}
+    assert api.refused("POST", path, 400, **late)["fields"][0]["field"] == "sent_on"
+    asked = counter.ask(invoice_id=str(debt.id))["id"]
+    there = {"json": back | {"reference": "NEFT-7"}}
+    assert api.refused("POST", f"/payments/{asked}/bank-refunds", 409, **there)["code"] == (
+        "not_by_bank"
+    )
+
+
 def test_money_of_tomorrow_cannot_have_arrived(counter: Counter) -> None:
     body = {
         "reference": "NEFT-9",
