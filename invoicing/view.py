@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from datetime import date
 from decimal import Decimal
-from typing import Any, Final
+from typing import Any
 from uuid import UUID
 
 from babel import Locale
@@ -22,25 +22,13 @@ from billing.invoices.tables import (
     SupplierRegistration,
 )
 from billing.invoices.taxing import InvoiceTax, decide_tax_of
-from billing.money import plain
-from billing.rating.line import (
-    BILLED_AHEAD,
-    COUPON,
-    CREDIT,
-    DEAREST,
-    DISCOUNT,
-    EVENT_BOUNDS,
-    KEPT,
-    MAXIMUM,
-    MINIMUM,
-)
-from billing.rating.plan import COMMITMENT
 from billing.tax.einvoice import DocumentType
 from billing.tax.model import TaxDecision, TaxKind
 from billing.tax.rules import place_name
 from invoicing import document as doc
 from invoicing.advances import advances_on
-from invoicing.parts import TaxedAmount, fx_at, fx_on, head_totals, taxes_on_line
+from invoicing.lines import document_line
+from invoicing.parts import TaxedAmount, fx_at, fx_on, head_totals
 from invoicing.payment_qr import payment_qr
 from invoicing.words import amount_in_words
 
@@ -106,7 +94,7 @@ def _debit_note(session: Session, invoice: Invoice) -> doc.InvoiceDocument:
                 number=original.number or "", issue_date=original.issue_date or original.period_end
             ),
         ),
-        "lines": tuple(_line(line) for line in invoice.lines),
+        "lines": tuple(document_line(line, invoice.currency) for line in invoice.lines),
         "sections": (),
         "usage": (),
         "head_totals": head_totals(amounts),
@@ -161,7 +149,7 @@ def _document(
         place_of_supply_code=decision.pos_code or "",
         place_of_supply_name=decision.pos_name or "",
         currency=invoice.currency,
-        lines=tuple(_line(line) for line in invoice.lines),
+        lines=tuple(document_line(line, invoice.currency) for line in invoice.lines),
         sections=_sections(session, invoice),
         head_totals=head_totals(_amounts(invoice)),
         taxable_minor=invoice.taxable_minor,
@@ -306,93 +294,3 @@ def _address(
         country_code=country,
         country_name=_ENGLISH.territories.get(country, country),
     )
-
-
-def _line(line: InvoiceLine) -> doc.DocumentLine:
-    taxes = taxes_on_line(line.taxes)
-    return doc.DocumentLine(
-        ordinal=line.ordinal,
-        line_ref=line.line_ref,
-        description=line.description,
-        sac=line.sac,
-        period_start=line.period_start,
-        period_end=line.period_end,
-        quantity=plain(line.quantity),
-        unit=line.unit,
-        unit_price=None if line.unit_price is None else plain(line.unit_price),
-        price_note=price_note(line),
-        taxable_minor=line.amount_minor,
-        taxes=taxes,
-        total_minor=line.amount_minor + sum(tax.tax_minor for tax in taxes),
-        tiers=tuple(_tier(tier) for tier in _steps(line)) if _is_tiered(line) else (),
-    )
-
-
-def _is_tiered(line: InvoiceLine) -> bool:
-    return line.unit_price is None and bool(_steps(line)) and not _in_packages(line)
-
-
-def _in_packages(line: InvoiceLine) -> bool:
-    steps = _steps(line)
-    return len(steps) == 1 and "package_size" in steps[0]
-
-
-def _has_one_price(line: InvoiceLine) -> bool:
-    """Whether each unit costs the same before something changes the line as a whole."""
-    first, *others = _steps(line) or [{"events": "0"}]
-    is_open = not others and "events" not in first and first["to"] is None
-    return is_open and not Decimal(first["from"]) and not Decimal(first["flat_amount"])
-
-
-def _steps(line: InvoiceLine) -> list[dict[str, Any]]:
-    """The tiers of a line, without what changes the line as a whole."""
-    return [step for step in line.tier_breakdown if "kind" not in step]
-
-
-ADJUSTMENT_WORDS: Final = {
-    DISCOUNT: "less {percent} %",
-    MAXIMUM: "up to the maximum",
-    DEAREST: "only {charge} is billed",
-    EVENT_BOUNDS: "within bounds for each event",
-    MINIMUM: "up to the minimum of {due}",
-    COMMITMENT: "up to the commitment of {due}",
-    BILLED_AHEAD: "less what was billed in advance",
-    COUPON: "less coupon {code}",
-    CREDIT: "less credit",
-    KEPT: "{left} of credit left",
-}
-"""What changes a line as a whole, as documents say it."""
-
-
-def price_note(line: InvoiceLine) -> str:
-    """What stands where one price of a unit cannot."""
-    if line.unit_price is not None:
-        return ""
-    said = []
-    if _in_packages(line):
-        tier = _steps(line)[0]
-        said = [f"{tier['unit_price']} per {tier['package_size']}"]
-    elif _has_one_price(line):
-        said = [str(_steps(line)[0]["unit_price"])]
-    elif _steps(line):
-        said = ["tiered"]
-    changes = (step for step in line.tier_breakdown if "kind" in step)
-    said += [ADJUSTMENT_WORDS[step["kind"]].format(**step) for step in changes]
-    return ", ".join(said)
-
-
-def _tier(tier: Mapping[str, Any]) -> doc.TierRow:
-    flat = plain(Decimal(tier["flat_amount"]))
-    return doc.TierRow(
-        from_quantity=_first_unit(Decimal(tier["from"])),
-        up_to=None if tier["to"] is None else plain(Decimal(tier["to"])),
-        quantity=plain(Decimal(tier["units"])),
-        unit_price=plain(Decimal(tier["unit_price"])),
-        flat=flat or None,
-        amount=plain(Decimal(tier["amount"])),
-    )
-
-
-def _first_unit(above: Decimal) -> Decimal:
-    """What a reader calls the start of a tier: above 100 begins with unit 101."""
-    return plain(above + 1 if above == above.to_integral_value() else above)

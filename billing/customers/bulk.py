@@ -29,7 +29,7 @@ from billing.errors import BillingError, FieldError, InvalidError
 CUSTOMER: Final = ("customer_code", "customer_name", "email")
 PROFILE: Final = (
     "valid_from", "tax_kind", "legal_name", "gstin", "address_line", "city", "postal_code",
-    "state_code", "country", "sez_authorised_operations",
+    "state_code", "country", "sez_authorised_operations", "own_establishment",
 )  # fmt: skip
 ACCOUNT: Final = (
     "account_code", "account_name", "billing_mode", "currency", "zone", "payment_terms_days",

@@ -65,6 +65,9 @@ class TaxProfile(Base):
         CheckConstraint(
             "tax_kind IN ('unregistered', 'overseas') OR gstin IS NOT NULL", name="gstin_present"
         ),
+        CheckConstraint(
+            "NOT own_establishment OR tax_kind = 'overseas'", name="own_establishment_is_abroad"
+        ),
     )
 
     id: Mapped[UUID] = mapped_column(primary_key=True, default=new_id)
@@ -80,6 +83,7 @@ class TaxProfile(Base):
     state_code: Mapped[str | None]
     country: Mapped[str]
     sez_authorised_operations: Mapped[bool] = mapped_column(default=False)
+    own_establishment: Mapped[bool] = mapped_column(default=False)
 
 
 class AddressKind(StrEnum):

@@ -36,6 +36,8 @@ class TaxProfileFields(Request):
     state_code: str | None = None
     country: str = Field(default="IN", pattern=r"^[A-Z]{2}$")
     sez_authorised_operations: bool = False
+    own_establishment: bool = False
+    """A branch of ours abroad: what it is supplied with is no export (IGST Act s.2(6)(v))."""
 
 
 class AddTaxProfile(TaxProfileFields):
@@ -89,6 +91,8 @@ def _place_errors(request: AddTaxProfile) -> Iterator[FieldError]:
         yield FieldError("country", "overseas customers, and only they, are outside India")
     if request.state_code is not None and request.state_code not in states():
         yield FieldError("state_code", "use the two-digit GST code of a State")
+    if request.own_establishment and at_home:
+        yield FieldError("own_establishment", "only an establishment abroad is told apart by it")
     if request.state_code is not None and not at_home:
         yield FieldError("state_code", "only places in India have one")
     if at_home and request.tax_kind is TaxKind.UNREGISTERED and request.state_code is None:

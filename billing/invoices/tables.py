@@ -1,6 +1,6 @@
 """Supplier registrations, rating runs, invoices with their lines, taxes, numbers and PDFs."""
 
-from datetime import date, datetime
+from datetime import date, datetime, timedelta
 from decimal import Decimal
 from enum import StrEnum
 from typing import Any
@@ -21,6 +21,7 @@ from billing.db.base import Base, choices
 from billing.ids import new_id
 from billing.tax.einvoice import DocumentType
 from billing.tax.model import TaxHead
+from billing.tax.timing import invoice_deadline
 
 
 class InvoiceStatus(StrEnum):
@@ -212,6 +213,13 @@ class Invoice(Base):
     lines: Mapped[list["InvoiceLine"]] = relationship(
         lazy="raise", order_by="InvoiceLine.ordinal", cascade="all, delete-orphan"
     )
+
+    @property
+    def invoice_by(self) -> date | None:
+        """The last day for issuing a draft, counted from the last of its period (r.47)."""
+        if self.status is not InvoiceStatus.DRAFT:
+            return None
+        return invoice_deadline(self.period_end - timedelta(days=1))
 
 
 class InvoiceLine(Base):

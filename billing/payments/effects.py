@@ -5,13 +5,13 @@ is there already. So it can run after every message, in any order, as often as i
 """
 
 from collections.abc import Iterable
-from datetime import datetime
+from datetime import date, datetime
 from typing import Any
 
 from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
-from billing.formatting import format_money
+from billing.formatting import format_date, format_money
 from billing.invoices.settlement import SettlementSource, outstanding_minor, settle
 from billing.invoices.tables import Invoice, InvoiceAllocation, InvoiceStatus
 from billing.money import minor_to_units, split
@@ -24,6 +24,8 @@ from billing.payments.tables import (
     Refund,
     RefundState,
 )
+from billing.periods import DEFAULT_ZONE, local_day
+from billing.tax.timing import time_of_supply_of_excess
 from billing.wallets.ledger import Posting, post_adjustment, post_transaction
 from billing.wallets.tables import (
     AdvancePolicy,
@@ -92,8 +94,22 @@ def _attention(payment: Payment, picture: Picture) -> str | None:
             format_money(amount_minor, payment.currency)
             for amount_minor in (payment.amount_minor, picture.captured_minor)
         )
-        return f"{asked} was asked for and {came} came in."
+        return f"{asked} was asked for and {came} came in.{_taxed_at_once(payment)}"
     return None
+
+
+def _taxed_at_once(payment: Payment) -> str:
+    """What is to be done with too much for an invoice, if it may not wait for the next one."""
+    excess_minor = payment.captured_minor - payment.amount_minor
+    if payment.invoice_id is None or payment.captured_at is None or payment.currency != "INR":
+        return ""
+    day = local_day(payment.captured_at, DEFAULT_ZONE)
+    if time_of_supply_of_excess(excess_minor, day, next_invoice=date.max) > day:
+        return ""
+    return (
+        f" So much more is taxed as of {format_date(day)} (s.13(2)): set it against another "
+        "invoice of that month, or send it back."
+    )
 
 
 def _note_refunds(session: Session, payment: Payment, picture: Picture, now: datetime) -> None:

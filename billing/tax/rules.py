@@ -93,11 +93,24 @@ def tax_rate(sac: str, day: date) -> Decimal:
     Raises:
         InvalidError: `no_tax_rate` if no row covers that SAC on that day.
     """
+    return Decimal(_rate_row(sac, day)["rate"])
+
+
+def tax_rate_since(sac: str, day: date) -> date:
+    """The day on which what decides the rate of a day took effect.
+
+    Raises:
+        InvalidError: `no_tax_rate` if no row covers that SAC on that day.
+    """
+    return date.fromisoformat(_rate_row(sac, day)["from"])
+
+
+def _rate_row(sac: str, day: date) -> dict[str, Any]:
     matching = [row for row in _rows("rates.json")["rates"] if sac.startswith(row["sac_prefix"])]
     for prefix in sorted({row["sac_prefix"] for row in matching}, key=len, reverse=True):
         row = in_force([row for row in matching if row["sac_prefix"] == prefix], day)
         if row is not None:
-            return Decimal(row["rate"])
+            return row
     raise InvalidError(f"There is no GST rate for SAC {sac} on {day}.", code="no_tax_rate")
 
 

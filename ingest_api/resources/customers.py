@@ -59,6 +59,7 @@ class TaxProfileAttributes(Attributes):
     state_code: str | None
     country: str
     sez_authorised_operations: bool
+    own_establishment: bool
 
 
 def customer_resource(row: Customer) -> Resource[CustomerAttributes]:

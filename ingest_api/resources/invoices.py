@@ -79,7 +79,10 @@ class LineAttributes(Attributes):
 
 
 class InvoiceSummary(Attributes):
-    """An invoice in a list; `period_end` is the first day after the period."""
+    """An invoice in a list; `period_end` is the first day after the period.
+
+    `invoice_by` is the last day on which a draft may be issued under Rule 47.
+    """
 
     number: str | None
     document_type: DocumentType
@@ -92,6 +95,7 @@ class InvoiceSummary(Attributes):
     period_end: date
     invoice_month: date
     issue_date: date | None
+    invoice_by: date | None
     due_date: date | None
     currency: str
     taxable_minor: int

@@ -92,6 +92,7 @@ def test_a_gstin_is_normalised_and_gives_the_state(
         ({"state_code": "77"}, "state_code"),
         ({"tax_kind": "uin"}, "gstin"),
         ({"tax_kind": "overseas", "gstin": None}, "country"),
+        ({"own_establishment": True}, "own_establishment"),
         ({"tax_kind": "overseas", "country": "US"}, "gstin"),
         ({"tax_kind": "unregistered", "gstin": None, "state_code": None}, "state_code"),
         ({"tax_kind": "unregistered"}, "gstin"),

@@ -9,10 +9,15 @@ from uuid import UUID
 import pytest
 from sqlalchemy import update
 
+from billing.access.actor import SYSTEM
 from billing.access.roles import Role
+from billing.commands import Context
+from billing.customers.tables import BillingMode
 from billing.db.unit_of_work import unit_of_work
 from billing.invoices.tables import SupplierRegistration
+from billing.tax import rules
 from billing.tax.model import TaxKind
+from billing.wallets.service import CreateWallet, create_wallet
 from invoicing.assemble import draft_invoices
 from tests.support.api import Api
 from tests.support.factories.parties import gstin, make_account, make_supplier
@@ -104,6 +109,45 @@ def test_several_drafts_are_approved_and_one_that_cannot_be_holds_up_none(
     ]
     assert answers[1]["attributes"]["code"] == "review_state"
     assert again == answers
+
+
+@pytest.mark.parametrize(
+    ("mode", "advice"),
+    [
+        (BillingMode.POSTPAID, "12 % applies, but 18 % to what was paid before that day."),
+        (BillingMode.PREPAID, "18 % still applies: issue it as of 2026-06-30."),
+    ],
+)
+def test_a_rate_that_changed_between_supply_and_invoice_is_put_to_a_person(
+    api: Api, monkeypatch: pytest.MonkeyPatch, mode: BillingMode, advice: str
+) -> None:
+    rows = rules._rows("rates.json")["rates"]
+    lower = [row | {"from": "2026-07-01", "rate": "12"} for row in rows]
+    files = rules._rows
+    monkeypatch.setattr(
+        rules,
+        "_rows",
+        lambda name: {"rates": rows + lower} if name == "rates.json" else files(name),
+    )
+    with unit_of_work(api.engine) as session:
+        create_marts(session)
+        make_supplier(session)
+        account = make_account(session, billing_mode=mode)
+        run = make_rating_run(session, JUNE)
+        make_rated_line(session, run.id, account, amount_minor=10_000)
+        (draft,) = map(str, draft_invoices(session, JUNE, run.id, api.clock).created)
+        if mode is BillingMode.PREPAID:
+            context = Context(session, SYSTEM, api.clock)
+            create_wallet(context, CreateWallet(account_id=account.id))
+
+    refused = api.refused("POST", f"/invoices/{draft}/approve", 409)
+    assert refused["code"] == "tax_not_reviewed"
+    assert refused["message"].count("went from 18 % to 12 % on 2026-07-01") == 1
+    assert advice in refused["message"]
+    assert api.get(f"/invoices/{draft}")["attributes"]["invoice_by"] == "2026-07-30"
+    before = {"issue_date": "2026-06-30"}
+    issued = api.post(f"/invoices/{draft}/approve", before)["attributes"]
+    assert (issued["tax_minor"], issued["invoice_by"]) == (1_800, None)
 
 
 def test_another_total_than_the_one_that_was_read_is_issued_only_once_it_is_confirmed(

@@ -171,6 +171,14 @@ def test_a_transfer_is_recorded_once_and_what_is_left_pays_another_invoice(
     assert flagged[0]["attributes"]["attention"] == said
 
 
+def test_far_too_much_is_taxed_on_the_day_it_came_and_finance_is_told(counter: Counter) -> None:
+    paid = transfer(counter, counter.invoice(10_000).id, 110_001)["attributes"]
+    assert paid["attention"].endswith(
+        "came in. So much more is taxed as of 15 Jul 2026 (s.13(2)): set it against another "
+        "invoice of that month, or send it back."
+    )
+
+
 def test_what_came_by_bank_goes_back_by_bank_with_its_papers(counter: Counter) -> None:
     api, debt, wallet = counter.api, counter.invoice(11_800), counter.wallet()
     today = api.clock.now().date().isoformat()

@@ -10,11 +10,13 @@ from uuid import UUID
 
 import pypdf
 import pytest
+from sqlalchemy import update
 
 from billing.access.actor import Actor
 from billing.access.roles import Role
 from billing.clock import ManualClock
 from billing.commands import Context
+from billing.customers.tables import TaxProfile
 from billing.db.unit_of_work import unit_of_work
 from billing.errors import BillingError
 from billing.invoices.lifecycle import STATE_TABLE, Action
@@ -22,6 +24,7 @@ from billing.invoices.repository import load_invoice
 from billing.invoices.settlement import SettlementSource, outstanding_minor, settle
 from billing.invoices.tables import Invoice, InvoiceStatus
 from billing.invoices.voiding import VoidInvoice, void_invoice
+from billing.tax.model import TaxKind
 from invoicing.assemble import draft_invoices
 from invoicing.issue import ApproveInvoice, approve_invoice
 from tests.support.api import Api
@@ -81,6 +84,23 @@ def test_a_custom_invoice_is_taxed_numbered_and_printed_like_any_other(
     printed = text_of(api, f"/invoices/{draft}")
     assert "Integration support" in printed
     assert "As agreed <b>in June</b>" in printed
+
+
+def test_a_branch_of_ours_abroad_is_charged_igst_once_a_person_has_looked(api: Api) -> None:
+    api.clock.advance(datetime(2026, 7, 5, 6, tzinfo=UTC) - api.clock.now())
+    with unit_of_work(api.engine) as session:
+        make_supplier(session)
+        owner = make_account(session, tax_kind=TaxKind.OVERSEAS, state_code=None, country="US")
+        session.execute(update(TaxProfile).values(own_establishment=True))
+    line = SUPPORT | {"quantity": "2", "unit_price": "50"}
+    draft = api.post("/invoices", {"account_id": str(owner.id), "lines": [line]})["id"]
+
+    refused = api.refused("POST", f"/invoices/{draft}/approve", 409)
+    assert "own branch abroad is no export" in refused["message"]
+    issued = api.post(f"/invoices/{draft}/approve", {"tax_reviewed": True})["attributes"]
+
+    assert [tax["head"] for tax in issued["lines"][0]["taxes"]] == ["IGST"]
+    assert issued["tax_minor"] == 1_800
 
 
 def test_a_bill_of_supply_bears_no_tax_and_is_in_table_8(

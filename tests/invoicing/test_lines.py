@@ -7,11 +7,12 @@ import pytest
 
 from billing.invoices.tables import InvoiceLine
 from billing.rating.line import ADJUSTMENTS
-from invoicing.view import ADJUSTMENT_WORDS, price_note
+from invoicing.lines import ADJUSTMENT_WORDS, document_line, price_note
 
 TIER = {
     "from": "0", "to": None, "units": "5", "unit_price": "2", "flat_amount": "0", "amount": "10",
 }  # fmt: skip
+TENTH = {"kind": "discount", "percent": "10", "amount": "-1.234"}
 COUPON = {"kind": "coupon", "code": "AUTUMN", "amount": "-1.25"}
 
 
@@ -40,6 +41,36 @@ def test_what_changes_a_line_is_said_in_place_of_its_price(
 ) -> None:
     assert price_note(InvoiceLine(unit_price=None, tier_breakdown=breakdown)) == note
     assert price_note(InvoiceLine(unit_price=Decimal(2), tier_breakdown=breakdown)) == ""
+
+
+@pytest.mark.parametrize(
+    ("changes", "discount_minor"),
+    [
+        ([], 0),
+        ([COUPON], 125),
+        ([TENTH, COUPON], 248),
+        ([TENTH, {"kind": "maximum", "amount": "-2"}, COUPON], 125),
+    ],
+)
+def test_discounts_known_at_the_supply_stand_before_the_value(
+    changes: list[dict[str, Any]], discount_minor: int
+) -> None:
+    line = InvoiceLine(
+        ordinal=1,
+        line_ref="one",
+        description="SMS",
+        sac="998413",
+        quantity=Decimal(5),
+        unit="message",
+        unit_price=None,
+        amount_minor=875,
+        tier_breakdown=[TIER, *changes],
+        taxes=[],
+    )
+
+    shown = document_line(line, "INR")
+
+    assert (shown.discount_minor, shown.taxable_minor) == (discount_minor, 875)
 
 
 def test_everything_that_changes_a_line_has_words() -> None:
