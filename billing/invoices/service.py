@@ -42,6 +42,9 @@ class SupplierBank(Request):
     upi_id: str = ""
 
 
+_NEVER_EMPTY = frozenset({"trade_name", "bank_details", "oldest_fx_rate_days"})
+
+
 class RegisterSupplier(Request):
     """One of our own GST registrations."""
 
@@ -59,6 +62,8 @@ class RegisterSupplier(Request):
     is_default: bool = True
     second_approval_above_minor: int | None = Field(default=None, ge=0)
     """In paise, with tax: above it a second person approves."""
+    oldest_fx_rate_days: int = Field(default=7, ge=0, le=366)
+    """A document with an older rate of exchange is looked at by a person."""
 
 
 class ChangeSupplier(Request):
@@ -71,6 +76,7 @@ class ChangeSupplier(Request):
     lut_valid_to: date | None = None
     bank_details: SupplierBank | None = None
     second_approval_above_minor: int | None = Field(default=None, ge=0)
+    oldest_fx_rate_days: int | None = Field(default=None, ge=0, le=366)
 
 
 @command("invoice.submit", Permission.INVOICES_WRITE)
@@ -127,7 +133,7 @@ def change_supplier(ctx: Context, request: ChangeSupplier) -> SupplierRegistrati
     row = registration(ctx.session, request.gstin)
     changed = request.model_dump(exclude_unset=True, exclude={"gstin"})
     for name, value in changed.items():
-        if name in {"trade_name", "bank_details"} and value is None:
+        if name in _NEVER_EMPTY and value is None:
             continue
         setattr(row, name, value)
     return row

@@ -78,6 +78,8 @@ class SupplierRegistration(Base):
     is_default: Mapped[bool] = mapped_column(default=False)
     second_approval_above_minor: Mapped[int | None]
     """In paise, with tax: above it two persons approve; None asks for one always."""
+    oldest_fx_rate_days: Mapped[int] = mapped_column(Integer, default=7)
+    """A document with an older rate of exchange is looked at by a person."""
 
 
 class RatingRun(Base):

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
-from datetime import date, timedelta
+from datetime import date
 from decimal import Decimal
 from uuid import UUID
 
@@ -10,17 +10,16 @@ from sqlalchemy import func, select
 from sqlalchemy.dialects.postgresql import distinct_on
 from sqlalchemy.orm import Session
 
-from billing.customers.tables import Account, BillingMode, TaxProfile
+from billing.customers.tables import TaxProfile
 from billing.db.recall import keep, recall
 from billing.errors import PreconditionError
+from billing.invoices.questions import questions_about
 from billing.invoices.tables import Invoice, InvoiceLine, SupplierRegistration, TaxLine
 from billing.invoices.turnovers import highest_turnover
 from billing.tax import model as tax
-from billing.tax import rules
 from billing.tax.compute import tax_line
 from billing.tax.decide import decide
 from billing.tax.einvoice import DocumentType
-from billing.tax.timing import old_rate_applies, time_of_supply
 
 _NO_TURNOVER = Decimal(0)
 
@@ -170,44 +169,24 @@ def decide_tax_of(
         ),
         treatment=tax.TaxTreatment.EXEMPT if untaxed else tax.TaxTreatment.TAXABLE,
     )
-    return decision if untaxed else _with_changes_of_rate(session, invoice, decision, day), profile
+    questions = questions_about(session, invoice, supplier, decision.by_sac, day)
+    return _with_questions(decision, questions) if questions else decision, profile
 
 
-def _with_changes_of_rate(
-    session: Session, invoice: Invoice, decision: InvoiceTax, day: date
-) -> InvoiceTax:
-    """Ask a person wherever the rate changed between the supply and its invoice (s.14)."""
-    supplied = invoice.period_end - timedelta(days=1)
-    asked = dict(decision.by_sac)
-    for sac, one in decision.by_sac.items():
-        change = rules.tax_rate_since(sac, day)
-        if change <= supplied or rules.tax_rate(sac, supplied) == one.rate:
-            continue
-        account = session.get_one(Account, invoice.account_id)
-        # What a wallet pays was paid before; all else is taken to be paid after its invoice.
-        paid = supplied if account.billing_mode is BillingMode.PREPAID else day
-        counted = time_of_supply(service_done=supplied, invoiced=day, paid=None)
-        is_old = counted < change or old_rate_applies(
-            change, supplied=supplied, invoiced=day, paid=paid
-        )
-        before = f"{rules.tax_rate(sac, supplied):f} %"
-        applies = (
-            f"{before} still applies: issue it as of {supplied}"
-            if is_old
-            else f"{one.rate:f} % applies, but {before} to what was paid before that day"
-        )
-        reason = tax.Reason(
-            "rate_changed",
-            f"The rate of SAC {sac} went from {before} to {one.rate:f} % on {change}, between the "
-            f"supply and this invoice. By section 14 {applies}.",
-            tax.DecisionStatus.REVIEW,
-        )
-        asked[sac] = replace(
-            one,
-            reasons=(*one.reasons, reason),
-            status=tax.worst([one.status, reason.status]),
-        )
-    return InvoiceTax(asked)
+def _with_questions(decision: InvoiceTax, questions: Mapping[str, list[tax.Reason]]) -> InvoiceTax:
+    """The decisions with what else a person has to look at, by SAC."""
+    return InvoiceTax(
+        {
+            sac: replace(
+                one,
+                reasons=(*one.reasons, *questions[sac]),
+                status=tax.worst([one.status, *(reason.status for reason in questions[sac])]),
+            )
+            if sac in questions
+            else one
+            for sac, one in decision.by_sac.items()
+        }
+    )
 
 
 def apply_tax(invoice: Invoice, lines: list[InvoiceLine], decision: InvoiceTax) -> None:

@@ -49,6 +49,7 @@ class RegistrationAttributes(Attributes):
     bank_details: dict[str, str]
     is_default: bool
     second_approval_above_minor: int | None
+    oldest_fx_rate_days: int
 
 
 class TurnoverAttributes(Attributes):
@@ -70,6 +71,7 @@ class RegistrationChange(Request):
     lut_valid_to: date | None = None
     bank_details: SupplierBank | None = None
     second_approval_above_minor: int | None = Field(default=None, ge=0)
+    oldest_fx_rate_days: int | None = Field(default=None, ge=0, le=366)
 
 
 def registration_resource(row: SupplierRegistration) -> Resource[RegistrationAttributes]:
@@ -121,7 +123,8 @@ def change(
     gstin: str,
     body: Annotated[RegistrationChange, Body(examples=[_CHANGE])],
 ) -> Answer[RegistrationAttributes]:
-    """Change its letter of undertaking, bank details, or the limit above which two approve."""
+    """Change its letter of undertaking, bank details, the limit above which two approve, or how
+    many days old a rate of exchange may be on a document that nobody looks at for it."""
     request = build(ChangeSupplier, gstin=gstin, **body.model_dump(exclude_unset=True))
     return reply.one(registration_resource(change_supplier(ctx, request)))
 

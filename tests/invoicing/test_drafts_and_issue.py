@@ -437,6 +437,10 @@ class TestIssuedInvoice:
                 )
             )
 
+        with pytest.raises(PreconditionError, match="of 30 Jun 2026, 15 days before 15 Jul 2026"):
+            approve(engine, clock, draft)
+        with unit_of_work(engine) as session:
+            session.execute(update(SupplierRegistration).values(oldest_fx_rate_days=15))
         invoice = approve(engine, clock, draft)
 
         assert invoice.tax_minor == 0
