@@ -20,6 +20,7 @@ from billing.ids import new_id
 from billing.invoices.charges import charges_of
 from billing.invoices.consolidation import bill_accounts
 from billing.invoices.repository import default_registration, load_invoice
+from billing.invoices.rerating import lock_adjustments
 from billing.invoices.tables import (
     Invoice,
     InvoiceLine,
@@ -36,6 +37,7 @@ from billing.tax.model import DecisionStatus
 from billing.wallets.tables import AdvancePolicy, Wallet
 from invoicing.consolidate import DraftedLines, by_draft, earlier, on_own_invoices, usage_of
 from invoicing.rated_lines import RatedLine, rated_lines, unrated_usage, used, with_charges
+from invoicing.rerated import Adjustments, adjustments_for, note_rerated, with_adjustments
 from invoicing.unrated import alert_unrated
 
 
@@ -49,7 +51,7 @@ class DraftReport:
     issued_kept: list[UUID] = field(default_factory=list)
     """Already issued: frozen, whatever the lines say now."""
     issued_differs: list[UUID] = field(default_factory=list)
-    """Those of them whose lines have changed since: they need a note."""
+    """Those of them that came to more or less since: see `billing.invoices.rerating`."""
     removed: list[UUID] = field(default_factory=list)
     """Drafts that no line supports any more."""
     parked: list[UUID] = field(default_factory=list)
@@ -70,7 +72,10 @@ class _Assembly:
     turnover: Decimal
     taxed_before: frozenset[UUID]
     """Accounts whose wallets have a tax invoice for each top-up."""
+    adjustments: Adjustments
     report: DraftReport
+    issued: dict[UUID, list[RatedLine]] = field(default_factory=dict)
+    """By invoice that is issued: the lines that would stand on it now."""
 
 
 def draft_invoices(
@@ -86,6 +91,7 @@ def draft_invoices(
         PreconditionError: if no default supplier registration is on record.
     """
     lock_for_transaction(session, f"drafts:{invoice_month}")
+    lock_adjustments(session)  # no two months bill the same difference
     supplier = default_registration(session)
     if supplier is None:
         raise PreconditionError(
@@ -97,6 +103,8 @@ def draft_invoices(
         charges_of(session, invoice_month),
         invoice_month,
     )
+    adjustments = adjustments_for(session, invoice_month)
+    lines = with_adjustments(lines, adjustments.to_bill, invoice_month)
     settings = bill_accounts(session)
     unrated = unrated_usage(session, invoice_month)
     last_day = month_of(invoice_month).end - timedelta(days=1)
@@ -111,6 +119,7 @@ def draft_invoices(
         existing=_existing(session, lines, invoice_month),
         turnover=highest_turnover(session, supplier.gstin, invoice_month),
         taxed_before=_taxed_before(session),
+        adjustments=adjustments,
         report=DraftReport(),
     )
     seen: set[UUID] = set()
@@ -120,6 +129,7 @@ def draft_invoices(
         for drafted in by_draft(session, lines, settings):
             seen.add(_draft_one(assembly, drafted))
     _remove_unsupported(assembly, seen)
+    _note_issued(assembly, seen)
     alert_unrated(session, invoice_month, unrated, clock.now())
     session.flush()
     return assembly.report
@@ -170,12 +180,11 @@ def _draft_one(assembly: _Assembly, drafted: DraftedLines) -> UUID:
     revision = existing.revision if existing is not None else 1
     if existing is not None and existing.status is InvoiceStatus.VOID:
         existing, revision = None, revision + 1  # what was made void is invoiced again
-    lines_hash = hash_of_lines(drafted.lines)
     if existing is not None and existing.status is not InvoiceStatus.DRAFT:
         assembly.report.issued_kept.append(existing.id)
-        if existing.lines_hash != lines_hash:
-            assembly.report.issued_differs.append(existing.id)
+        assembly.issued.setdefault(existing.id, []).extend(drafted.lines)
         return existing.id
+    lines_hash = hash_of_lines(drafted.lines, _to_credit(assembly, drafted))
     if existing is not None and _is_up_to_date(assembly, existing, lines_hash):
         existing.rating_run_id = assembly.rating_run_id
         assembly.report.unchanged.append(existing.id)
@@ -188,6 +197,28 @@ def _draft_one(assembly: _Assembly, drafted: DraftedLines) -> UUID:
         assembly.report.updated.append(invoice.id)
     _fill(assembly, invoice, drafted, lines_hash)
     return invoice.id
+
+
+def _to_credit(assembly: _Assembly, drafted: DraftedLines) -> str:
+    """What the accounts on a draft are to be given back of earlier months, in words."""
+    said = assembly.adjustments.to_credit
+    concerned = sorted({drafted.account_id, *(line.account_id for line in drafted.lines)})
+    return " ".join(said[account_id] for account_id in concerned if account_id in said)
+
+
+def _note_issued(assembly: _Assembly, seen: set[UUID]) -> None:
+    """Note what issued invoices of the month come to; of some nothing may be left."""
+    of_month = assembly.session.scalars(
+        select(Invoice.id).where(
+            Invoice.origin == InvoiceOrigin.RATED,
+            Invoice.invoice_month == assembly.invoice_month,
+            Invoice.status.in_([InvoiceStatus.DUE, InvoiceStatus.PAID]),
+        )
+    )
+    gone: dict[UUID, list[RatedLine]] = {one: [] for one in of_month if one not in seen}
+    issued = gone | assembly.issued
+    differing = note_rerated(assembly.session, issued, assembly.rating_run_id)
+    assembly.report.issued_differs.extend(differing)
 
 
 def _is_up_to_date(assembly: _Assembly, existing: Invoice, lines_hash: str) -> bool:
@@ -247,7 +278,8 @@ def _fill(assembly: _Assembly, invoice: Invoice, drafted: DraftedLines, lines_ha
     ]
     note, rejected = _tax(assembly, invoice, invoice.lines)
     unrated = assembly.unrated.get(invoice.account_id)
-    invoice.review_note = unrated or note
+    to_look_at = [unrated or note, _to_credit(assembly, drafted)]
+    invoice.review_note = " ".join(one for one in to_look_at if one) or None
     if unrated or rejected:
         invoice.review_state = ReviewState.PARKED
         assembly.report.parked.append(invoice.id)
@@ -293,8 +325,8 @@ def _to_line(ordinal: int, line: RatedLine, account_id: UUID | None) -> InvoiceL
         unit=line.unit,
         unit_price=line.unit_price,
         amount_minor=line.amount_minor,
-        period_start=line.period_start,
-        period_end=line.period_end,
+        period_start=line.serves[0] if line.serves else line.period_start,
+        period_end=line.serves[1] if line.serves else line.period_end,
         tier_breakdown=line.tier_breakdown,
         taxes=[],
     )
@@ -316,9 +348,13 @@ def _remove_unsupported(assembly: _Assembly, seen: set[UUID]) -> None:
             assembly.report.removed.append(draft)
 
 
-def hash_of_lines(lines: Sequence[RatedLine]) -> str:
-    """SHA-256 over what the lines say; equal hash, equal invoice."""
-    said = [
+def hash_of_lines(lines: Sequence[RatedLine], noted: str = "") -> str:
+    """SHA-256 over what the lines say; equal hash, equal invoice.
+
+    Args:
+        noted: what else whoever reviews the draft is told.
+    """
+    said: list[Any] = [
         [
             line.line_ref,
             line.description,
@@ -331,4 +367,6 @@ def hash_of_lines(lines: Sequence[RatedLine]) -> str:
         ]
         for line in lines
     ]
+    if noted:
+        said.append(noted)
     return hashlib.sha256(canonical_json(said).encode()).hexdigest()

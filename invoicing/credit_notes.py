@@ -4,7 +4,7 @@ The note repeats the invoice's particulars, heads and rates (CGST Act s.34(1), R
 the time limit of s.34(2) it is a financial note: the value goes back, the tax does not.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import date
 from decimal import Decimal
 from uuid import UUID
@@ -73,21 +73,45 @@ def issue_credit_note(ctx: Context, request: IssueCreditNote) -> Document:
     """
     invoice = load_invoice(ctx.session, request.invoice_id, lock=True)
     ctx.actor.require_customer(invoice.customer_id)
-    if invoice.status not in _ISSUED or invoice.issue_date is None:
+    require_creditable(invoice)
+    if invoice.document_type is DocumentType.STATEMENT:
         raise PreconditionError(
-            f"This invoice is {invoice.status.value}; credit notes take back issued ones. "
-            "A draft is corrected by changing what it is made from.",
-            code="not_issued",
+            "A statement of usage bears no tax; correct the wallet instead.", code="statement"
         )
-    _require_correctable(invoice)
+    return take_back(ctx, invoice, _wanted(left_on(ctx.session, invoice), request), request.reason)
+
+
+def take_back(
+    ctx: Context,
+    invoice: Invoice,
+    wanted: Sequence[tuple[LineLeft, int]],
+    reason: str,
+    *,
+    for_usage: bool = False,
+) -> Document:
+    """Issue a note for parts of lines, exclusive of tax in minor units, and give it back.
+
+    Of a statement, which bears no tax, it is a financial note.
+
+    Args:
+        for_usage: it gives back what usage came to less after issue.
+
+    Raises:
+        PreconditionError: if the invoice is not issued, or no note takes back what it says.
+        InvalidError: if less of a line is left.
+    """
+    issue_date = require_creditable(invoice)
     today = local_day(ctx.clock.now(), DEFAULT_ZONE)
-    in_time = today <= credit_note_safe_issue_day(invoice.issue_date)
-    kind = DocumentKind.CREDIT_NOTE if in_time else DocumentKind.FINANCIAL_CREDIT_NOTE
+    with_tax = (
+        today <= credit_note_safe_issue_day(issue_date)
+        and invoice.document_type is not DocumentType.STATEMENT
+    )
+    kind = DocumentKind.CREDIT_NOTE if with_tax else DocumentKind.FINANCIAL_CREDIT_NOTE
     credited = [
-        credit(left, amount_minor, invoice.currency, with_tax=in_time)
-        for left, amount_minor in _wanted(left_on(ctx.session, invoice), request)
+        credit(left, amount_minor, invoice.currency, with_tax=with_tax)
+        for left, amount_minor in wanted
     ]
-    note = issue_note(ctx, invoice, credited, kind, today, request.reason)
+    note = issue_note(ctx, invoice, credited, kind, today, reason, for_usage=for_usage)
     _give_back(ctx, invoice, note)
     return note
 
@@ -121,16 +145,23 @@ def apply_credit_note(ctx: Context, request: ApplyCreditNote) -> Document:
     return note
 
 
-def _require_correctable(invoice: Invoice) -> None:
-    """What follows from a wallet is corrected there, and its paper follows."""
-    if invoice.document_type is DocumentType.STATEMENT:
+def require_creditable(invoice: Invoice) -> date:
+    """When it was issued; what follows from a top-up is corrected there, and its paper follows.
+
+    Raises:
+        PreconditionError: if it is not issued, or no note takes back what it says.
+    """
+    if invoice.status not in _ISSUED or invoice.issue_date is None:
         raise PreconditionError(
-            "A statement of usage bears no tax; correct the wallet instead.", code="statement"
+            f"This invoice is {invoice.status.value}; credit notes take back issued ones. "
+            "A draft is corrected by changing what it is made from.",
+            code="not_issued",
         )
     if invoice.origin is InvoiceOrigin.TOP_UP:
         raise PreconditionError(
             "Refund the top-up; its credit note follows by itself.", code="refund_instead"
         )
+    return invoice.issue_date
 
 
 def left_on(session: Session, invoice: Invoice) -> list[LineLeft]:
@@ -181,10 +212,12 @@ def issue_note(
     reason: str,
     *,
     posting_id: UUID | None = None,
+    for_usage: bool = False,
 ) -> Document:
     """Number and freeze a note that takes these lines back; it settles nothing by itself.
 
     Args:
+        for_usage: it gives back what usage came to less after issue.
         posting_id: of credits that went back, the posting that took them from their wallet.
     """
     rows = {line.line_ref: line for line in invoice.lines}
@@ -207,6 +240,7 @@ def issue_note(
         invoice_id=invoice.id,
         ledger_transaction_id=posting_id,
         applied_minor=0,
+        for_usage=for_usage,
         snapshot=paper.to_dict(),
         snapshot_hash=paper.snapshot_hash,
         issued_by=ctx.actor.name,

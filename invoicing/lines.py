@@ -7,6 +7,7 @@ from typing import Any, Final
 from billing.invoices.tables import InvoiceLine
 from billing.money import plain, to_minor
 from billing.rating.line import (
+    ADJUSTED,
     BILLED_AHEAD,
     COUPON,
     CREDIT,
@@ -90,6 +91,7 @@ ADJUSTMENT_WORDS: Final = {
     COUPON: "less coupon {code}",
     CREDIT: "less credit",
     KEPT: "{left} of credit left",
+    ADJUSTED: "{billed} was billed, {rated} is due",
 }
 """What changes a line as a whole, as documents say it."""
 

@@ -16,6 +16,9 @@ from billing.money import plain
 from billing.periods import month_of
 from billing.rating.match import DIMENSIONS
 
+CHARGE: Final = "charge:"
+"""Before the id of a charge that a person added."""
+
 _LINES = text(
     """
     SELECT line_ref, account_id, customer_id, charge_code, item_code, sac, description,
@@ -78,6 +81,8 @@ class RatedLine:
     amount_minor: int
     is_recurring: bool
     tier_breakdown: list[dict[str, Any]]
+    serves: tuple[date, date] | None = None
+    """The days it is for, where they are not of the invoice's own period; half-open."""
 
 
 def rated_lines(session: Session, invoice_month: date, rating_run_id: UUID) -> Sequence[RatedLine]:
@@ -113,9 +118,7 @@ def with_charges(
     A charge joins the account's first period of the month; an account without one is billed for
     the calendar month.
     """
-    periods: dict[UUID, tuple[date, date]] = {}
-    for line in lines:
-        periods.setdefault(line.account_id, (line.period_start, line.period_end))
+    periods = first_periods(lines)
     whole = month_of(month)
     added = [
         _charged(charge, account, periods.get(account.id, (whole.start, whole.end)))
@@ -125,9 +128,17 @@ def with_charges(
     return sorted([*lines, *added], key=lambda line: (line.account_id, line.period_start))
 
 
+def first_periods(lines: Sequence[RatedLine]) -> dict[UUID, tuple[date, date]]:
+    """Of each account the first period of its lines, which what is added joins."""
+    periods: dict[UUID, tuple[date, date]] = {}
+    for line in lines:
+        periods.setdefault(line.account_id, (line.period_start, line.period_end))
+    return periods
+
+
 def _charged(charge: CustomCharge, account: Account, period: tuple[date, date]) -> RatedLine:
     return RatedLine(
-        line_ref=f"charge:{charge.id}",
+        line_ref=f"{CHARGE}{charge.id}",
         account_id=account.id,
         customer_id=account.customer_id,
         charge_code="custom",

@@ -6,12 +6,16 @@ the tax that was collected with the top-ups becomes output tax. Credits in a wal
 tax-exclusive, so the two halves of the invoice are settled from two places.
 """
 
+from typing import Final
+from uuid import UUID
+
 from sqlalchemy import func, select, text
 from sqlalchemy.orm import Session
 
 from billing.commands import Context
 from billing.customers.tables import Account, BillingMode
 from billing.errors import PreconditionError
+from billing.invoices.rerating import ADJUSTMENT, differences, net
 from billing.invoices.settlement import SettlementSource
 from billing.invoices.tables import Invoice, InvoiceAllocation, InvoiceLine
 from billing.money import currency, minor_to_units
@@ -20,7 +24,14 @@ from billing.tax.einvoice import DocumentType
 from billing.wallets.allocations import allocate
 from billing.wallets.grant_draws import draw_for_invoice
 from billing.wallets.ledger import Posting, post_adjustment, post_transaction, tax_held
-from billing.wallets.tables import AdvancePolicy, LedgerAccount, LedgerKind, Wallet
+from billing.wallets.tables import (
+    AdvancePolicy,
+    LedgerAccount,
+    LedgerKind,
+    Wallet,
+    WalletAdjustment,
+)
+from invoicing.rated_lines import CHARGE
 
 _PROVISIONAL = text(
     """
@@ -39,6 +50,56 @@ _PROVISIONAL = text(
     """
 )
 
+_BILLS_USAGE: Final = """(
+    EXISTS (
+        SELECT FROM billing.invoice_lines line
+        WHERE line.invoice_id = invoice.id AND NOT starts_with(line.line_ref, :adjustment)
+            AND NOT starts_with(line.line_ref, :charge)
+    ) OR EXISTS (
+        SELECT FROM billing.billing_periods period
+        WHERE period.account_id = invoice.account_id
+            AND period.starts_on = invoice.period_start AND period.ends_on = invoice.period_end
+    )
+)"""
+"""Not so of a calendar month that has adjustments or charges alone: a longer period may hold it."""
+
+_IS_USAGE_BILLED = text(
+    f"SELECT {_BILLS_USAGE} FROM billing.invoices invoice WHERE invoice.id = :invoice"
+)
+
+_RATED_SINCE = text(
+    f"""
+    SELECT invoice.id, invoice.period_start, invoice.period_end, run.id AS run_id,
+        CAST((
+            SELECT coalesce(sum(line.amount_minor), 0) FROM billing.invoice_lines line
+            WHERE line.invoice_id = invoice.id AND NOT starts_with(line.line_ref, :adjustment)
+        ) + (
+            SELECT coalesce(sum(added.amount_minor), 0)
+            FROM billing.rerated_lines rerated
+            JOIN billing.invoice_lines added ON added.line_ref = :adjustment || rerated.line_ref
+            JOIN billing.invoices bill ON bill.id = added.invoice_id
+                AND (bill.status IN ('due', 'paid') OR bill.id = CAST(:with_draft AS uuid))
+            WHERE rerated.invoice_id = invoice.id
+        ) AS bigint) AS billed_minor
+    FROM billing.invoices invoice
+    JOIN LATERAL (
+        SELECT id FROM billing.rating_runs
+        WHERE invoice_month = invoice.invoice_month AND finished_at IS NOT NULL
+        ORDER BY id DESC LIMIT 1
+    ) run ON run.id > invoice.rating_run_id
+    WHERE invoice.account_id = :account AND invoice.origin = 'rated'
+        AND invoice.status IN ('due', 'paid') AND {_BILLS_USAGE}
+        AND (
+            invoice.issued_at > CAST(:now AS timestamptz) - interval '100 days'
+            OR EXISTS (SELECT FROM billing.rerated_lines WHERE invoice_id = invoice.id)
+        )
+    ORDER BY invoice.period_start
+    """
+)
+"""Issued invoices whose month was rated again since, and what was billed for their usage: recent
+ones, for the debits of which all events are looked at, and those that ever came to something else.
+"""
+
 
 def settle_from_wallet(ctx: Context, invoice: Invoice, account: Account) -> list[InvoiceAllocation]:
     """Set a prepaid account's wallet against its invoice; a postpaid one has nothing to set.
@@ -53,7 +114,8 @@ def settle_from_wallet(ctx: Context, invoice: Invoice, account: Account) -> list
     _require_agreeing(invoice, wallet)
     rated_units = minor_to_units(invoice.taxable_minor, invoice.currency)
     _draw_grants(ctx, invoice, account, wallet)
-    _true_up(ctx, invoice, account, wallet, rated_units)
+    _true_up(ctx, invoice, account, wallet)
+    true_up_rated_since(ctx, account, wallet, invoice.id, with_draft=invoice.id)
     tax_units = min(
         minor_to_units(invoice.tax_minor, invoice.currency), tax_held(ctx.session, wallet)
     )
@@ -151,26 +213,99 @@ def _draw_grants(ctx: Context, invoice: Invoice, account: Account, wallet: Walle
     )
 
 
-def _true_up(
-    ctx: Context, invoice: Invoice, account: Account, wallet: Wallet, rated_units: int
-) -> None:
-    start, end = Period(invoice.period_start, invoice.period_end).instants(account.zone)
-    debited = int(
-        ctx.session.execute(
-            _PROVISIONAL,
-            {"run": invoice.rating_run_id, "wallet": wallet.id, "start": start, "end": end},
-        ).scalar_one()
+def _true_up(ctx: Context, invoice: Invoice, account: Account, wallet: Wallet) -> None:
+    # what adjustment lines bill was debited in the periods that they are for
+    own_minor = sum(
+        line.amount_minor for line in invoice.lines if not line.line_ref.startswith(ADJUSTMENT)
     )
-    if rated_units != debited:
+    period = Period(invoice.period_start, invoice.period_end)
+    names = {"invoice": invoice.id, "adjustment": ADJUSTMENT, "charge": CHARGE}
+    debited = 0
+    if ctx.session.scalar(_IS_USAGE_BILLED, names):
+        debited = _debited(ctx.session, wallet, account, period, invoice.rating_run_id)
+    amount_units = debited - minor_to_units(own_minor, invoice.currency)
+    # unique: a period of a wallet is trued up once for each document that bills it
+    _post_true_up(ctx, wallet, period, _of_period(wallet, period), amount_units)
+
+
+def true_up_rated_since(
+    ctx: Context,
+    account: Account,
+    wallet: Wallet,
+    document_id: UUID,
+    *,
+    with_draft: UUID | None = None,
+) -> None:
+    """Make the debits of periods that were rated again after issue equal what was billed for them.
+
+    A period of which something is still open waits for the document that settles it. What a void
+    gave back at once is taken again here, as the note for it gives it back as well.
+
+    Args:
+        document_id: of what settles it now.
+        with_draft: the invoice that is being issued, whose adjustment lines count already.
+    """
+    asked = {
+        "account": account.id,
+        "adjustment": ADJUSTMENT,
+        "charge": CHARGE,
+        "with_draft": with_draft,
+        "now": ctx.clock.now(),
+    }
+    periods = ctx.session.execute(_RATED_SINCE, asked).all()
+    if not periods:
+        return
+    found = differences(
+        ctx.session,
+        issued_only=True,
+        with_draft=with_draft,
+        invoice_ids=[row.id for row in periods],
+    )
+    waiting = {one.of.invoice_id for one in net(found)}
+    for row in periods:
+        if row.id in waiting:
+            continue
+        period = Period(row.period_start, row.period_end)
+        reference = _of_period(wallet, period)
+        before = ctx.session.scalar(
+            select(func.coalesce(func.sum(WalletAdjustment.amount_units), 0)).where(
+                WalletAdjustment.wallet_id == wallet.id,
+                WalletAdjustment.kind == LedgerKind.TRUE_UP,
+                WalletAdjustment.reference.startswith(reference, autoescape=True),
+            )
+        )
+        debited = _debited(ctx.session, wallet, account, period, row.run_id)
+        amount_units = (
+            debited - minor_to_units(row.billed_minor, wallet.currency) - int(before or 0)
+        )
+        _post_true_up(ctx, wallet, period, f"{reference}:{document_id}", amount_units)
+
+
+def _of_period(wallet: Wallet, period: Period) -> str:
+    return f"true_up:{wallet.id}:{period.start}:{period.end}"
+
+
+def _debited(
+    session: Session, wallet: Wallet, account: Account, period: Period, run_id: UUID | None
+) -> int:
+    """What the usage of a period took from a wallet, as a rating run read it."""
+    start, end = period.instants(account.zone)
+    where = {"run": run_id, "wallet": wallet.id, "start": start, "end": end}
+    return int(session.execute(_PROVISIONAL, where).scalar_one())
+
+
+def _post_true_up(
+    ctx: Context, wallet: Wallet, period: Period, reference: str, amount_units: int
+) -> None:
+    if amount_units:
         post_adjustment(
             ctx.session,
             wallet,
-            amount_units=debited - rated_units,
+            amount_units=amount_units,
             kind=LedgerKind.TRUE_UP,
             counter_account=LedgerAccount.USAGE_UNBILLED,
-            # unique: a period of a wallet is trued up once
-            reference=f"true_up:{wallet.id}:{invoice.period_start}:{invoice.period_end}",
-            note=f"Rated amount of {invoice.period_start} to {invoice.period_end}",
+            reference=reference,
+            note=f"Rated amount of {period.start} to {period.end}",
             actor=ctx.actor.name,
             now=ctx.clock.now(),
         )

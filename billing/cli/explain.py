@@ -60,6 +60,10 @@ def _show(found: Explanation) -> None:
         amount = f"{code} {from_minor(again.amount_minor, code)}, from {plain(again.amount)}"
         facts.append(("Free", f"{plain(again.free_quantity)} {line.unit}"))
         facts.append(("Again", f"{amount}: {found.verdict}"))
+    for added in found.adjustments:
+        bill = f"{added.number or 'draft'} ({added.status.value})"
+        amount = f"{code} {from_minor(added.amount_minor, code)}"
+        facts.append(("Since issue", f"{amount} more on {bill}, line {added.line_ref}"))
     grid = Table.grid(padding=(0, 2))
     for name, value in facts:
         grid.add_row(Text(name, style="bold"), Text(value))

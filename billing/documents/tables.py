@@ -61,6 +61,10 @@ class Document(Base):
         CheckConstraint(
             "kind <> 'financial_credit_note' OR tax_minor = 0", name="no_tax_after_the_limit"
         ),
+        CheckConstraint(
+            "NOT for_usage OR kind IN ('credit_note', 'financial_credit_note')",
+            name="only_notes_are_for_usage",
+        ),
         Index("ix_documents_customer_id", "customer_id", "id"),
         Index("ix_documents_invoice_id", "invoice_id"),
     )
@@ -84,6 +88,8 @@ class Document(Base):
     """Of a voucher, or a note for credits that went back: the posting that moved them."""
     applied_minor: Mapped[int] = mapped_column(default=0)
     """Of a note: set against invoices or given back to a wallet so far."""
+    for_usage: Mapped[bool] = mapped_column(default=False)
+    """Of a note: it gives back what the invoice's usage came to less after issue."""
     snapshot: Mapped[dict[str, Any]] = mapped_column(info={"audit": False})
     snapshot_hash: Mapped[str]
     issued_by: Mapped[str]

@@ -88,3 +88,28 @@ class CustomCharge(Base):
     created_by: Mapped[str]
     created_at: Mapped[datetime]
     cancelled_at: Mapped[datetime | None]
+
+
+class ReratedLine(Base):
+    """What a line of an issued invoice comes to since its month was rated again.
+
+    There is a row for each line that ever differed, and for each that would have been new. What was
+    billed or credited for it since is read from invoices and notes, and not kept here.
+    """
+
+    __tablename__ = "rerated_lines"
+    __table_args__ = (CheckConstraint("rated_minor >= 0", name="not_negative"),)
+
+    invoice_id: Mapped[UUID] = mapped_column(ForeignKey("billing.invoices.id"), primary_key=True)
+    line_ref: Mapped[str] = mapped_column(primary_key=True)
+    account_id: Mapped[UUID] = mapped_column(ForeignKey("billing.accounts.id"))
+    """Whose usage it is; on an invoice for several accounts not that of the invoice."""
+    description: Mapped[str]
+    item_code: Mapped[str]
+    sac: Mapped[str]
+    period_start: Mapped[date]
+    period_end: Mapped[date]
+    rated_minor: Mapped[int]
+    """As of the run, exclusive of tax; 0 if the line is not there any more."""
+    rating_run_id: Mapped[UUID] = mapped_column(ForeignKey("billing.rating_runs.id"))
+    """The first run that came to this amount."""

@@ -1,12 +1,14 @@
 """Why a line of an invoice says what it says: its usage, prices and rating run, worked out again.
 
 The run's two cut-offs leave out what arrived later, so an issued line is explained by what it was
-made of, however long ago that was.
+made of, however long ago that was. An adjustment is explained by the run that rated its line again:
+what others billed of it and the adjustment together are what comes out.
 """
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime
+from decimal import Decimal
 from uuid import UUID
 
 from sqlalchemy import select
@@ -16,11 +18,12 @@ from billing.access.actor import Actor
 from billing.access.roles import Permission
 from billing.catalog.tables import PlanVersion, PricePlan
 from billing.errors import NotFoundError, PreconditionError
+from billing.invoices.rerating import ADJUSTMENT, AdjustmentLine, adjustments_of
 from billing.invoices.tables import Invoice, InvoiceLine, InvoiceStatus, RatingRun, RatingRunCutoff
-from billing.money import from_minor
+from billing.money import from_minor, to_minor
 from billing.periods import Period
 from billing.rating.counting import counted_usage
-from billing.rating.line import RatedLine
+from billing.rating.line import ADJUSTED, RatedLine
 from billing.rating.plan import Charge, UsageRow
 from billing.subscriptions.rateable import RateablePeriod, rateable_periods
 from billing.subscriptions.tables import BillingPeriod
@@ -71,6 +74,10 @@ class Explanation:
     """One page of it, event by event."""
     next_event: EventPlace | None
     """Where the list goes on."""
+    adjustments: Sequence[AdjustmentLine]
+    """What other invoices bill of the line since it was issued."""
+    elsewhere_minor: int = 0
+    """Of an adjustment: what the line came to without it, billed by others or set against less."""
 
     @property
     def event_count(self) -> int:
@@ -81,12 +88,14 @@ class Explanation:
     def difference_minor(self) -> int:
         """What was billed less what comes out again; 0 unless something is wrong."""
         again = self.recomputed.amount_minor if self.recomputed else 0
-        return self.line.amount_minor - again
+        return self.elsewhere_minor + self.line.amount_minor - again
 
     @property
     def is_equal(self) -> bool:
         """Whether amount, quantity and tiers come out again as they were billed."""
         found = self.recomputed
+        if self.line.line_ref.startswith(ADJUSTMENT):
+            return found is not None and not self.difference_minor
         return (
             found is not None
             and found.amount_minor == self.line.amount_minor
@@ -135,7 +144,9 @@ def explain_line(
         PreconditionError: if rating did not make the line, or its events are in an archive alone.
     """
     invoice, line = _find(session, actor, line_ref, invoice_id)
-    run = _run(session, invoice)
+    adjusted = _adjusted(line)
+    run = _run(session, adjusted[0] if adjusted else invoice.rating_run_id)
+    line_ref = line_ref.removeprefix(ADJUSTMENT)
     found = _made_of(session, line_ref)
     if run is None or found is None:
         raise PreconditionError(
@@ -164,6 +175,12 @@ def explain_line(
         usage=counted,
         events=events[:limit],
         next_event=events[limit - 1].place if len(events) > limit else None,
+        adjustments=adjustments_of(
+            session, invoice.id, line.line_ref, issued_only=actor.customer_id is not None
+        ),
+        elsewhere_minor=(
+            to_minor(adjusted[1], invoice.currency) - line.amount_minor if adjusted else 0
+        ),
     )
 
 
@@ -190,10 +207,18 @@ def _find(
     return found[0], found[1]
 
 
-def _run(session: Session, invoice: Invoice) -> RunRead | None:
-    if invoice.rating_run_id is None:
+def _adjusted(line: InvoiceLine) -> tuple[UUID, Decimal] | None:
+    """Of an adjustment: the run that rated the line again, and what it came to."""
+    if not line.line_ref.startswith(ADJUSTMENT):
         return None
-    run = session.get_one(RatingRun, invoice.rating_run_id)
+    said = next(step for step in line.tier_breakdown if step.get("kind") == ADJUSTED)
+    return UUID(said["run"]), Decimal(said["rated"])
+
+
+def _run(session: Session, rating_run_id: UUID | None) -> RunRead | None:
+    if rating_run_id is None:
+        return None
+    run = session.get_one(RatingRun, rating_run_id)
     cutoffs = session.scalars(
         select(RatingRunCutoff).filter_by(rating_run_id=run.id).order_by(RatingRunCutoff.shard)
     )

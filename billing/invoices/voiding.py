@@ -14,6 +14,7 @@ from billing.errors import PreconditionError
 from billing.invoices.beside import InvoiceDelivery, InvoiceVoid
 from billing.invoices.lifecycle import Action, VoidFacts, require, why_not_void
 from billing.invoices.repository import load_invoice
+from billing.invoices.rerating import adjustments_of, lock_adjustments
 from billing.invoices.return_periods import hold_open
 from billing.invoices.tables import Invoice, InvoiceStatus
 from billing.outbox.service import report
@@ -42,8 +43,9 @@ def void_invoice(ctx: Context, request: VoidInvoice) -> Invoice:
     Raises:
         PreconditionError: if it is no issued invoice that is unpaid, or it was sent, or bears an
             IRN, or has notes, or its month was filed, or a later invoice settled what it billed
-            in advance.
+            in advance, or bills more of its usage.
     """
+    lock_adjustments(ctx.session)  # no draft bills more of it meanwhile
     invoice = load_invoice(ctx.session, request.invoice_id, lock=True)
     ctx.actor.require_customer(invoice.customer_id)
     require(invoice, Action.VOID)
@@ -57,6 +59,13 @@ def void_invoice(ctx: Context, request: VoidInvoice) -> Invoice:
         raise PreconditionError(
             f"Invoice {invoice.number} cannot become void. The next one settled what it billed in "
             "advance; issue a credit note.",
+            code="built_on",
+        )
+    adjusted = adjustments_of(ctx.session, invoice.id)
+    if adjusted:
+        raise PreconditionError(
+            f"Invoice {invoice.number} cannot become void. What its usage came to more stands on "
+            f"{adjusted[0].number or 'the draft of a later month'}; issue a credit note.",
             code="built_on",
         )
     if invoice.issue_date is not None:

@@ -26,12 +26,14 @@ CREDIT: Final = "credit"
 KEPT: Final = "kept"
 """Names the line, and its entry, of credit that no line could use."""
 COUPON: Final = "coupon"
+ADJUSTED: Final = "adjusted"
+"""Of a line that bills what an issued one came to more."""
 MINIMUM: Final = "minimum"
 """The rate key of a line that makes up for what is missing to a charge's minimum."""
 ADJUSTMENTS: Final = frozenset(
     {
         DISCOUNT, MAXIMUM, DEAREST, EVENT_BOUNDS, MINIMUM, COMMITMENT, BILLED_AHEAD, COUPON,
-        CREDIT, KEPT,
+        CREDIT, KEPT, ADJUSTED,
     }
 )  # fmt: skip
 """What may stand among the tiers of a line beside them; who shows lines has words for each."""

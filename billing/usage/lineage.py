@@ -6,12 +6,13 @@ from decimal import Decimal
 from typing import Any, Final
 from uuid import UUID
 
-from sqlalchemy import or_, select, text
+from sqlalchemy import ColumnExpressionArgument, Uuid, cast, or_, select, text
 from sqlalchemy.orm import Session
 
 from billing.access.actor import Actor
 from billing.catalog.rated import load_rated
 from billing.catalog.tables import BillableItem, Charge
+from billing.invoices.rerating import ADJUSTMENT
 from billing.invoices.tables import Invoice, InvoiceLine, InvoiceStatus, RatingRunCutoff
 from billing.overrides.rates import agreements_of
 from billing.periods import local_day
@@ -61,6 +62,8 @@ class CountedLine:
     invoice_id: UUID
     number: str | None
     status: InvoiceStatus
+    line_ref: str
+    """An adjustment of the charge's line, if the event came after that was issued."""
     amount_minor: int
     """Of the whole line, exclusive of tax."""
 
@@ -196,13 +199,33 @@ def _tier(tier: Tier) -> dict[str, Any]:
 def _lines(
     session: Session, actor: Actor, history: EventHistory, reference: str
 ) -> list[CountedLine]:
-    """Lines of that name whose rating run had read the revision that counts now."""
+    """Lines of that name whose rating run had read the revision that counts now.
+
+    If there is none, because that came after issue: those of the first adjustment that counts it.
+    """
+    found = _counting(session, actor, history, reference, Invoice.rating_run_id)
+    if not found:
+        rated_by = cast(InvoiceLine.tier_breakdown[0]["run"].astext, Uuid)
+        found = _counting(session, actor, history, f"{ADJUSTMENT}{reference}", rated_by)
+        first = min((run_id for run_id, _ in found), default=None)
+        found = [(run_id, line) for run_id, line in found if run_id == first]
+    return [line for _, line in found]
+
+
+def _counting(
+    session: Session,
+    actor: Actor,
+    history: EventHistory,
+    name: str,
+    rated_by: ColumnExpressionArgument[UUID | None],
+) -> list[tuple[UUID, CountedLine]]:
+    """Lines of a name whose run, which goes before each, had read the revision that counts now."""
     query = (
-        select(Invoice, InvoiceLine)
+        select(RatingRunCutoff.rating_run_id, Invoice, InvoiceLine)
         .join(InvoiceLine, InvoiceLine.invoice_id == Invoice.id)
-        .join(RatingRunCutoff, RatingRunCutoff.rating_run_id == Invoice.rating_run_id)
+        .join(RatingRunCutoff, RatingRunCutoff.rating_run_id == rated_by)
         .where(
-            InvoiceLine.line_ref == reference,
+            InvoiceLine.line_ref == name,
             RatingRunCutoff.shard == history.key.shard,
             RatingRunCutoff.accept_seq >= history.latest.accept_seq,
         )
@@ -211,6 +234,11 @@ def _lines(
     if actor.customer_id is not None:
         query = query.where(Invoice.status != InvoiceStatus.DRAFT)
     return [
-        CountedLine(invoice.id, invoice.number, invoice.status, line.amount_minor)
-        for invoice, line in session.execute(query)
+        (
+            run_id,
+            CountedLine(
+                invoice.id, invoice.number, invoice.status, line.line_ref, line.amount_minor
+            ),
+        )
+        for run_id, invoice, line in session.execute(query)
     ]

@@ -121,6 +121,7 @@ def _price(one: RatedAs) -> str:
 def _invoices(one: RatedAs) -> str | None:
     named = [
         f"{line.number or 'Draft'} ({words(line.status.value)}, "
+        f"{'adjustment of ' if line.line_ref != one.line_ref else ''}"
         f"{money(line.amount_minor, one.currency)})"
         for line in one.invoice_lines
     ]

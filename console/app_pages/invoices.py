@@ -10,6 +10,7 @@ import streamlit as st
 from billing.access.actor import Actor
 from billing.access.roles import Permission
 from console.access import PageName
+from console.components.after_issue import show_after_issue
 from console.components.explanation import show_origin
 from console.components.exports import export_buttons
 from console.components.filters import customer_filter, open_one
@@ -161,6 +162,7 @@ def _detail(actor: Actor, rows: list[InvoiceRow]) -> None:
                 show_origin(actor, facts, explain_line(facts, lines))
             with st.expander("Tax by line", icon=":material/percent:"):
                 show_taxes(facts, lines)
+        show_after_issue(actor, facts, titles, _OPEN)
     with right:
         document_beside(actor, facts)
 

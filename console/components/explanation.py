@@ -65,6 +65,9 @@ def _show(found: Explanation, code: str) -> None:
     )
     started = f"{run.started_at:%d %b %Y %H:%M} UTC"
     note(f"Rating run {run.id} of {started}; what came later is left out.")
+    for added in found.adjustments:
+        bill = added.number or f"the draft of {added.invoice_month:%B %Y}"
+        note(f"What came after issue is billed on {bill}: {money(added.amount_minor, code)} more.")
     if found.events:
         table(
             "Events that the line counts",

@@ -114,6 +114,7 @@ CHANGES = {
     "coupon": "Coupon",
     "credit": "Credit",
     "kept": "Credit kept for the next invoice",
+    "adjusted": "More than was billed before",
 }
 """What changes a line beside its tiers."""
 

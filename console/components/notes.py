@@ -39,7 +39,7 @@ def write_credit_note(actor: Actor) -> None:
     if lines == []:
         note("Type what to take back of a line, without tax.")
         return
-    _write(
+    offer_document(
         actor, "credit", issue_credit_note, IssueCreditNote, reason,
         {"invoice_id": chosen.id, "lines": lines},
         "Issue the credit note",
@@ -60,7 +60,7 @@ def write_debit_note(actor: Actor) -> None:
     if not lines:
         note("Type what a line should have said more, without tax.")
         return
-    _write(
+    offer_document(
         actor, "debit", create_debit_note, CreateDebitNote, reason,
         {"invoice_id": chosen.id, "lines": lines},
         "Keep as a draft",
@@ -75,7 +75,7 @@ def write_proforma(actor: Actor) -> None:
     if chosen is None:
         empty("No draft", "A proforma is made of a draft; write an invoice first.")
         return
-    _write(
+    offer_document(
         actor, "proforma", issue_proforma, IssueProforma, None, {"invoice_id": chosen.id},
         "Issue the proforma",
         lambda made: f"Proforma {made.number} is issued; its draft goes on as it is.",
@@ -123,7 +123,7 @@ def _amounts(actor: Actor, chosen: InvoiceChoice, name: str, verb: str) -> list[
     return found
 
 
-def _write(
+def offer_document(
     actor: Actor,
     name: str,
     command: Callable[..., Any],

@@ -6,11 +6,20 @@ from decimal import Decimal
 from typing import Any, NamedTuple
 from uuid import UUID
 
+from billing.access.actor import Actor
 from billing.access.roles import Permission
+from billing.db.unit_of_work import read_only
 from billing.errors import not_found
+from billing.invoices.rerating import (
+    AdjustmentLine,
+    InvoiceDifference,
+    adjustments_of,
+    list_differences,
+)
 from billing.invoices.tables import InvoiceStatus
 from billing.tax.einvoice import DocumentType
 from billing.tax.model import DecisionStatus, worst
+from console.database import engine
 from console.queries.reading import fetch, live
 
 _VISIBLE = """(cast(:confined as uuid) is null
@@ -244,6 +253,22 @@ def lines(confined: UUID | None, invoice_id: UUID) -> list[LineRow]:
         parameters,
     )
     return [LineRow(*row)._replace(taxes=tuple(by_line.get(row[0], ()))) for row in rows]
+
+
+@dataclass(frozen=True, slots=True)
+class AfterIssue:
+    """What an issued invoice's usage came to since."""
+
+    adjustments: list[AdjustmentLine]
+    difference: InvoiceDifference | None
+    """What nothing bills or gives back yet."""
+
+
+def after_issue(actor: Actor, invoice_id: UUID) -> AfterIssue:
+    """What is billed elsewhere of an invoice's usage, and what is open."""
+    with read_only(engine()) as session:
+        found = list_differences(session, actor, invoice_id=invoice_id)
+        return AfterIssue(adjustments_of(session, invoice_id), next(iter(found), None))
 
 
 class InvoiceTitle(NamedTuple):

@@ -60,6 +60,8 @@ class InvoiceLineAttributes(Attributes):
     invoice_id: UUID
     number: str | None
     status: InvoiceStatus
+    line_ref: str
+    """`adjustment:` before the name of the charge's line, if the event came after its issue."""
     amount_minor: int
 
 

@@ -79,6 +79,16 @@ class ReadEventAttributes(Attributes):
     dimensions: dict[str, str]
 
 
+class AdjustmentAttributes(Attributes):
+    """A line of a later invoice that bills what this one came to more after issue."""
+
+    invoice_id: UUID
+    number: str | None
+    status: InvoiceStatus
+    line_ref: str
+    amount_minor: int
+
+
 class ExplanationAttributes(Attributes):
     """A line as it was billed, what it was made of, and as it comes out again."""
 
@@ -101,6 +111,8 @@ class ExplanationAttributes(Attributes):
     is_equal: bool
     """Whether amount, quantity and tiers are the same."""
     verdict: str
+    adjustments: list[AdjustmentAttributes]
+    """Usage that came after issue is not in this line, and stands there."""
     events: list[ReadEventAttributes]
     events_next: str | None
     """Pass it as `after` for more; null means that these are all."""
@@ -129,6 +141,7 @@ def explanation_resource(found: Explanation) -> Resource[ExplanationAttributes]:
         difference_minor=found.difference_minor,
         is_equal=found.is_equal,
         verdict=found.verdict,
+        adjustments=[AdjustmentAttributes.model_validate(one) for one in found.adjustments],
         events=[_event(event) for event in found.events],
         events_next=_cursor(found.next_event) if found.next_event else None,
     )

@@ -10,6 +10,7 @@ from sqlalchemy import text
 from billing.periods import DEFAULT_ZONE
 from orchestration.defs.billing_month import (
     billing_periods,
+    earlier_months,
     history_models,
     invoice_drafts,
     rating_models,
@@ -41,7 +42,7 @@ refresh_usage = dg.define_asset_job(
 close_month = dg.define_asset_job(
     "close_month",
     selection=dg.AssetSelection.assets(
-        billing_periods, rating_runs, rating_models, invoice_drafts, history_models
+        billing_periods, rating_runs, earlier_months, rating_models, invoice_drafts, history_models
     ),
     executor_def=dg.in_process_executor,
     description="Rate a month that is over, and bring its drafts up to date.",

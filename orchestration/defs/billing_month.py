@@ -23,19 +23,26 @@ from orchestration.lib.dbt_manifest import ensure_manifest
 from orchestration.lib.dbt_project import build, project
 from orchestration.lib.partitions import billing_months, month_of_key
 from orchestration.lib.rating_runs import finish_rating_run, open_rating_run, rating_run_of
+from orchestration.lib.rerating import drafted_between, rate_again, touched_since
 
 HISTORY = (
     "path:models/marts/revenue path:models/intermediate/revenue "
     "path:models/intermediate/wallets fct_wallet_movements"
 )
+RATING = "fqn:*", f"{STAGING} {USAGE} {HISTORY}"
+"""The models that rate a month: which, and which of them not."""
 ONE_AT_A_TIME = dg.BackfillPolicy.multi_run(max_partitions_per_run=1)
 
 RATING_RUNS = dg.AssetKey(["billing", "rating_runs"])
 BILLING_PERIODS = dg.AssetKey(["billing", "billing_periods"])
+EARLIER_MONTHS = dg.AssetKey(["billing", "earlier_months"])
 
 
 class AfterTheRun(DagsterDbtTranslator):
-    """Lets rating begin only when its run is open: dbt knows the table, not who fills it."""
+    """Lets rating begin only when its run is open and earlier months are up to date.
+
+    dbt knows the tables, not who fills them.
+    """
 
     def get_asset_spec(
         self, manifest: Mapping[str, Any], unique_id: str, project: DbtProject | None
@@ -44,7 +51,7 @@ class AfterTheRun(DagsterDbtTranslator):
         spec = super().get_asset_spec(manifest, unique_id, project)
         if ".int_rating__" not in unique_id:
             return spec
-        return spec.merge_attributes(deps=[RATING_RUNS, BILLING_PERIODS])
+        return spec.merge_attributes(deps=[RATING_RUNS, BILLING_PERIODS, EARLIER_MONTHS])
 
 
 def trigger_of(context: dg.AssetExecutionContext) -> str:
@@ -88,11 +95,45 @@ def rating_runs(
     return dg.MaterializeResult(metadata={"rating run": str(run.id)})
 
 
+@dg.asset(
+    key=EARLIER_MONTHS,
+    deps=[RATING_RUNS],
+    partitions_def=billing_months,
+    backfill_policy=ONE_AT_A_TIME,
+    group_name="billing",
+)
+def earlier_months(
+    context: dg.AssetExecutionContext, database: Database
+) -> dg.MaterializeResult[None]:
+    """Months before that usage came to, changed in or left since they were rated: rated again.
+
+    It comes before the month itself, whose drafts bill what issued invoices came to more, and
+    whose prices in advance rest on what was drafted before; and after the checks of the books,
+    which the month's run waits for.
+    """
+    month, clock = month_of_key(context.partition_key), SystemClock()
+    with database.reading() as session:
+        touched = touched_since(session, month)
+        drafted = drafted_between(session, touched[0], month) if touched else {}
+    differing = 0
+    for earlier in sorted({*touched, *drafted}):
+        if earlier in touched:
+            report = rate_again(context, database, earlier, RATING, trigger_of(context), clock)
+            differing += len(report.issued_differs)
+        else:  # drafts that nobody has issued yet bill the months before them
+            with database.writing() as session:
+                draft_invoices(session, earlier, drafted[earlier], clock)
+    names = ", ".join(f"{earlier:%Y-%m}" for earlier in touched) or "none"
+    return dg.MaterializeResult(
+        metadata={"rated again": names, "issued, would differ now": differing}
+    )
+
+
 @dbt_assets(
     manifest=ensure_manifest(),
     project=project,
-    select="fqn:*",
-    exclude=f"{STAGING} {USAGE} {HISTORY}",
+    select=RATING[0],
+    exclude=RATING[1],
     name="rating_models",
     partitions_def=billing_months,
     backfill_policy=ONE_AT_A_TIME,
@@ -153,6 +194,7 @@ ASSETS = [
     staging_views,
     billing_periods,
     rating_runs,
+    earlier_months,
     rating_models,
     invoice_drafts,
     history_models,

@@ -3,6 +3,8 @@
 import dagster as dg
 from sqlalchemy import text
 
+from billing.access.actor import SYSTEM
+from billing.invoices.rerating import list_differences
 from orchestration.defs.billing_month import RATING_RUNS
 from orchestration.lib.database import Database
 
@@ -71,4 +73,24 @@ def _check(name: str, description: str, query: str) -> dg.AssetChecksDefinition:
     return check
 
 
-CHECKS = [_check(name, *parts) for name, parts in _QUERIES.items()]
+@dg.asset_check(asset=["billing", "invoice_drafts"])
+def issued_invoices_agree_with_their_usage(database: Database) -> dg.AssetCheckResult:
+    """Issued invoices whose usage came to less since wait for a credit note by a person; what came
+    to more and no draft bills yet stands on the next one."""
+    with database.reading() as session:
+        found = list_differences(session, SYSTEM, limit=10_000)
+    to_credit = [one for one in found if one.to_credit_minor]
+    return dg.AssetCheckResult(
+        passed=not to_credit,
+        severity=dg.AssetCheckSeverity.WARN,
+        metadata={
+            "to credit": ", ".join(sorted(one.lines[0].number for one in to_credit)) or "none",
+            "to bill, on no draft yet": sum(1 for one in found if one.to_bill_minor),
+        },
+    )
+
+
+CHECKS = [
+    *(_check(name, *parts) for name, parts in _QUERIES.items()),
+    issued_invoices_agree_with_their_usage,
+]

@@ -51,3 +51,5 @@ class Database(dg.ConfigurableResource):  # type: ignore[type-arg]
             connection.execute(text("SET statement_timeout = 0; SET lock_timeout = 0"))
             connection.execute(text("SELECT pg_advisory_lock(hashtextextended(:name, 0))"), key)
             yield
+            # closing the connection does it too, but not before the server has noticed
+            connection.execute(text("SELECT pg_advisory_unlock(hashtextextended(:name, 0))"), key)

@@ -4,16 +4,21 @@ from collections.abc import Callable
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import Engine, text
+from sqlalchemy import Engine, select, text
 from streamlit.testing.v1 import AppTest
 
 from billing.access.roles import Role
+from billing.db.unit_of_work import unit_of_work
+from billing.invoices.beside import ReratedLine
+from billing.invoices.rerating import ADJUSTMENT
+from billing.invoices.tables import InvoiceLine
 from console.access import PageName
 from console.components.money import compact_money, money
 from console.components.text import plain
 from tests.console.conftest import words_on
 from tests.console.test_pages import visit
 from tests.console.world import World
+from tests.support.marts import make_rating_run
 
 SignIn = Callable[..., AppTest]
 
@@ -72,6 +77,49 @@ def test_an_issued_invoice_becomes_void_with_its_reason(
     assert _row(engine, world.drafts["acme"]).status == "void"
     assert "is void" in app.success[0].value
     assert "Void ones are not in the sum" in words_on(app)
+
+
+def test_usage_after_issue_names_its_adjustment_and_is_given_back_by_a_note(
+    sign_in: SignIn, engine: Engine, world: World
+) -> None:
+    app = _open(sign_in(Role.FINANCE_ADMIN), world.drafts["acme"])
+    _click(app, "ask_approve")
+    _click(app, "sure_")
+    assert "Usage after issue" not in [found.value for found in app.subheader]
+    with unit_of_work(engine) as session:
+        run = make_rating_run(session, world.month).id
+        (adjusting,) = session.scalars(
+            select(InvoiceLine).filter_by(invoice_id=world.drafts["zenith"], ordinal=1)
+        )
+        more, less = session.scalars(
+            select(InvoiceLine)
+            .filter_by(invoice_id=world.drafts["acme"])
+            .order_by(InvoiceLine.ordinal)
+            .limit(2)
+        )
+        adjusting.line_ref = f"{ADJUSTMENT}{more.line_ref}"
+        for line, differs_minor in ((more, adjusting.amount_minor), (less, -12_300)):
+            facts = ("line_ref", "description", "item_code", "sac", "period_start", "period_end")
+            session.add(
+                ReratedLine(
+                    invoice_id=line.invoice_id, account_id=world.accounts["acme"].id,
+                    rated_minor=line.amount_minor + differs_minor, rating_run_id=run,
+                    **{name: getattr(line, name) for name in facts},
+                )
+            )  # fmt: skip
+
+    app.run()
+    said = words_on(app).replace("\\", "")
+    assert "on the draft of" in said
+    assert f"{money(12_300, 'INR')} is to be given back" in said
+    _click(app, "credit_usage:")
+    assert not app.error
+    with engine.connect() as connection:
+        note = text("SELECT taxable_minor FROM billing.documents WHERE for_usage")
+        assert connection.scalar(note) == 12_300
+    assert "is to be given back" not in words_on(app)
+    _click(app, "adjusted_on_")
+    assert app.session_state["invoice_open"] == world.drafts["zenith"]
 
 
 def test_another_total_and_what_is_to_be_looked_at_are_shown_before_approving(

@@ -17,7 +17,7 @@ from billing.errors import PreconditionError
 from billing.ids import new_id
 from billing.invoices.tables import Invoice, InvoiceAllocation, InvoiceStatus
 from billing.money import minor_to_units
-from billing.usage.tables import SupersededEvent, UsageDebit
+from billing.usage.tables import SupersededEvent
 from billing.wallets.ledger import Posting, post_adjustment
 from billing.wallets.lots import lots_of
 from billing.wallets.service import SetAdvancePolicy, TopUp, set_advance_policy, top_up
@@ -33,11 +33,11 @@ from billing.wallets.tables import (
 from invoicing.assemble import draft_invoices
 from invoicing.issue import ApproveInvoice, approve_invoice
 from invoicing.vouchers import postings_without_voucher
+from tests.support.factories.debits import IN_JUNE, debit
 from tests.support.factories.parties import LONG_AGO, make_account, make_supplier
 from tests.support.marts import create_marts, make_rated_line, make_rating_run
 
 JUNE = date(2026, 6, 1)
-IN_JUNE = datetime(2026, 6, 10, tzinfo=UTC)
 
 
 @pytest.fixture
@@ -93,31 +93,6 @@ def fund(
         ],
     )
     return wallet
-
-
-def debit(session: Session, wallet: Wallet, accept_seq: int, amount_units: int) -> None:
-    """A provisional debit as the writer records it, with its ledger posting."""
-    session.add(
-        UsageDebit(
-            shard=0,
-            accept_seq=accept_seq,
-            wallet_id=wallet.id,
-            amount_units=amount_units,
-            rate_id=None,
-            occurred_at=IN_JUNE,
-        )
-    )
-    post_adjustment(
-        session,
-        wallet,
-        amount_units=-amount_units,
-        kind=LedgerKind.USAGE,
-        counter_account=LedgerAccount.USAGE_UNBILLED,
-        reference=f"usage:{accept_seq}",
-        note="",
-        actor="test",
-        now=IN_JUNE,
-    )
 
 
 def issue(engine: Engine, account: Account, amount_minor: int, accept_seq: int) -> Invoice:

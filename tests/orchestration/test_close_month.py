@@ -12,12 +12,19 @@ import pytest
 from sqlalchemy import Engine, select, text
 from sqlalchemy.orm import Session
 
+from billing.access.actor import SYSTEM
+from billing.clock import SystemClock
+from billing.commands import Context
 from billing.db.unit_of_work import unit_of_work
-from billing.invoices.tables import Invoice, RatingRun
+from billing.invoices.explanation import explain_line
+from billing.invoices.rerating import list_differences
+from billing.invoices.tables import Invoice, InvoiceLine, RatingRun
 from billing.rating.plan import FLAT, GRADUATED, PER_UNIT, SUM, Charge, Rate, Tier
+from invoicing.issue import ApproveInvoice, approve_invoice
 from orchestration.definitions import defs
 from orchestration.defs.automation import touched_usage_days
 from orchestration.lib.database import Database
+from orchestration.lib.rerating import touched_since
 from orchestration.run import close_month
 from tests.support.factories.events import StoredEvent, revise_event, store_event
 from tests.support.factories.parties import make_account
@@ -25,7 +32,7 @@ from tests.support.factories.plans import make_plan, make_subscription
 
 pytestmark = pytest.mark.timeout(1200)  # every dbt takes seconds to start
 
-JUNE = date(2026, 6, 1)
+JUNE, JULY = date(2026, 6, 1), date(2026, 7, 1)
 NOON = datetime(2026, 6, 10, 6, 30, tzinfo=UTC)
 SENT = {"country": "IN", "channel": "sms", "status": "delivered"}
 
@@ -140,18 +147,36 @@ def test_closing_again_changes_nothing_and_late_amended_and_voided_events_change
         )
         assert {row.status: row.events for row in left} == {"delivered": 7, "failed": 1}
 
+    _bills_june_with_july(engine, instance, account, draft.id)
 
-def test_an_event_no_rate_matches_parks_the_draft(
-    engine: Engine, instance: dg.DagsterInstance
+
+def _bills_june_with_july(
+    engine: Engine, instance: dg.DagsterInstance, account: UUID, june: UUID
 ) -> None:
-    account, _ = seeded(engine)
+    """What comes after issue is found by the close of the next month, and billed by its drafts."""
     with unit_of_work(engine) as session:
-        store_event(session, account, NOON, dimensions=SENT | {"country": "FR"})
+        approve_invoice(Context(session, SYSTEM, SystemClock()), ApproveInvoice(invoice_id=june))
+        assert touched_since(session, JULY) == []
+        store_event(session, account, NOON, dimensions=SENT)
+        session.flush()
+        assert touched_since(session, JULY) == [JUNE]
 
-    close_month(instance, JUNE)
+    job = defs.resolve_job_def("close_month")
+    assert job.execute_in_process(instance=instance, partition_key="2026-07-01").success
 
-    assert the_draft(engine).review_state.value == "parked"
-    assert "otp.sms" in (the_draft(engine).review_note or "")
+    with Session(engine) as session:
+        assert touched_since(session, date(2026, 8, 1)) == []
+        (july,) = session.scalars(select(Invoice).filter_by(invoice_month=JULY))
+        billed = session.scalars(select(InvoiceLine).filter_by(invoice_id=july.id)).all()
+        by_item = {line.item_code.partition("-")[0]: line for line in billed}
+        assert {code: line.amount_minor for code, line in by_item.items()} == {
+            "fee": 500_000,
+            "sms": 10,  # the fifth at 0.10
+        }
+        assert by_item["sms"].period_start == JUNE
+        found = explain_line(session, SYSTEM, by_item["sms"].line_ref)
+        assert (found.verdict, found.event_count) == ("equal", 5)
+        assert list_differences(session, SYSTEM) == []
 
 
 def test_broken_books_stop_the_close(engine: Engine, instance: dg.DagsterInstance) -> None:
@@ -167,7 +192,7 @@ def test_broken_books_stop_the_close(engine: Engine, instance: dg.DagsterInstanc
         assert session.scalars(select(Invoice)).all() == []
 
 
-def test_the_sensor_asks_for_the_touched_days_and_a_run_recomputes_them_for_touched_accounts(
+def test_what_no_rate_matches_parks_the_draft_and_the_sensor_has_touched_days_recomputed(
     engine: Engine, instance: dg.DagsterInstance
 ) -> None:
     assert _tick(instance, None) == (None, [])  # nothing was ever sent
@@ -175,7 +200,10 @@ def test_the_sensor_asks_for_the_touched_days_and_a_run_recomputes_them_for_touc
     with unit_of_work(engine) as session:
         other = make_account(session).id
         store_event(session, other, NOON, dimensions=SENT)
+        store_event(session, account, NOON, dimensions=SENT | {"country": "FR"})
     close_month(instance, JUNE)
+    assert the_draft(engine).review_state.value == "parked"
+    assert "otp.sms" in (the_draft(engine).review_note or "")
     cursor, requests = _tick(instance, None)
     assert _days(requests) == [("2026-06-10", "2026-06-10")]
 
@@ -199,11 +227,12 @@ def test_the_sensor_asks_for_the_touched_days_and_a_run_recomputes_them_for_touc
             text(
                 "SELECT daily.account_id, sum(mart.event_count), max(daily.vendor_cost) "
                 "FROM intermediate.int_usage__daily daily "
-                "JOIN marts.fct_usage_daily mart USING (account_id, usage_day, event_type) "
+                "JOIN marts.fct_usage_daily mart "
+                "USING (account_id, usage_day, event_type, country) "
                 "WHERE usage_day = '2026-06-10' AND event_type = 'otp.sms' GROUP BY 1"
             )
         ).all()
-    assert {row[0]: (int(row[1]), int(row[2])) for row in left} == {account: (4, 0), other: (1, 7)}
+    assert {row[0]: (int(row[1]), int(row[2])) for row in left} == {account: (5, 0), other: (1, 7)}
 
 
 def test_one_build_at_a_time_touches_a_database(engine: Engine) -> None:
@@ -253,6 +282,7 @@ def test_the_graph_is_the_one_we_know() -> None:
     keys = {key.to_user_string() for key in defs.resolve_all_asset_keys()}
     assert {
         "billing/billing_periods",
+        "billing/earlier_months",
         "billing/invoice_drafts",
         "billing/rating_runs",
         "billing/vouchers",

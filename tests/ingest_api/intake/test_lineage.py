@@ -23,7 +23,10 @@ from tests.support.factories.usage import Sender
 
 
 def drafted(api: Api, sender: Sender, accept_seq: int, line_ref: str, revision: int = 1) -> UUID:
-    """A draft of this month with one line, of a rating run that read up to there."""
+    """A draft of this month with one line, of a rating run that read up to there.
+
+    An adjustment line names the run by which it is, that of its draft too.
+    """
     now = datetime.now(UTC)
     month = month_of(local_day(now, sender.account.zone))
     with unit_of_work(api.engine) as session:
@@ -46,7 +49,9 @@ def drafted(api: Api, sender: Sender, accept_seq: int, line_ref: str, revision: 
             amount_minor=12,
             period_start=month.start,
             period_end=month.end,
-            tier_breakdown=[],
+            tier_breakdown=[{"kind": "adjusted", "run": str(run.id)}]
+            if line_ref.startswith("adjustment:")
+            else [],
         )
         invoice = Invoice(
             account_id=sender.account.id,
@@ -112,11 +117,37 @@ def test_an_event_names_its_price_and_the_line_that_counts_it(api: Api) -> None:
     counting = drafted(api, sender, accept_seq, rated["line_ref"], revision=2)
     again = api.client.get(path, headers=api.as_admin).json()["data"]["attributes"]
     assert again["rated"][0]["invoice_lines"] == [
-        {"invoice_id": str(counting), "number": None, "status": "draft", "amount_minor": 12}
+        {
+            "invoice_id": str(counting),
+            "number": None,
+            "status": "draft",
+            "line_ref": rated["line_ref"],
+            "amount_minor": 12,
+        }
     ]
     customer = api.key(Role.CUSTOMER, customer_id=sender.account.customer_id)
     theirs = api.client.get(path, headers=customer).json()["data"]["attributes"]
     assert theirs["rated"][0]["invoice_lines"] == []
+
+
+def test_an_event_after_issue_names_the_first_adjustment_that_counts_it(api: Api) -> None:
+    sender = api.sender()
+    open_period(api, sender)
+    event = api.event(sender)
+    api.send(event)
+    path = f"/api/v1/events/core/{event['event_id']}"
+    shown = api.client.get(path, headers=api.as_admin).json()["data"]["attributes"]
+    accept_seq, reference = shown["revisions"][0]["accept_seq"], shown["rated"][0]["line_ref"]
+    drafted(api, sender, accept_seq - 1, reference)
+    adjusting = f"adjustment:{reference}"
+    drafted(api, sender, accept_seq - 1, adjusting, revision=2)  # of another late event
+    counting = drafted(api, sender, accept_seq, adjusting, revision=3)
+    drafted(api, sender, accept_seq, adjusting, revision=4)  # of one that came later still
+
+    again = api.client.get(path, headers=api.as_admin).json()["data"]["attributes"]
+
+    (line,) = again["rated"][0]["invoice_lines"]
+    assert (line["invoice_id"], line["line_ref"]) == (str(counting), adjusting)
 
 
 def test_an_event_that_nothing_counts_names_no_line(api: Api) -> None:

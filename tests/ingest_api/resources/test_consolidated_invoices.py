@@ -9,12 +9,12 @@ from typing import Any
 import pypdf
 import pytest
 
-from billing.customers.tables import Account, BillingMode
+from billing.customers.tables import Account
 from billing.db.unit_of_work import unit_of_work
 from billing.dunning.service import run_dunning
 from invoicing.assemble import DraftReport, draft_invoices
 from tests.support.api import Api
-from tests.support.factories.parties import LONG_AGO, make_account, make_supplier
+from tests.support.factories.parties import make_account, make_branch, make_supplier
 from tests.support.marts import create_marts, make_rated_line, make_rating_run
 
 JUNE = date(2026, 6, 1)
@@ -36,24 +36,7 @@ def group(api: Api) -> Group:
         create_marts(session)
         make_supplier(session)
         head = make_account(session)
-        branches = [
-            Account(
-                customer_id=head.customer_id,
-                parent_account_id=head.id,
-                code=f"{head.code}-{name}",
-                name=f"Branch {name}",
-                billing_mode=BillingMode.POSTPAID,
-                currency="INR",
-                zone="Asia/Kolkata",
-                status=head.status,
-                shard=0,
-                created_at=LONG_AGO,
-                updated_at=LONG_AGO,
-            )
-            for name in ("north", "south")
-        ]
-        session.add_all(branches)
-        session.flush()
+        branches = [make_branch(session, head, name) for name in ("north", "south")]
         return Group(str(head.id), *(str(branch.id) for branch in branches))
 
 

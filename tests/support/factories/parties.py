@@ -95,3 +95,23 @@ def make_account(
     session.add(account)
     session.flush()
     return account
+
+
+def make_branch(session: Session, head: Account, name: str) -> Account:
+    """An account of the same customer below another."""
+    branch = Account(
+        customer_id=head.customer_id,
+        parent_account_id=head.id,
+        code=f"{head.code}-{name}",
+        name=f"Branch {name}",
+        billing_mode=BillingMode.POSTPAID,
+        currency=head.currency,
+        zone=head.zone,
+        status=head.status,
+        shard=0,
+        created_at=LONG_AGO,
+        updated_at=LONG_AGO,
+    )
+    session.add(branch)
+    session.flush()
+    return branch
