@@ -36,6 +36,7 @@ class PageName(StrEnum):
     WALLETS = "wallets"
     PAYMENT_METHODS = "payment_methods"
     REVENUE = "revenue"
+    CATALOGUE = "catalogue"
     COUPONS = "coupons"
     SIMULATION = "simulation"
     RATE_DECKS = "rate_decks"

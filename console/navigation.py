@@ -28,6 +28,7 @@ TITLES: Final = {
     PageName.WALLETS: ("Wallets", ":material/account_balance_wallet:"),
     PageName.PAYMENT_METHODS: ("Payment methods", ":material/credit_card:"),
     PageName.REVENUE: ("Revenue", ":material/trending_up:"),
+    PageName.CATALOGUE: ("Catalogue", ":material/menu_book:"),
     PageName.COUPONS: ("Coupons and add-ons", ":material/sell:"),
     PageName.SIMULATION: ("Simulation", ":material/science:"),
     PageName.RATE_DECKS: ("Rate decks", ":material/price_change:"),
@@ -47,6 +48,7 @@ _GROUPS: Final = {
     "Money": (PageName.PAYMENTS, PageName.DUNNING, PageName.WALLETS, PageName.PAYMENT_METHODS),
     "Revenue and prices": (
         PageName.REVENUE,
+        PageName.CATALOGUE,
         PageName.COUPONS,
         PageName.SIMULATION,
         PageName.RATE_DECKS,

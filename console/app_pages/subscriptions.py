@@ -60,7 +60,7 @@ def _render(actor: Actor) -> None:
 def _filters(actor: Actor) -> SubscriptionFilter:
     if actor.customer_id is not None:
         return SubscriptionFilter(customer_id=actor.customer_id)
-    plans = {plan.code: plan.name for plan in prices.on_sale(actor)}
+    plans = {plan.code: plan.name for plan in prices.on_sale(actor, archived=True)}
     with st.container(border=True), st.grid(3, min_column_width=160):
         state = st.selectbox(
             "State", [None, *STATES], key="subscriptions_state",

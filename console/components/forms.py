@@ -93,6 +93,39 @@ def attempt(
     st.rerun()
 
 
+def confirm(
+    kind: str,
+    about: object,
+    sentence: str,
+    button: str,
+    act: Callable[[str], Result],
+    done: Callable[[Result], str] | str,
+    *,
+    primary: bool = False,
+    closes: str | None = None,
+) -> None:
+    """A form of one box and one button: what is done is said first, and done once it is ticked.
+
+    Args:
+        kind: of the form, at the front of its keys.
+        about: what it is done to; each has a form of its own.
+        act: takes the key of the form.
+        done: as of `attempt`.
+        closes: as of `attempt`.
+    """
+    name = f"{kind}:{about}"
+    key = form_key(name)
+    with st.form(f"{kind}_{key}", border=False):
+        sure = st.checkbox(plain(sentence), key=f"{kind}_sure_{key}")
+        asked = st.form_submit_button(
+            button, type="primary" if primary else "secondary", key=f"{kind}_submit_{key}"
+        )
+    if asked and not sure:
+        st.error("Tick the box to confirm.", icon=":material/check_box:")
+    elif asked:
+        attempt(name, act, done, closes=closes)
+
+
 def refuse_later(error: BillingError) -> None:
     """Run the page again, and say there what the domain refused."""
     messages().add("refused", error)

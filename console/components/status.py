@@ -76,6 +76,17 @@ _GRANT = {
     "expired": Status("Over", "⊘", "quiet"),
     "voided": Status("Taken back", "✕", "warn"),
 }
+_PLAN = {
+    "on_sale": Status("On sale", "●", "good"),
+    "unpublished": Status("Not published", "✎", "info"),
+    "archived": Status("Archived", "⊘", "quiet"),
+}
+_VERSION = {
+    "draft": Status("Draft", "✎", "info"),
+    "template": Status("Template", "◫", "info"),
+    "active": Status("Active", "●", "good"),
+    "archived": Status("Archived", "⊘", "quiet"),
+}
 _COUPON = {
     "open": Status("Redeemable", "●", "good"),
     "coming": Status("Coming", "○", "info"),
@@ -145,6 +156,16 @@ def write_off_status(value: str) -> Status:
 def grant_status(value: str) -> Status:
     """Of credits that were granted."""
     return _GRANT.get(value) or _unknown(value)
+
+
+def plan_status(value: str) -> Status:
+    """Of a plan: whether anybody new gets it."""
+    return _PLAN.get(value) or _unknown(value)
+
+
+def version_status(value: str) -> Status:
+    """Of a version of a plan."""
+    return _VERSION.get(value) or _unknown(value)
 
 
 def coupon_status(value: str) -> Status:

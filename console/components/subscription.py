@@ -38,7 +38,7 @@ from console.queries import prices
 _CHOICE: Final[TypeAdapter[AnyChoice]] = TypeAdapter(AnyChoice)
 _WHEN: Final = {"At the end of the period": "period_end", "At the coming midnight": "now"}
 _ON_A_DAY: Final = "On a day"
-_PRORATION: Final = {
+PRORATION: Final = {
     Proration.PRORATE: "By days",
     Proration.FULL: "The whole period",
     Proration.NONE: "Nothing until the next period",
@@ -157,8 +157,8 @@ def _wish(
                     "Resume on, if known", None, format="DD/MM/YYYY", key=f"resume_{at}"
                 )
             fields["proration"] = st.selectbox(
-                "Recurring charges of that period bill", list(_PRORATION),
-                format_func=_PRORATION.__getitem__, key=f"proration_{at}",
+                "Recurring charges of that period bill", list(PRORATION),
+                format_func=PRORATION.__getitem__, key=f"proration_{at}",
             )  # fmt: skip
     try:
         return _CHOICE.validate_python(fields)

@@ -47,22 +47,23 @@ class PlanChoice(NamedTuple):
     name: str
 
 
-def on_sale(actor: Actor, *, add_ons: bool = False) -> list[PlanChoice]:
+def on_sale(actor: Actor, *, add_ons: bool = False, archived: bool = False) -> list[PlanChoice]:
     """Plans with an active version, by name.
 
     Args:
         add_ons: those that are sold beside another plan; if not, those that are sold by themselves.
+        archived: those too that nobody new gets, and some still have.
     """
     actor.require(Permission.CATALOG_READ)
     rows = fetch(
         """
         select p.code, p.name from billing.price_plans p
-        where p.is_add_on = :add_ons and p.archived_at is null
+        where p.is_add_on = :add_ons and (:archived or p.archived_at is null)
           and exists (select 1 from billing.price_plan_versions v
                       where v.plan_id = p.id and v.status = 'active')
         order by lower(p.name), p.code
         """,
-        {"add_ons": add_ons},
+        {"add_ons": add_ons, "archived": archived},
     )
     return [PlanChoice(*row) for row in rows]
 
