@@ -33,6 +33,11 @@ def _minor(column: str) -> str:
     return f"round({column} {_MINOR}, c.minor_exponent)"
 
 
+def _exact_minor(column: str) -> str:
+    """Not rounded: what is less than a minor unit must show where all should come to nothing."""
+    return f"trim_scale({column} {_MINOR})"
+
+
 def _units(column: str) -> str:
     return f"round({column} {_UNITS}, c.wallet_exponent)"
 
@@ -246,14 +251,96 @@ WHERE {_within("d.issue_date", customer="d.customer_id", account="d.account_id")
 ORDER BY d.issue_date, d.number
 """
 
+_CUSTOMERS = f"""
+SELECT cu.code, cu.name, cu.email, cu.created_at, t.valid_from AS tax_profile_from, t.tax_kind,
+    t.legal_name, t.gstin, t.address_line, t.city, t.postal_code, t.state_code, t.country,
+    a.code AS account, a.name AS account_name, a.billing_mode, a.currency, a.zone, a.status,
+    a.payment_terms_days, parent.code AS parent_account
+FROM billing.customers cu
+LEFT JOIN LATERAL (SELECT * FROM billing.tax_profiles p WHERE p.customer_id = cu.id
+    ORDER BY p.valid_from DESC LIMIT 1) t ON true
+LEFT JOIN billing.accounts a ON a.customer_id = cu.id
+LEFT JOIN billing.accounts parent ON parent.id = a.parent_account_id
+WHERE {_within(_india("cu.created_at"), customer="cu.id", account="a.id")}
+ORDER BY cu.code, a.code
+"""
+
+_SUBSCRIPTIONS = f"""
+SELECT cu.code AS customer, cu.name AS customer_name, a.code AS account, s.status,
+    plan.code AS plan, plan.name AS plan_name, version.version, plan.is_add_on,
+    trim_scale(g.quantity) AS quantity, g.phase, coalesce(g.interval, s.interval) AS interval, g.starts_on, g.ends_on,
+    s.starts_on AS subscribed_on, s.ends_on AS subscribed_until, s.id
+FROM billing.subscription_segments g
+JOIN billing.subscriptions s ON s.id = g.subscription_id
+JOIN billing.price_plan_versions version ON version.id = g.plan_version_id
+JOIN billing.price_plans plan ON plan.id = version.plan_id
+JOIN billing.accounts a ON a.id = s.account_id
+JOIN billing.customers cu ON cu.id = a.customer_id
+WHERE {_within("g.starts_on", customer="a.customer_id", account="a.id")}
+ORDER BY a.code, s.id, plan.is_add_on, g.starts_on, g.id
+"""
+
+_EINVOICES = f"""
+SELECT e.number, e.issue_date, cu.code AS customer, cu.name AS customer_name, a.code AS account,
+    e.state, e.irn, e.ack_number, e.acknowledged_at, e.report_by, e.attempts, e.error_code,
+    e.error, e.cancel_reason, e.cancel_remark, e.cancelled_at
+FROM billing.einvoices e
+LEFT JOIN billing.invoices i ON i.id = e.invoice_id
+LEFT JOIN billing.documents d ON d.id = e.document_id
+JOIN billing.customers cu ON cu.id = coalesce(i.customer_id, d.customer_id)
+JOIN billing.accounts a ON a.id = coalesce(i.account_id, d.account_id)
+WHERE {_within("e.issue_date", customer="cu.id", account="a.id")}
+ORDER BY e.issue_date, e.number, e.id
+"""
+
+_INVOICE_CLEARING = f"""
+SELECT v.number, i.issue_date, i.status, cu.code AS customer, cu.name AS customer_name,
+    a.code AS account, v.currency, {_minor("v.total_minor")} AS total,
+    {_minor("v.settled_minor")} AS settled, {_minor("v.outstanding_minor")} AS outstanding,
+    {_minor("v.remainder_minor")} AS remainder, v.invoice_id AS id
+FROM billing.invoice_clearing v
+JOIN billing.invoices i ON i.id = v.invoice_id
+JOIN billing.customers cu ON cu.id = v.customer_id
+JOIN billing.accounts a ON a.id = i.account_id
+JOIN billing.currencies c ON c.code = v.currency
+WHERE CAST(:customer_id AS uuid) IS NULL
+    AND {_within("i.issue_date", customer="v.customer_id", account="i.account_id")}
+ORDER BY i.issue_date, v.number, v.invoice_id
+"""
+
+_PAYMENT_CLEARING = f"""
+SELECT p.created_at, v.gateway, v.purpose, cu.code AS customer, cu.name AS customer_name,
+    a.code AS account, v.currency, {_minor("v.captured_minor")} AS received,
+    {_minor("v.refunded_minor")} AS refunded, {_minor("v.allocated_minor")} AS allocated,
+    {_minor("v.credited_minor")} AS credited, {_minor("v.left_minor")} AS left_over,
+    {_exact_minor("v.remainder_minor")} AS remainder, v.payment_id AS id
+FROM billing.payment_clearing v
+JOIN billing.payments p ON p.id = v.payment_id
+JOIN billing.customers cu ON cu.id = v.customer_id
+JOIN billing.accounts a ON a.id = p.account_id
+JOIN billing.currencies c ON c.code = v.currency
+WHERE CAST(:customer_id AS uuid) IS NULL
+    AND {_within(_india("p.created_at"), customer="v.customer_id", account="p.account_id")}
+ORDER BY p.created_at, p.id
+"""
+
 LISTS: Final[Mapping[str, ExportList]] = {
     "invoices": ExportList("Invoices", Permission.INVOICES_READ, _INVOICES),
     "invoice-lines": ExportList("Invoice lines", Permission.INVOICES_READ, _INVOICE_LINES),
+    "einvoices": ExportList("E-invoices", Permission.INVOICES_READ, _EINVOICES),
     "documents": ExportList("Notes and vouchers", Permission.INVOICES_READ, _DOCUMENTS),
     "payments": ExportList("Payments", Permission.PAYMENTS_READ, _PAYMENTS),
     "settlement-lines": ExportList("Settlement lines", Permission.PAYMENTS_READ, _SETTLEMENTS),
     "tds": ExportList("Tax deducted at source", Permission.PAYMENTS_READ, _TDS),
     "write-offs": ExportList("Debts given up", Permission.PAYMENTS_READ, _WRITE_OFFS),
+    "invoice-clearing": ExportList(
+        "Clearing of invoices", Permission.PAYMENTS_READ, _INVOICE_CLEARING
+    ),
+    "payment-clearing": ExportList(
+        "Clearing of payments", Permission.PAYMENTS_READ, _PAYMENT_CLEARING
+    ),
+    "customers": ExportList("Customers and accounts", Permission.CUSTOMERS_READ, _CUSTOMERS),
+    "subscriptions": ExportList("Subscriptions", Permission.SUBSCRIPTIONS_READ, _SUBSCRIPTIONS),
     "ledger": ExportList("Wallet ledger", Permission.WALLETS_READ, _LEDGER),
     "usage": ExportList("Usage by day", Permission.USAGE_READ, _USAGE, "marts.fct_usage_daily"),
 }

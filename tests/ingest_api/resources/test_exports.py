@@ -4,16 +4,27 @@ import csv
 import io
 import re
 import zipfile
+from collections.abc import Callable
 from typing import Any
 from xml.etree import ElementTree as ET
 
 import pytest
+from sqlalchemy import text
 
 from billing.access.roles import Role
 from billing.customers.tables import Customer
 from billing.db.unit_of_work import unit_of_work
 from billing.exports.files import FileFormat, write_xlsx
 from billing.exports.lists import LISTS
+from tests.support.api import Api
+from tests.support.bodies import (
+    create_items,
+    create_plan,
+    open_account,
+    platform_charge,
+    sms_charge,
+    tax_profile,
+)
 from tests.support.counter import Counter
 
 EVIL = '=HYPERLINK("http://evil.test";"pay")'
@@ -81,9 +92,68 @@ def test_every_list_can_be_had_in_both_formats(counter: Counter, name: str) -> N
     counter.api.post(f"/invoices/{owed}/write-offs", given_up)
 
     rows = csv_rows(file_of(counter, name))
-    assert name == "usage" or rows
+    assert rows or name in {"usage", "subscriptions", "einvoices"}
     header = list(rows[0]) if rows else []
     assert sheet_cells(file_of(counter, name, params={"format": "xlsx"}))[: len(header)] == header
+
+
+def test_invoices_and_payments_clear_to_nothing_in_the_list_and_in_its_file(
+    counter: Counter,
+) -> None:
+    debt, wallet = counter.invoice(11_800), counter.wallet()
+    counter.pay(counter.ask(invoice_id=str(debt.id)))
+    counter.pay(counter.ask(wallet_id=str(wallet.id), credits_minor=100_000))
+
+    (invoice,) = [row["attributes"] for row in counter.api.get("/clearing/invoices?clears=true")]
+    assert (invoice["total_minor"], invoice["settled_minor"]) == (11_800, 11_800)
+    paid = [row["attributes"] for row in counter.api.get("/clearing/payments")]
+    assert [(row["allocated_minor"], row["credited_minor"]) for row in paid] == [
+        (0, "118000"),
+        (11_800, "0"),
+    ]
+    assert {row["remainder_minor"] for row in paid} == {"0"}
+    assert counter.api.get("/clearing/payments?clears=false") == []
+    assert len(counter.api.get(f"/clearing/payments?customer_id={debt.customer_id}")) == 1
+    counter.api.refused("GET", "/clearing/invoices", 403, key=debt.key)
+    with counter.api.engine.begin() as connection:
+        connection.execute(text("ALTER TABLE billing.invoice_allocations DISABLE TRIGGER ALL"))
+        connection.execute(text("UPDATE billing.invoice_allocations SET amount_minor = 1"))
+
+    (wrong,) = csv_rows(file_of(counter, "invoice-clearing"))
+    assert (wrong["settled"], wrong["outstanding"], wrong["remainder"]) == (
+        "0.01",
+        "0.00",
+        "117.99",
+    )
+    (named,) = counter.api.get("/clearing/invoices?clears=false")
+    assert named["relationships"]["customer"]["id"] == str(debt.customer_id)
+
+
+def test_a_subscription_and_its_customer_are_listed_with_what_taxes_them(
+    api: Api, new_customer: Callable[[str], str]
+) -> None:
+    create_items(api)
+    create_plan(api, "small", platform_charge("310"), sms_charge())
+    customer = new_customer("acme")
+    api.post(f"/customers/{customer}/tax-profiles", tax_profile())
+    account = open_account(api, customer, "acme-main", billing_mode="postpaid")
+    body = {"account_id": account["id"], "plan_code": "small", "starts_on": "2026-05-01"}
+    api.post("/subscriptions", body)
+
+    found = {
+        name: csv_rows(api.call("GET", f"/api/v1/exports/{name}").content)
+        for name in ("subscriptions", "customers")
+    }
+
+    (subscription,), (owner, _) = found["subscriptions"], found["customers"]
+    said = ("account", "plan", "version", "quantity", "phase", "starts_on", "ends_on")
+    assert [subscription[name] for name in said] == [
+        *("acme-main", "small", "1", "1", "active", "2026-05-01", ""),
+    ]
+    assert (owner["code"], owner["account"], owner["tax_kind"]) == (
+        *("acme", "acme-main", "registered"),
+    )
+    assert owner["gstin"] == tax_profile()["gstin"]
 
 
 def test_a_customer_has_its_own_rows_and_nobody_elses(counter: Counter) -> None:
