@@ -13,6 +13,7 @@ from billing.formatting import format_date
 from billing.periods import DEFAULT_ZONE
 from console import actions
 from console.access import PageName
+from console.components.exports import export_buttons
 from console.components.filters import open_one
 from console.components.forms import attempt, form_key
 from console.components.money import count
@@ -43,6 +44,7 @@ def _render(actor: Actor) -> None:
     if not found:
         empty("No document is in this state", "Set the filter back to “All” to see the others.")
         return
+    export_buttons(actor, "einvoices")
     _list(found)
     _one(actor, found)
 

@@ -21,6 +21,7 @@ from console import actions
 from console.access import PageName
 from console.components.boundary import say
 from console.components.coupon import show_coupons
+from console.components.exports import export_buttons
 from console.components.filters import customer_filter, open_one
 from console.components.forms import attempt, form_key
 from console.components.money import count
@@ -46,6 +47,7 @@ def _render(actor: Actor) -> None:
     chosen = _filters(actor)
     found = subscriptions.subscriptions(actor, local_day(clock().now(), DEFAULT_ZONE), chosen)
     if found:
+        export_buttons(actor, "subscriptions")
         _list(found, limit=chosen.limit)
         _one(actor, found)
     elif chosen == SubscriptionFilter(customer_id=actor.customer_id):
