@@ -268,7 +268,8 @@ ORDER BY cu.code, a.code
 _SUBSCRIPTIONS = f"""
 SELECT cu.code AS customer, cu.name AS customer_name, a.code AS account, s.status,
     plan.code AS plan, plan.name AS plan_name, version.version, plan.is_add_on,
-    trim_scale(g.quantity) AS quantity, g.phase, coalesce(g.interval, s.interval) AS interval, g.starts_on, g.ends_on,
+    trim_scale(g.quantity) AS quantity, g.phase, coalesce(g.interval, s.interval) AS interval,
+    g.starts_on, g.ends_on,
     s.starts_on AS subscribed_on, s.ends_on AS subscribed_until, s.id
 FROM billing.subscription_segments g
 JOIN billing.subscriptions s ON s.id = g.subscription_id
