@@ -36,6 +36,7 @@ from console.components.filters import open_one
 from console.components.forms import attempt, confirm, form_key
 from console.components.migration import show_migration, show_migrations
 from console.components.money import count
+from console.components.plan_editor import show_editor
 from console.components.prices import PERIODS, change_rows, charge_rows
 from console.components.status import plan_status, version_status
 from console.components.tables import Cell, Column, empty, fact_list, table
@@ -47,6 +48,7 @@ from console.queries.catalogue import PlanRow, VersionRow
 _CHANGES: Final = "What it changes"
 _USAGE: Final = "On past usage"
 _MOVE: Final = "Move subscribers"
+_EDIT: Final = "Change it"
 _DO: Final = "Publish or copy"
 _MOST: Final = 10_000
 """Accounts that can be named; of more, all are rated."""
@@ -102,6 +104,8 @@ def _more(
     views = [_CHANGES, _USAGE]
     if not chosen.is_open:
         views.append(_MOVE)
+    elif actor.may(Permission.CATALOG_WRITE):
+        views.append(_EDIT)
     if actor.may(Permission.CATALOG_WRITE):
         views.append(_DO)
     view = st.segmented_control(
@@ -115,6 +119,8 @@ def _more(
     elif view == _MOVE:
         show_migration(actor, chosen.id, f"version {chosen.version} of {plan.name}")
         show_migrations(actor, chosen.id)
+    elif view == _EDIT:
+        show_editor(actor, chosen.id)
     else:
         _do(actor, plan, chosen)
 

@@ -89,6 +89,22 @@ def test_a_product_manager_copies_tries_publishes_and_withdraws_a_plan(
     assert "A template is never published" in seen(app)
     app.selectbox(key=f"version_of_{plan.id}").set_value(rows[3]).run()
     assert "both say the same" in seen(app)
+    choose(app, "more_", "Change it")
+    prices = [one for one in app.text_input if str(one.key).startswith("price_")]
+    assert [(one.label, one.value) for one in prices] == [
+        ("Platform fee, INR", "2500"),
+        ("Texts, India, INR", "0.22"),
+        ("Texts, INR", "3.9"),
+    ]
+    prices[1].set_value("nothing")
+    assert "Enter prices in digits" in seen(press(app, "prices_submit"))
+    named(app, "text_input", "price_1_").set_value("0.195")
+    press(app, "prices_submit")
+    named(app, "number_input", "term_trial").set_value(14)
+    press(app, "terms_submit")
+    choose(app, "more_", "What it changes")
+    assert "₹0.195" in seen(app)
+    assert "Trial days" in seen(app)
     choose(app, "more_", "On past usage")
     press(app, "rate_")
     assert "Nothing was billed then" in seen(app)
