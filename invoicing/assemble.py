@@ -301,7 +301,7 @@ def _tax(
     except BillingError as error:
         # Without a tax profile or a rate there is no tax yet, but the lines are worth showing.
         invoice.taxable_minor = invoice.total_minor = sum(line.amount_minor for line in lines)
-        invoice.tax_minor = 0
+        invoice.tax_minor = invoice.round_off_minor = 0
         return error.message, True
     apply_tax(invoice, lines, decision)
     return decision.notes, decision.status is DecisionStatus.REJECT

@@ -31,10 +31,8 @@ from billing.tax.fiscal import credit_note_safe_issue_day
 from billing.tax.model import TaxHead
 from billing.wallets.ledger import Posting, post_adjustment
 from billing.wallets.tables import LedgerAccount, LedgerKind, Wallet
-from invoicing import document as doc
 from invoicing.einvoice.prepare import prepare
-from invoicing.parts import fx_at, head_totals, taxes_on_line
-from invoicing.words import amount_in_words
+from invoicing.note_paper import note_paper
 
 _ISSUED = frozenset({InvoiceStatus.DUE, InvoiceStatus.PAID})
 
@@ -111,7 +109,16 @@ def take_back(
         credit(left, amount_minor, invoice.currency, with_tax=with_tax)
         for left, amount_minor in wanted
     ]
-    note = issue_note(ctx, invoice, credited, kind, today, reason, for_usage=for_usage)
+    note = issue_note(
+        ctx,
+        invoice,
+        credited,
+        kind,
+        today,
+        reason,
+        for_usage=for_usage,
+        round_off_minor=_round_off_of_last(ctx.session, invoice, credited) if with_tax else 0,
+    )
     _give_back(ctx, invoice, note)
     return note
 
@@ -164,6 +171,15 @@ def require_creditable(invoice: Invoice) -> date:
     return invoice.issue_date
 
 
+def _round_off_of_last(session: Session, invoice: Invoice, credited: Sequence[CreditedLine]) -> int:
+    """The invoice's round-off, if nothing is left of it once these lines are taken back."""
+    if not invoice.round_off_minor:
+        return 0
+    left_minor = sum(line.taxable_minor for line in left_on(session, invoice))
+    is_last = left_minor == sum(line.taxable_minor for line in credited)
+    return invoice.round_off_minor if is_last else 0
+
+
 def left_on(session: Session, invoice: Invoice) -> list[LineLeft]:
     """What earlier notes have left of the lines of an invoice."""
     taken: dict[UUID, list[tuple[int, list[TaxPart]]]] = {}
@@ -213,18 +229,20 @@ def issue_note(
     *,
     posting_id: UUID | None = None,
     for_usage: bool = False,
+    round_off_minor: int = 0,
 ) -> Document:
     """Number and freeze a note that takes these lines back; it settles nothing by itself.
 
     Args:
         for_usage: it gives back what usage came to less after issue.
+        round_off_minor: of the invoice, if nothing is left of it then.
         posting_id: of credits that went back, the posting that took them from their wallet.
     """
     rows = {line.line_ref: line for line in invoice.lines}
     number = next_number(
         ctx.session, gstin=invoice.supplier_gstin, series=SERIES[kind], issue_date=today
     )
-    paper = _paper(invoice, credited, kind, number, today, reason)
+    paper = note_paper(invoice, credited, kind, number, today, reason, round_off_minor)
     note = Document(
         kind=kind,
         number=number,
@@ -235,6 +253,7 @@ def issue_note(
         currency=invoice.currency,
         taxable_minor=paper.taxable_minor,
         tax_minor=paper.tax_minor,
+        round_off_minor=paper.round_off_minor,
         total_minor=paper.total_minor,
         reason=reason,
         invoice_id=invoice.id,
@@ -264,77 +283,6 @@ def issue_note(
     ctx.session.flush()
     prepare(ctx, paper, invoice.tax_decision, document_id=note.id)
     return note
-
-
-def _paper(
-    invoice: Invoice,
-    credited: list[CreditedLine],
-    kind: DocumentKind,
-    number: str,
-    today: date,
-    reason: str,
-) -> doc.InvoiceDocument:
-    """The invoice's own particulars with the lines of the note."""
-    original = doc.InvoiceDocument.from_dict(invoice.snapshot or {})
-    printed = {line.line_ref: line for line in original.lines}
-    lines = tuple(
-        _printed(printed[line.line_ref], ordinal, line)
-        for ordinal, line in enumerate(credited, start=1)
-    )
-    taxable_minor = sum(line.taxable_minor for line in lines)
-    tax_minor = sum(line.tax_minor for line in credited)
-    with_tax = kind is DocumentKind.CREDIT_NOTE
-    amounts = [(line.taxable_minor, line.taxes) for line in credited]
-    fields = original.model_dump() | {
-        "document_type": DocumentType.CREDIT_NOTE,
-        "status": doc.DocumentStatus.ISSUED,
-        "title": "Credit Note" if with_tax else "Financial Credit Note (without GST)",
-        "number": number,
-        "issue_date": today,
-        "due_date": None,
-        "references": (
-            doc.DocumentReference(
-                number=invoice.number or "", issue_date=invoice.issue_date or today
-            ),
-        ),
-        "lines": lines,
-        "head_totals": head_totals(amounts),
-        "taxable_minor": taxable_minor,
-        "tax_minor": tax_minor,
-        "round_off_minor": 0,
-        "total_minor": taxable_minor + tax_minor,
-        "amount_in_words": amount_in_words(taxable_minor + tax_minor, invoice.currency),
-        # At the invoice's own rate, so that what was declared is what is taken back.
-        "fx": original.fx and fx_at(original.fx, original.currency, amounts),
-        "settlements": (),
-        "advances": (),
-        "sections": (),
-        "usage": (),
-        "bank": None,
-        "payment_qr": "",
-        "notes": (f"Reason: {reason}",),
-        "signature_note": "This is a computer-generated credit note; no signature is required.",
-    }
-    return doc.InvoiceDocument.model_validate(fields)
-
-
-def _printed(line: doc.DocumentLine, ordinal: int, taken: CreditedLine) -> doc.DocumentLine:
-    whole = taken.taxable_minor == line.taxable_minor
-    return doc.DocumentLine(
-        ordinal=ordinal,
-        line_ref=line.line_ref,
-        description=line.description,
-        sac=line.sac,
-        period_start=line.period_start,
-        period_end=line.period_end,
-        quantity=line.quantity if whole else Decimal(1),
-        unit=line.unit if whole else "adjustment",
-        unit_price=line.unit_price if whole else None,
-        price_note="" if whole and line.unit_price is not None else "as invoiced",
-        taxable_minor=taken.taxable_minor,
-        taxes=taxes_on_line(taken.taxes),
-        total_minor=taken.taxable_minor + taken.tax_minor,
-    )
 
 
 def _give_back(ctx: Context, invoice: Invoice, note: Document) -> None:

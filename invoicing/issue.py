@@ -30,7 +30,13 @@ from billing.invoices.tables import (
     ReviewState,
     SupplierRegistration,
 )
-from billing.invoices.taxing import apply_tax, decide_tax_of, read_tax_profiles, total_with
+from billing.invoices.taxing import (
+    InvoiceTax,
+    apply_tax,
+    decide_tax_of,
+    read_tax_profiles,
+    total_with,
+)
 from billing.periods import DEFAULT_ZONE, local_day
 from billing.subscriptions.ahead import too_early
 from billing.tax.einvoice import DocumentType
@@ -179,13 +185,21 @@ def _look_at(
 def _is_approved(ctx: Context, ready: _Ready) -> bool:
     """Put the tax of the day on a draft, and say whether enough persons approved that."""
     invoice = ready.invoice
-    if ready.decided is not None and ready.decided[0].to_dict() != invoice.tax_decision:
+    if ready.decided is not None and _is_changed_by(invoice, ready.decided[0]):
         for line in invoice.lines:
             line.taxes.clear()
         ctx.session.flush()
         apply_tax(invoice, invoice.lines, ready.decided[0])
         ctx.session.flush()
     return enough_approvals(ctx, invoice, ready.supplier, ready.issue_date)
+
+
+def _is_changed_by(invoice: Invoice, decision: InvoiceTax) -> bool:
+    """Whether the decision of the day, or the rounding of its total, is not on a draft yet."""
+    return (
+        decision.to_dict() != invoice.tax_decision
+        or total_with(invoice, decision) != invoice.total_minor
+    )
 
 
 def _settled(ctx: Context, ready: _Ready, accounts: Mapping[UUID, Account]) -> _Settled:

@@ -154,6 +154,7 @@ def _document(
         head_totals=head_totals(_amounts(invoice)),
         taxable_minor=invoice.taxable_minor,
         tax_minor=invoice.tax_minor,
+        round_off_minor=invoice.round_off_minor,
         total_minor=invoice.total_minor,
         amount_in_words=amount_in_words(invoice.total_minor, invoice.currency),
         fx=fx_on(session, invoice.currency, rate_day, _amounts(invoice)),

@@ -45,7 +45,13 @@ class Document(Base):
     __table_args__ = (
         UniqueConstraint("supplier_gstin", "number"),
         UniqueConstraint("ledger_transaction_id"),
-        CheckConstraint("total_minor = taxable_minor + tax_minor", name="total_adds_up"),
+        CheckConstraint(
+            "total_minor = taxable_minor + tax_minor + round_off_minor", name="total_adds_up"
+        ),
+        CheckConstraint(
+            "round_off_minor = 0 OR (currency = 'INR' AND round_off_minor BETWEEN -50 AND 50)",
+            name="round_off_to_a_rupee",
+        ),
         CheckConstraint("taxable_minor > 0 AND tax_minor >= 0", name="amounts_not_negative"),
         CheckConstraint("applied_minor BETWEEN 0 AND total_minor", name="applied_within_total"),
         CheckConstraint(
@@ -79,6 +85,8 @@ class Document(Base):
     currency: Mapped[str] = mapped_column(ForeignKey("billing.currencies.code"))
     taxable_minor: Mapped[int]
     tax_minor: Mapped[int]
+    round_off_minor: Mapped[int] = mapped_column(default=0)
+    """Of the invoice, where a note takes back the last of it."""
     total_minor: Mapped[int]
     reason: Mapped[str]
     invoice_id: Mapped[UUID | None] = mapped_column(ForeignKey("billing.invoices.id"))

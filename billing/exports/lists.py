@@ -87,6 +87,7 @@ def _register(row: str) -> str:
     """What a register of sales says of each document, besides its value and total."""
     return f"""{_minor("heads.cgst")} AS cgst, {_minor("heads.sgst_utgst")} AS sgst_utgst,
     {_minor("heads.igst")} AS igst, {_minor(f"{row}.tax_minor")} AS tax,
+    {_minor(f"{row}.round_off_minor")} AS round_off,
     {_minor(f"{row}.total_minor")} AS total, said.fx ->> 'inr_per_unit' AS inr_per_unit,
     {_in_rupees(row, "taxable")}, {_in_rupees(row, "tax")}, {_in_rupees(row, "total")},
     CASE WHEN e.state IN ('registered', 'cancelled') THEN e.irn END AS irn,

@@ -42,7 +42,7 @@ class SupplierBank(Request):
     upi_id: str = ""
 
 
-_NEVER_EMPTY = frozenset({"trade_name", "bank_details", "oldest_fx_rate_days"})
+_NEVER_EMPTY = frozenset({"trade_name", "bank_details", "round_off", "oldest_fx_rate_days"})
 
 
 class RegisterSupplier(Request):
@@ -62,6 +62,8 @@ class RegisterSupplier(Request):
     is_default: bool = True
     second_approval_above_minor: int | None = Field(default=None, ge=0)
     """In paise, with tax: above it a second person approves."""
+    round_off: bool = False
+    """Whether invoices in rupees that no wallet pays come to whole ones."""
     oldest_fx_rate_days: int = Field(default=7, ge=0, le=366)
     """A document with an older rate of exchange is looked at by a person."""
 
@@ -76,6 +78,7 @@ class ChangeSupplier(Request):
     lut_valid_to: date | None = None
     bank_details: SupplierBank | None = None
     second_approval_above_minor: int | None = Field(default=None, ge=0)
+    round_off: bool | None = None
     oldest_fx_rate_days: int | None = Field(default=None, ge=0, le=366)
 
 

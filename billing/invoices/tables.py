@@ -78,6 +78,8 @@ class SupplierRegistration(Base):
     is_default: Mapped[bool] = mapped_column(default=False)
     second_approval_above_minor: Mapped[int | None]
     """In paise, with tax: above it two persons approve; None asks for one always."""
+    round_off: Mapped[bool] = mapped_column(default=False)
+    """Whether invoices in rupees that no wallet pays come to whole ones."""
     oldest_fx_rate_days: Mapped[int] = mapped_column(Integer, default=7)
     """A document with an older rate of exchange is looked at by a person."""
 
@@ -130,7 +132,13 @@ class Invoice(Base):
             postgresql_where="origin = 'rated'",
         ),
         UniqueConstraint("supplier_gstin", "number"),
-        CheckConstraint("total_minor = taxable_minor + tax_minor", name="total_adds_up"),
+        CheckConstraint(
+            "total_minor = taxable_minor + tax_minor + round_off_minor", name="total_adds_up"
+        ),
+        CheckConstraint(
+            "round_off_minor = 0 OR (currency = 'INR' AND round_off_minor BETWEEN -50 AND 50)",
+            name="round_off_to_a_rupee",
+        ),
         CheckConstraint("taxable_minor >= 0 AND tax_minor >= 0", name="amounts_not_negative"),
         CheckConstraint("period_end > period_start", name="some_days"),
         CheckConstraint("(status = 'draft') = (number IS NULL)", name="number_unless_draft"),
@@ -197,6 +205,8 @@ class Invoice(Base):
     currency: Mapped[str] = mapped_column(ForeignKey("billing.currencies.code"))
     taxable_minor: Mapped[int]
     tax_minor: Mapped[int]
+    round_off_minor: Mapped[int] = mapped_column(default=0)
+    """What makes the total whole rupees, where the registration wants that."""
     total_minor: Mapped[int]
     settled_minor: Mapped[int] = mapped_column(default=0)
     """Paid so far, from the wallet or by a payment."""

@@ -10,14 +10,14 @@ from sqlalchemy import func, select
 from sqlalchemy.dialects.postgresql import distinct_on
 from sqlalchemy.orm import Session
 
-from billing.customers.tables import TaxProfile
+from billing.customers.tables import Account, BillingMode, TaxProfile
 from billing.db.recall import keep, recall
 from billing.errors import PreconditionError
 from billing.invoices.questions import questions_about
 from billing.invoices.tables import Invoice, InvoiceLine, SupplierRegistration, TaxLine
 from billing.invoices.turnovers import highest_turnover
 from billing.tax import model as tax
-from billing.tax.compute import tax_line
+from billing.tax.compute import round_off_minor, tax_line
 from billing.tax.decide import decide
 from billing.tax.einvoice import DocumentType
 
@@ -29,6 +29,8 @@ class InvoiceTax:
     """The decisions for an invoice, one per SAC on it."""
 
     by_sac: Mapping[str, tax.TaxDecision]
+    rounds_off: bool = False
+    """Whether the total becomes whole rupees."""
 
     @property
     def leading(self) -> tax.TaxDecision:
@@ -170,7 +172,18 @@ def decide_tax_of(
         treatment=tax.TaxTreatment.EXEMPT if untaxed else tax.TaxTreatment.TAXABLE,
     )
     questions = questions_about(session, invoice, supplier, decision.by_sac, day)
-    return _with_questions(decision, questions) if questions else decision, profile
+    asked = _with_questions(decision, questions) if questions else decision
+    return replace(asked, rounds_off=_rounds_off(session, invoice, supplier)), profile
+
+
+def _rounds_off(session: Session, invoice: Invoice, supplier: SupplierRegistration) -> bool:
+    """A wallet pays to the paisa: what is rounded would be left over there."""
+    if not supplier.round_off or invoice.currency != "INR":
+        return False
+    if invoice.document_type is not DocumentType.INVOICE:
+        return False
+    account = session.get_one(Account, invoice.account_id)
+    return account.billing_mode is BillingMode.POSTPAID
 
 
 def _with_questions(decision: InvoiceTax, questions: Mapping[str, list[tax.Reason]]) -> InvoiceTax:
@@ -205,15 +218,18 @@ def apply_tax(invoice: Invoice, lines: list[InvoiceLine], decision: InvoiceTax) 
     invoice.tax_decision = decision.to_dict()
     invoice.taxable_minor = sum(line.amount_minor for line in lines)
     invoice.tax_minor = sum(tax.tax_minor for line in lines for tax in line.taxes)
-    invoice.total_minor = invoice.taxable_minor + invoice.tax_minor
+    exact = invoice.taxable_minor + invoice.tax_minor
+    invoice.round_off_minor = round_off_minor(exact) if decision.rounds_off else 0
+    invoice.total_minor = exact + invoice.round_off_minor
 
 
 def total_with(invoice: Invoice, decision: InvoiceTax) -> int:
     """What an invoice comes to, with tax by a decision that is not applied to it; minor units."""
-    return sum(
+    exact = sum(
         tax_line(line.amount_minor, decision.by_sac[line.sac].heads).total_minor
         for line in invoice.lines
     )
+    return exact + (round_off_minor(exact) if decision.rounds_off else 0)
 
 
 def _lut(supplier: SupplierRegistration) -> tax.Lut | None:

@@ -59,6 +59,7 @@ class DocumentAttributes(Attributes):
     currency: str
     taxable_minor: int
     tax_minor: int
+    round_off_minor: int
     total_minor: int
     applied_minor: int
     reason: str

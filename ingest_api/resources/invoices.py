@@ -100,6 +100,7 @@ class InvoiceSummary(Attributes):
     currency: str
     taxable_minor: int
     tax_minor: int
+    round_off_minor: int
     total_minor: int
     settled_minor: int
     snapshot_hash: str | None

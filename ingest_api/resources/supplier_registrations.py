@@ -49,6 +49,7 @@ class RegistrationAttributes(Attributes):
     bank_details: dict[str, str]
     is_default: bool
     second_approval_above_minor: int | None
+    round_off: bool
     oldest_fx_rate_days: int
 
 
@@ -71,6 +72,7 @@ class RegistrationChange(Request):
     lut_valid_to: date | None = None
     bank_details: SupplierBank | None = None
     second_approval_above_minor: int | None = Field(default=None, ge=0)
+    round_off: bool | None = None
     oldest_fx_rate_days: int | None = Field(default=None, ge=0, le=366)
 
 
@@ -123,8 +125,9 @@ def change(
     gstin: str,
     body: Annotated[RegistrationChange, Body(examples=[_CHANGE])],
 ) -> Answer[RegistrationAttributes]:
-    """Change its letter of undertaking, bank details, the limit above which two approve, or how
-    many days old a rate of exchange may be on a document that nobody looks at for it."""
+    """Change its letter of undertaking, bank details, the limit above which two approve,
+    whether totals are rounded off, or how many days old a rate of exchange may be on a document
+    that nobody looks at for it."""
     request = build(ChangeSupplier, gstin=gstin, **body.model_dump(exclude_unset=True))
     return reply.one(registration_resource(change_supplier(ctx, request)))
 

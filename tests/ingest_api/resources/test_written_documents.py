@@ -5,6 +5,7 @@ from collections import Counter
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, date, datetime
+from decimal import Decimal
 from typing import Any
 from uuid import UUID
 
@@ -26,6 +27,9 @@ from billing.invoices.tables import Invoice, InvoiceStatus
 from billing.invoices.voiding import VoidInvoice, void_invoice
 from billing.tax.model import TaxKind
 from invoicing.assemble import draft_invoices
+from invoicing.document import InvoiceDocument
+from invoicing.einvoice.payload import payload_of
+from invoicing.einvoice.shape import problems
 from invoicing.issue import ApproveInvoice, approve_invoice
 from tests.support.api import Api
 from tests.support.factories.parties import gstin, make_account, make_supplier
@@ -84,6 +88,39 @@ def test_a_custom_invoice_is_taxed_numbered_and_printed_like_any_other(
     printed = text_of(api, f"/invoices/{draft}")
     assert "Integration support" in printed
     assert "As agreed <b>in June</b>" in printed
+
+
+def test_totals_come_to_whole_rupees_where_the_registration_wants_that(
+    api: Api, write: Callable[..., str]
+) -> None:
+    before = write(lines=[SUPPORT | {"quantity": "1", "unit_price": "100.30"}])
+    api.call("PATCH", f"/api/v1/supplier-registrations/{OURS}", json={"round_off": True})
+    later = write(lines=[SUPPORT | {"quantity": "1", "unit_price": "200.70"}])
+
+    exact = {"expected_total_minor": 11_836}
+    assert api.refused("POST", f"/invoices/{before}/approve", 409, json=exact)["details"] == (
+        exact | {"total_minor": 11_800}
+    )
+    up, down = (api.post(f"/invoices/{one}/approve")["attributes"] for one in (later, before))
+    assert (up["round_off_minor"], up["total_minor"]) == (18, 23_700)
+    assert (down["round_off_minor"], down["total_minor"]) == (-36, 11_800)
+    assert "Round off -0.36 Total ₹118.00" in text_of(api, f"/invoices/{before}")
+    with unit_of_work(api.engine) as session:
+        snapshot = session.get_one(Invoice, UUID(before)).snapshot or {}
+    payload = payload_of(InvoiceDocument.from_dict(snapshot), "B2B")
+    assert problems(payload) == []
+    assert [payload["ValDtls"][name] for name in ("AssVal", "RndOffAmt", "TotInvVal")] == [
+        *(Decimal("100.30"), Decimal("-0.36"), Decimal(118)),
+    ]
+
+    part = {"line_ref": down["lines"][0]["line_ref"], "amount_minor": 5_000}
+    some = {"reason": "Half of it", "lines": [part]}
+    first = api.post(f"/invoices/{before}/credit-notes", some)["attributes"]
+    rest = api.post(f"/invoices/{before}/credit-notes", {"reason": "The rest"})["attributes"]
+    assert [first["round_off_minor"], rest["round_off_minor"]] == [0, -36]
+    assert attributes(api, before)["status"] == "paid"
+    path = f"/gstr1/reconciliation?gstin={OURS}&month=2026-07"
+    assert api.get(path, role=Role.FINANCE_ADMIN)["attributes"]["differences"] == []
 
 
 def test_a_branch_of_ours_abroad_is_charged_igst_once_a_person_has_looked(api: Api) -> None:
