@@ -11,9 +11,11 @@ from sqlalchemy.orm import Session
 
 from billing.commands import verify_audit_chain
 from billing.demo.calendar import DemoCalendar
-from billing.demo.merchants import MERCHANTS
+from billing.demo.client import BillingApi
+from billing.demo.merchants import MERCHANTS, SUPPLIER
 from billing.demo.traffic import SOURCE
 from billing.errors import ConflictError
+from billing.formatting import format_money
 from billing.wallets.keys import ShardKeys
 
 
@@ -42,7 +44,24 @@ def check_demo(
     for month in calendar.complete_months[:-1]:
         yield _issued(session, month)
     yield _drafts(session, calendar.complete_months[-1])
+    yield _papers(session)
     yield _audit(session)
+
+
+def check_returns(api: BillingApi, calendar: DemoCalendar) -> Finding:
+    """Whether each month's GSTR-1 adds up to the documents and the ledger, to the paisa."""
+    wrong: list[str] = []
+    taxable_minor = 0
+    for month in [*calendar.complete_months, calendar.anchor]:
+        found = api.get(
+            "/api/v1/gstr1/reconciliation", gstin=SUPPLIER.gstin, month=f"{month:%Y-%m}"
+        )["attributes"]
+        wrong += [f"{month:%b}: {row['name']}" for row in found["differences"]]
+        taxable_minor += found["totals"]["taxable"]
+    supplied = format_money(taxable_minor, "INR")
+    detail = f"{supplied} of supplies, {len(wrong)} differences {'; '.join(wrong[:3])}"
+    whole = not wrong and taxable_minor > 0
+    return Finding("the returns equal the documents", whole, detail.strip())
 
 
 def _value(session: Session, query: str, **parameters: Any) -> Any:
@@ -187,6 +206,28 @@ def _drafts(session: Session, month: date) -> Finding:
     detail = ", ".join(f"{count} {state}" for state, count in sorted(states.items()))
     whole = sum(states.values()) == len(MERCHANTS) and states.get("in_review", 0) > 0
     return Finding(f"{month:%B %Y} waits for review", whole, detail or "no drafts")
+
+
+def _papers(session: Session) -> Finding:
+    """At least one of each kind that finance makes of the invoices of the first months."""
+    rows = session.execute(
+        text(
+            """
+            SELECT kind::text, count(*) FROM billing.documents GROUP BY kind
+            UNION ALL SELECT 'debit_note', count(*) FROM billing.invoices
+            WHERE document_type = 'debit_note' AND status <> 'draft'
+            UNION ALL SELECT 'tds', count(*) FROM billing.invoice_allocations
+            WHERE source = 'tds_income_tax'
+            UNION ALL SELECT 'paid', count(*) FROM billing.invoices
+            WHERE status = 'paid' AND document_type = 'invoice'
+            """
+        )
+    )
+    counts: dict[str, int] = dict(rows.tuples().all())
+    wanted = {"credit_note", "debit_note", "receipt_voucher", "refund_voucher", "tds", "paid"}
+    missing = sorted(kind for kind in wanted if not counts.get(kind))
+    detail = ", ".join(f"{count} {kind.replace('_', ' ')}" for kind, count in counts.items())
+    return Finding("there are notes, vouchers and payments", not missing, detail)
 
 
 def _audit(session: Session) -> Finding:

@@ -10,7 +10,7 @@ from rich.table import Table
 from billing.clock import Clock
 from billing.db.engine import open_engine
 from billing.db.unit_of_work import read_only
-from billing.demo.check import Finding, check_demo
+from billing.demo.check import Finding, check_demo, check_returns
 from billing.demo.client import BillingApi
 from billing.demo.closing import Closer
 from billing.demo.identity import DemoIdentity, demo_key
@@ -61,8 +61,10 @@ def _work(
         with (
             read_only(engine) as session,
             redis.Redis.from_url(stack.redis_url, decode_responses=True) as cache,
+            BillingApi(stack.api_url, key) as api,
         ):
-            return key, list(check_demo(session, cache, identity.calendar, expected))
+            found = list(check_demo(session, cache, identity.calendar, expected))
+            return key, [*found, check_returns(api, identity.calendar)]
     finally:
         engine.dispose()
 

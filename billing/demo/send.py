@@ -82,15 +82,16 @@ def send_corrections(
 
 
 def send_top_up(api: BillingApi, wallet_id: str, top_up: TopUp, namespace: str) -> None:
-    """Pay into a wallet, tax included."""
+    """Pay into a wallet by bank, tax included, on the day of the top-up."""
     currency = merchant(top_up.merchant).currency
     api.post(
-        f"/api/v1/wallets/{wallet_id}/top-ups",
+        "/api/v1/payments/receipts",
         {
-            "amount_minor": to_minor(top_up.amount, currency),
-            "tax_minor": to_minor(top_up.tax, currency),
+            "wallet_id": wallet_id,
+            "credits_minor": to_minor(top_up.amount, currency),
+            "amount_minor": to_minor(top_up.amount + top_up.tax, currency),
+            "received_on": top_up.day.isoformat(),
             "reference": f"{namespace}-{top_up.reference}",
-            "note": "Bank transfer",
         },
         f"{namespace}:{top_up.reference}",
     )

@@ -22,6 +22,7 @@ from billing.demo.calendar import DemoCalendar
 from billing.demo.client import BillingApi, DemoError
 from billing.demo.closing import Closer
 from billing.demo.merchants import MERCHANTS
+from billing.demo.papers import Papers
 from billing.demo.send import IN_FLIGHT, Tally, send_corrections, send_events, send_top_up
 from billing.demo.setup import Setup
 from billing.demo.timeline import Day, timeline
@@ -96,6 +97,8 @@ class Demo:
                     closings.append(closer.submit(self._close, month))
             for closing in closings:
                 closing.result()
+        with self.durations.measure("money by bank, notes and a refund"):
+            Papers(self._api, self._namespace).everything(self._calendar, self._wallets)
         self._submit_some(self._calendar.complete_months[-1])
 
     def _count(self, days: list[Day]) -> None:

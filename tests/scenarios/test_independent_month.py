@@ -4,10 +4,14 @@ Everything between the sender and the invoice is real: API, Redis, writer, Postg
 The expected numbers come from `independent.py`, which shares no rule with any of it.
 """
 
+import json
+from collections import Counter
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from datetime import UTC, date, datetime, time, timedelta
 from decimal import Decimal
+from typing import Any
 from zoneinfo import ZoneInfo
 
 import pytest
@@ -17,12 +21,13 @@ from billing.clock import SystemClock
 from billing.demo import catalogue
 from billing.demo.calendar import COMPLETE_MONTHS, DemoCalendar
 from billing.demo.closing import Closer
-from billing.demo.merchants import DayOf, Merchant, WalletPolicy, merchant
+from billing.demo.merchants import SUPPLIER, DayOf, Merchant, WalletPolicy, merchant
+from billing.demo.papers import Papers
 from billing.demo.send import send_corrections, send_events, send_top_up
 from billing.demo.setup import Setup
 from billing.demo.timeline import Correction, Day, Delivery, timeline
 from billing.demo.traffic import UsageEvent
-from billing.periods import add_months
+from billing.periods import add_months, local_day
 from billing.stack.services import PROJECT
 from tests.scenarios import independent
 from tests.scenarios.conftest import Installation
@@ -48,6 +53,8 @@ POSTPAID = replace(
 )
 MERCHANTS = (PREPAID, POSTPAID)
 WALLET_UNITS_PER_PAISA = 10_000
+GIVEN_BACK = 100_00
+SHARE_OF_NOTE = 20
 
 
 @dataclass
@@ -57,7 +64,8 @@ class Outcome:
     month: date
     sent: dict[str, list[Delivery | Correction]]
     """By merchant code."""
-    topped_up: Decimal
+    topped_up: Counter[date]
+    """Into the wallet, in paise without tax, by the month of the bank's day."""
     wallet_id: str
     invoices: dict[str, dict[str, object]]
     """The issued invoices as the API shows them, by merchant code."""
@@ -73,11 +81,11 @@ def outcome(installation: Installation) -> Outcome:
     _add_hard_cases(days, month)
     sent: dict[str, list[Delivery | Correction]] = {found.code: [] for found in MERCHANTS}
     by_alias = {found.alias: found.code for found in MERCHANTS}
-    topped_up = Decimal(0)
+    topped_up: Counter[date] = Counter()
     with ThreadPoolExecutor(2) as pool:
         for day in days:
             for top_up in day.top_ups:
-                topped_up += top_up.amount
+                topped_up[top_up.day.replace(day=1)] += int(top_up.amount * 100)
                 send_top_up(installation.api, wallets[top_up.merchant], top_up, "scenario")
             list(send_events(installation.api, pool, day.deliveries))
             send_corrections(installation.api, pool, day.corrections)
@@ -87,6 +95,7 @@ def outcome(installation: Installation) -> Outcome:
     with Closer(PROJECT, installation.environment) as closer:
         closer.close(month)
     invoices = _approve(installation, month, until)
+    _correct_and_pay(installation, invoices, wallets[PREPAID.code])
     return Outcome(month, sent, topped_up, wallets[PREPAID.code], invoices)
 
 
@@ -103,6 +112,20 @@ def _approve(
         invoice = installation.api.get(path)
         issued[by_customer[invoice["relationships"]["customer"]["id"]]] = invoice
     return issued
+
+
+def _correct_and_pay(
+    installation: Installation, invoices: dict[str, dict[str, object]], wallet_id: str
+) -> None:
+    """A note of each kind, a transfer less tax deducted, and credits that went back."""
+    today = local_day(SystemClock().now(), "Asia/Kolkata")
+    papers = Papers(installation.api, "scenario")
+    invoice_id = str(invoices[POSTPAID.code]["id"])
+    papers.deduct_tax(invoice_id)
+    papers.credit(invoice_id)
+    papers.charge_more(invoice_id, today)
+    papers.pay(invoice_id, today)
+    papers.give_back(PREPAID, wallet_id, today)
 
 
 def _customers(installation: Installation) -> list[dict[str, dict[str, str]]]:
@@ -210,7 +233,7 @@ def test_the_wallet_holds_what_was_paid_in_less_what_was_used(
     """In PostgreSQL and in Redis, to the last micro-rupee."""
     after_month = _expected(outcome, PREPAID, add_months(outcome.month, 1))
     expected = (
-        int(outcome.topped_up * 1_000_000)
+        (outcome.topped_up.total() - GIVEN_BACK) * WALLET_UNITS_PER_PAISA
         - _expected(outcome, PREPAID).taxable * WALLET_UNITS_PER_PAISA
         - after_month.debited_units
     )
@@ -264,3 +287,91 @@ def test_the_prepaid_invoice_is_settled_by_credits_and_the_tax_paid_with_them(
     attributes = outcome.invoices[PREPAID.code]["attributes"]
     assert attributes["status"] == "paid"  # type: ignore[index]
     assert attributes["settled_minor"] == attributes["total_minor"]  # type: ignore[index]
+
+
+def test_a_transfer_less_the_tax_deducted_pays_an_invoice_that_a_note_has_lowered(
+    outcome: Outcome, installation: Installation
+) -> None:
+    path = f"/api/v1/invoices/{outcome.invoices[POSTPAID.code]['id']}"
+    assert installation.api.get(path)["attributes"]["status"] == "paid"
+    lines = installation.api.send("GET", f"{path}/settlement-lines").json()["data"]
+    settled = Counter[str]()
+    for line in lines:
+        settled[line["attributes"]["source"]] += line["attributes"]["amount_minor"]
+    month = _expected(outcome, POSTPAID)
+    assert settled["tds_income_tax"] == independent.whole_coins(Decimal(month.taxable) / 50)
+    assert settled.keys() == {"tds_income_tax", "credit_note", "payment"}
+    assert settled.total() == month.total
+
+
+def test_the_returns_are_what_the_documents_add_up_to_by_hand(
+    outcome: Outcome, installation: Installation
+) -> None:
+    """Invoices, the debit note and advances by pencil; a credit note by what it says of itself."""
+    issued_in = add_months(outcome.month, 1)
+    before, found = (_return(installation, month) for month in (outcome.month, issued_in))
+    invoiced, charged, credited = Counter[str](), Counter[str](), Counter[str]()
+    for merchant_ in MERCHANTS:
+        for line in _expected(outcome, merchant_).lines:
+            _add(invoiced, line.amount, line.taxes)
+    dearest = max(line.amount for line in _expected(outcome, POSTPAID).lines)
+    more = dearest // SHARE_OF_NOTE
+    _add(charged, more, independent.taxes_of(more, POSTPAID))
+    (note,) = installation.api.pages("/api/v1/documents", kind="credit_note")
+    for line in installation.api.get(f"/api/v1/documents/{note['id']}")["attributes"]["lines"]:
+        taxes = {tax["head"]: tax["tax_minor"] for tax in line["taxes"]}
+        _add(credited, line["taxable_minor"], taxes)
+    assert credited["txval"] == more
+    notes = [one for customer in found["cdnr"] for one in customer["nt"]]
+
+    assert "b2b" not in before
+    assert _sum(found["b2b"]) == invoiced
+    assert _sum([one for one in notes if one["ntty"] == "D"]) == charged
+    assert _sum([one for one in notes if one["ntty"] == "C"]) == credited
+    by_code = invoiced + charged
+    by_code.subtract(credited)
+    assert _sum(found["hsn"]) == by_code
+
+    claimed = installation.api.get(
+        "/api/v1/gstr1/reconciliation", gstin=SUPPLIER.gstin, month=f"{issued_in:%Y-%m}"
+    )["attributes"]
+    assert claimed["differences"] == []
+    received = outcome.topped_up[outcome.month]
+    assert _sum(before["at"]) == Counter(ad_amt=received, iamt=received * 18 // 100)
+    left = _sum(before["at"]) + _sum(found.get("at", []))
+    left.subtract(_sum(found["txpd"]))
+    used = _expected(outcome, PREPAID)
+    open_tax = outcome.topped_up.total() * 18 // 100 - used.tax - GIVEN_BACK * 18 // 100
+    assert left["iamt"] - claimed["refunds_to_claim"]["igst"] == open_tax
+    # Values follow from the tax, of which each line of an invoice may have half a paisa more.
+    open_ = outcome.topped_up.total() - used.taxable - GIVEN_BACK
+    value = left["ad_amt"] - claimed["refunds_to_claim"]["taxable"]
+    assert abs(value - open_) <= 3 * len(used.lines)
+
+
+def _return(installation: Installation, month: date) -> Any:
+    asked = {"gstin": SUPPLIER.gstin, "month": f"{month:%Y-%m}"}
+    answer = installation.api.send("GET", "/api/v1/gstr1", params=asked)
+    return json.loads(answer.text, parse_float=Decimal, parse_int=Decimal)
+
+
+def _add(sums: Counter[str], taxable: int, taxes: dict[str, int]) -> None:
+    columns = {"IGST": "iamt", "CGST": "camt", "SGST": "samt"}
+    sums.update({"txval": taxable} | {columns[head]: tax for head, tax in taxes.items()})
+
+
+def _sum(table: Any) -> Counter[str]:
+    """The money of all items of a table, in paise, by column; none that comes to nothing."""
+    sums = Counter[str]()
+    for name, amount in _items(table):
+        sums[name] += int(amount * 100)
+    return +sums
+
+
+def _items(value: Any) -> Iterator[tuple[str, Decimal]]:
+    for one in value if isinstance(value, list) else value.values():
+        if isinstance(one, dict | list):
+            yield from _items(one)
+    if isinstance(value, dict):
+        named = ("txval", "ad_amt", "iamt", "camt", "samt")
+        yield from ((name, value[name]) for name in named if name in value)
