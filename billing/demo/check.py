@@ -45,6 +45,7 @@ def check_demo(
         yield _issued(session, month)
     yield _drafts(session, calendar.complete_months[-1])
     yield _papers(session)
+    yield _clearing(session)
     yield _audit(session)
 
 
@@ -228,6 +229,22 @@ def _papers(session: Session) -> Finding:
     missing = sorted(kind for kind in wanted if not counts.get(kind))
     detail = ", ".join(f"{count} {kind.replace('_', ' ')}" for kind, count in counts.items())
     return Finding("there are notes, vouchers and payments", not missing, detail)
+
+
+def _clearing(session: Session) -> Finding:
+    """What was asked for is settled or open, and what came is used or left, to the last paisa."""
+    invoices, payments, wrong = session.execute(
+        text(
+            """
+            SELECT (SELECT count(*) FROM billing.invoice_clearing),
+                (SELECT count(*) FROM billing.payment_clearing),
+                (SELECT count(*) FROM billing.invoice_clearing WHERE remainder_minor <> 0)
+                    + (SELECT count(*) FROM billing.payment_clearing WHERE remainder_minor <> 0)
+            """
+        )
+    ).one()
+    detail = f"{invoices} invoices and {payments} payments, {wrong} with a remainder"
+    return Finding("invoices and payments clear", wrong == 0 and payments > 0, detail)
 
 
 def _audit(session: Session) -> Finding:
