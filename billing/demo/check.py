@@ -233,7 +233,7 @@ def _papers(session: Session) -> Finding:
 
 def _clearing(session: Session) -> Finding:
     """What was asked for is settled or open, and what came is used or left, to the last paisa."""
-    invoices, payments, wrong = session.execute(
+    row = session.execute(
         text(
             """
             SELECT (SELECT count(*) FROM billing.invoice_clearing),
@@ -243,8 +243,8 @@ def _clearing(session: Session) -> Finding:
             """
         )
     ).one()
-    detail = f"{invoices} invoices and {payments} payments, {wrong} with a remainder"
-    return Finding("invoices and payments clear", wrong == 0 and payments > 0, detail)
+    detail = f"{row[0]} invoices and {row[1]} payments, {row[2]} with a remainder"
+    return Finding("invoices and payments clear", row[1] > 0 and row[2] == 0, detail)
 
 
 def _audit(session: Session) -> Finding:
