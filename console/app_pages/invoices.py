@@ -10,7 +10,7 @@ import streamlit as st
 from billing.access.actor import Actor
 from billing.access.roles import Permission
 from console.access import PageName
-from console.components.after_issue import show_after_issue
+from console.components.after_issue import OPEN, show_after_issue, show_differences
 from console.components.explanation import show_origin
 from console.components.exports import export_buttons
 from console.components.filters import customer_filter, open_one
@@ -24,13 +24,14 @@ from console.components.text import heading, note
 from console.queries import invoices
 from console.queries.invoices import InvoiceRow, QueueFilter
 
-_OPEN, _SEEN = "invoice_open", "invoice_rows_seen"
+_SEEN = "invoice_rows_seen"
 _STATUSES = ("draft", "due", "paid", "void")
 _REVIEWS = ("pending", "in_review", "rejected", "parked", "approved")
 
 
 def _render(actor: Actor) -> None:
     chosen = _filters(actor)
+    show_differences(actor)
     rows = invoices.queue(actor, chosen)
     if not rows:
         _nothing(chosen)
@@ -140,12 +141,12 @@ def _open_newest(key: str, ids: Sequence[UUID]) -> None:
     added = [index for index in now if index not in before]
     st.session_state[_SEEN] = now
     if added and added[-1] < len(ids):
-        st.session_state[_OPEN] = ids[added[-1]]
+        st.session_state[OPEN] = ids[added[-1]]
 
 
 def _detail(actor: Actor, rows: list[InvoiceRow]) -> None:
     titles = {row.id: f"{row.title} · {money(row.total_minor, row.currency)}" for row in rows}
-    chosen = open_one("Open invoice", titles, key=_OPEN)
+    chosen = open_one("Open invoice", titles, key=OPEN)
     facts = invoices.facts(actor, chosen)
     lines = invoices.lines(actor, chosen)
     left, right = st.columns([11, 9], gap="large")
@@ -162,7 +163,7 @@ def _detail(actor: Actor, rows: list[InvoiceRow]) -> None:
                 show_origin(actor, facts, explain_line(facts, lines))
             with st.expander("Tax by line", icon=":material/percent:"):
                 show_taxes(facts, lines)
-        show_after_issue(actor, facts, titles, _OPEN)
+        show_after_issue(actor, facts)
     with right:
         document_beside(actor, facts)
 

@@ -271,6 +271,12 @@ def after_issue(actor: Actor, invoice_id: UUID) -> AfterIssue:
         return AfterIssue(adjustments_of(session, invoice_id), next(iter(found), None))
 
 
+def differences(actor: Actor) -> list[InvoiceDifference]:
+    """Issued invoices that are not settled for what their usage comes to now, newest first."""
+    with read_only(engine()) as session:
+        return list_differences(session, actor)
+
+
 class InvoiceTitle(NamedTuple):
     """What a list says of an invoice that it names."""
 
