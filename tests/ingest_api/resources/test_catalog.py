@@ -111,80 +111,79 @@ def test_two_drafts_at_once_get_numbers_of_their_own(api: Api, plan_id: str) -> 
     assert numbers == {1, 2, 3}
 
 
-@pytest.mark.parametrize(
-    ("charge", "path"),
-    [
-        (sms_charge(item_code="nothing"), "charges.0.item_code"),
-        (sms_charge(price_model="flat"), "charges.0.price_model"),
-        (sms_charge(prorated=True), "charges.0.prorated"),
-        (sms_charge(timing="advance"), "charges.0.timing"),
-        (sms_charge(match_dimensions=["country", "moon"]), "charges.0.match_dimensions"),
-        (sms_charge(match_dimensions=["country", "country"]), "charges.0.match_dimensions"),
-        (sms_charge(rate("1", currency="EUR")), "charges.0.rates.0.currency"),
-        (sms_charge(rate("0.0000001")), "charges.0.rates.0.tiers.0.unit_price"),
-        (sms_charge(rate("1.23456", currency="IDR")), "charges.0.rates.0.tiers.0.unit_price"),
-        (sms_charge(rate("1", channel="sms")), "charges.0.rates.0.match.channel"),
-        (
-            sms_charge({"currency": "INR", "tiers": [{"unit_price": "1", "flat_amount": "1"}]}),
-            "charges.0.rates.0.tiers.0.flat_amount",
-        ),
-        (
-            sms_charge({"currency": "INR", "tiers": [{"up_to": "5", "unit_price": "1"}]}),
-            "charges.0.rates.0.tiers",
-        ),
-        (_graduated({"up_to": "10", "unit_price": "1"}), "charges.0.rates.0.tiers"),
-        (_graduated({"unit_price": "1"}, {"unit_price": "2"}), "charges.0.rates.0.tiers"),
-        (_graduated({"up_to": "0"}, {"unit_price": "2"}), "charges.0.rates.0.tiers"),
-        (
-            _graduated({"up_to": "20"}, {"up_to": "10"}, {"unit_price": "2"}),
-            "charges.0.rates.0.tiers",
-        ),
-        (
-            _graduated({"up_to": "10"}, {"up_to": "10"}, {"unit_price": "2"}),
-            "charges.0.rates.0.tiers",
-        ),
-        (platform_charge() | {"free_units": "5"}, "charges.0.free_units"),
-        (
-            platform_charge() | {"rates": [{"currency": "INR", "tiers": [{"unit_price": "9"}]}]},
-            "charges.0.rates.0.tiers.0.unit_price",
-        ),
-    ],
+UNSELLABLE = (
+    (sms_charge(item_code="nothing"), "charges.0.item_code"),
+    (sms_charge(price_model="flat"), "charges.0.price_model"),
+    (sms_charge(prorated=True), "charges.0.prorated"),
+    (sms_charge(timing="advance"), "charges.0.timing"),
+    (sms_charge(match_dimensions=["country", "moon"]), "charges.0.match_dimensions"),
+    (sms_charge(match_dimensions=["country", "country"]), "charges.0.match_dimensions"),
+    (sms_charge(rate("1", currency="EUR")), "charges.0.rates.0.currency"),
+    (sms_charge(rate("0.0000001")), "charges.0.rates.0.tiers.0.unit_price"),
+    (sms_charge(rate("1.23456", currency="IDR")), "charges.0.rates.0.tiers.0.unit_price"),
+    (sms_charge(rate("1", channel="sms")), "charges.0.rates.0.match.channel"),
+    (
+        sms_charge({"currency": "INR", "tiers": [{"unit_price": "1", "flat_amount": "1"}]}),
+        "charges.0.rates.0.tiers.0.flat_amount",
+    ),
+    (
+        sms_charge({"currency": "INR", "tiers": [{"up_to": "5", "unit_price": "1"}]}),
+        "charges.0.rates.0.tiers",
+    ),
+    (_graduated({"up_to": "10", "unit_price": "1"}), "charges.0.rates.0.tiers"),
+    (_graduated({"unit_price": "1"}, {"unit_price": "2"}), "charges.0.rates.0.tiers"),
+    (_graduated({"up_to": "0"}, {"unit_price": "2"}), "charges.0.rates.0.tiers"),
+    (
+        _graduated({"up_to": "20"}, {"up_to": "10"}, {"unit_price": "2"}),
+        "charges.0.rates.0.tiers",
+    ),
+    (
+        _graduated({"up_to": "10"}, {"up_to": "10"}, {"unit_price": "2"}),
+        "charges.0.rates.0.tiers",
+    ),
+    (platform_charge() | {"free_units": "5"}, "charges.0.free_units"),
+    (
+        platform_charge() | {"rates": [{"currency": "INR", "tiers": [{"unit_price": "9"}]}]},
+        "charges.0.rates.0.tiers.0.unit_price",
+    ),
 )
-def test_prices_that_cannot_be_sold_are_named_by_their_path(
-    api: Api, plan_id: str, charge: dict[str, Any], path: str
-) -> None:
-    error = api.refused("POST", f"/price-plans/{plan_id}/versions", 400, json={"charges": [charge]})
-    assert path in {wrong["field"] for wrong in error["fields"]}
-    assert api.get(f"/price-plans/{plan_id}/versions") == []
+"""Charges that cannot be sold, and the field that says why."""
 
 
-@pytest.mark.parametrize(
-    ("one", "other", "ambiguous"),
-    [
-        ({}, {}, True),
-        ({"country": "IN"}, {"country": "IN"}, True),
-        ({"country": "IN"}, {"channel": "sms"}, True),
-        ({"country": "IN", "channel": "sms"}, {"country": "IN", "status": "sent"}, True),
-        ({"country": "IN"}, {"country": "US"}, False),
-        ({"country": "IN"}, {}, False),
-        ({"country": "IN", "channel": "sms"}, {"channel": "sms"}, False),
-        ({"country": "IN", "channel": "sms"}, {"country": "US", "status": "sent"}, False),
-    ],
+def test_prices_that_cannot_be_sold_are_named_by_their_path(api: Api, plan_id: str) -> None:
+    path = f"/price-plans/{plan_id}/versions"
+    for charge, field in UNSELLABLE:
+        error = api.refused("POST", path, 400, json={"charges": [charge]})
+        assert field in {wrong["field"] for wrong in error["fields"]}, (field, error)
+    assert api.get(path) == []
+
+
+MATCHES: tuple[tuple[dict[str, str], dict[str, str], bool], ...] = (
+    ({}, {}, True),
+    ({"country": "IN"}, {"country": "IN"}, True),
+    ({"country": "IN"}, {"channel": "sms"}, True),
+    ({"country": "IN", "channel": "sms"}, {"country": "IN", "status": "sent"}, True),
+    ({"country": "IN"}, {"country": "US"}, False),
+    ({"country": "IN"}, {}, False),
+    ({"country": "IN", "channel": "sms"}, {"channel": "sms"}, False),
+    ({"country": "IN", "channel": "sms"}, {"country": "US", "status": "sent"}, False),
 )
-def test_rates_that_one_event_could_match_equally_well_are_refused(
-    api: Api, plan_id: str, one: dict[str, str], other: dict[str, str], *, ambiguous: bool
-) -> None:
-    charge = sms_charge(
-        rate("1", **one), rate("2", **other), match_dimensions=["country", "channel", "status"]
-    )
-    response = api.call(
-        "POST", f"/api/v1/price-plans/{plan_id}/versions", json={"charges": [charge]}
-    )
-    if not ambiguous:
-        assert response.status_code == 201, response.text
-        return
-    fields = {wrong["field"] for wrong in response.json()["error"]["fields"]}
-    assert fields == {"charges.0.rates.1.match"}
+"""What two rates match, and whether one event could match both equally well."""
+
+
+def test_rates_that_one_event_could_match_equally_well_are_refused(api: Api, plan_id: str) -> None:
+    for one, other, ambiguous in MATCHES:
+        charge = sms_charge(
+            rate("1", **one), rate("2", **other), match_dimensions=["country", "channel", "status"]
+        )
+        response = api.call(
+            "POST", f"/api/v1/price-plans/{plan_id}/versions", json={"charges": [charge]}
+        )
+        if not ambiguous:
+            assert response.status_code == 201, (one, other, response.text)
+            continue
+        fields = {wrong["field"] for wrong in response.json()["error"]["fields"]}
+        assert fields == {"charges.0.rates.1.match"}, (one, other)
 
 
 def test_the_same_match_in_two_currencies_is_no_ambiguity(api: Api, plan_id: str) -> None:
