@@ -17,7 +17,7 @@ from billing.clock import SystemClock
 from billing.commands import Context
 from billing.db.unit_of_work import unit_of_work
 from billing.invoices.explanation import explain_line
-from billing.invoices.rerating import list_differences
+from billing.invoices.rerating import ADJUSTMENT, list_differences
 from billing.invoices.tables import Invoice, InvoiceLine, RatingRun
 from billing.rating.plan import FLAT, GRADUATED, PER_UNIT, SUM, Charge, Rate, Tier
 from invoicing.issue import ApproveInvoice, approve_invoice
@@ -176,6 +176,9 @@ def _bills_june_with_july(
         assert by_item["sms"].period_start == JUNE
         found = explain_line(session, SYSTEM, by_item["sms"].line_ref)
         assert (found.verdict, found.event_count) == ("equal", 5)
+        issued = explain_line(session, SYSTEM, by_item["sms"].line_ref.removeprefix(ADJUSTMENT))
+        assert (issued.verdict, issued.event_count) == ("equal", 4)
+        assert [one.amount_minor for one in issued.adjustments] == [10]
         assert list_differences(session, SYSTEM) == []
 
 
