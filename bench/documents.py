@@ -28,6 +28,7 @@ from sqlalchemy.orm import Session
 from starlette.types import Message, Receive, Scope, Send
 
 from bench.machine import spin_ms, usage_of
+from bench.marts import RATED_MARTS
 from bench.report import Row, print_table, write_json
 from billing.access.actor import SYSTEM
 from billing.access.roles import Role
@@ -61,21 +62,10 @@ NOW = datetime(2026, 11, 3, 6, tzinfo=UTC)
 LINES = 3
 WEBHOOK_SECRET = "bench"
 _SIZES = {"INVOICES": 10_000, "ISSUED": 2_000, "PDFS": 10_000, "WEBHOOKS": 500, "ON_DEMAND": 20}
-_LINES = """
-CREATE SCHEMA marts;
-CREATE TABLE marts.fct_invoice_lines (
-    line_ref text, rating_run_id uuid, invoice_month date, account_id uuid, customer_id uuid,
-    charge_code text, item_code text, sac text, description text, period_start date,
-    period_end date, quantity numeric, unit text, unit_price numeric, currency text,
-    amount_minor bigint, is_recurring boolean, tier_breakdown jsonb
-);
-CREATE TABLE marts.fct_invoice_usage (
-    rating_run_id uuid, invoice_month date, account_id uuid, period_start date, event_type text,
-    channel text, country text, event_count bigint, quantity numeric
-);
-CREATE TABLE marts.fct_unrated_usage (
-    invoice_month date, account_id uuid, event_type text, event_count bigint, quantity numeric
-)
+_COPY = """
+COPY marts.fct_invoice_lines (line_ref, rating_run_id, invoice_month, account_id, customer_id,
+    charge_code, item_code, sac, description, period_start, period_end, quantity, unit,
+    unit_price, currency, amount_minor, is_recurring, tier_breakdown) FROM STDIN
 """
 
 
@@ -145,7 +135,7 @@ def _world(engine: Engine, clock: ManualClock, count: int) -> tuple[UUID, list[U
         session.add_all(customers)
         session.flush()
         accounts = [_account(session, customer) for customer in customers]
-        session.execute(text(_LINES))
+        session.execute(text(RATED_MARTS))
         session.flush()
         run_id, ids = run.id, [(account.id, account.customer_id) for account in accounts]
     address = engine.url.set(drivername="postgresql").render_as_string(hide_password=False)
@@ -199,7 +189,7 @@ def _copy_lines(
     cursor: "psycopg.Cursor[Any]", run_id: UUID, accounts: list[tuple[UUID, UUID]]
 ) -> None:
     names = ("SMS to India", "WhatsApp", "Platform fee")
-    with cursor.copy("COPY marts.fct_invoice_lines FROM STDIN") as copy:
+    with cursor.copy(_COPY) as copy:
         for account_id, customer_id in accounts:
             for place in range(LINES):
                 quantity = 1000 + place * 37

@@ -10,31 +10,11 @@ from sqlalchemy.dialects.postgresql import JSONB
 from sqlalchemy.orm import Session
 from sqlalchemy.sql import bindparam
 
+from bench.marts import RATED_MARTS
 from billing.customers.tables import Account
 from billing.ids import new_id
 from billing.invoices.tables import RatingRun, RatingRunCutoff
 from tests.support.factories.parties import LONG_AGO
-
-_TABLES = """
-CREATE SCHEMA IF NOT EXISTS marts;
-CREATE TABLE marts.fct_invoice_lines (
-    line_ref text, rating_run_id uuid, invoice_month date, account_id uuid, customer_id uuid,
-    subscription_id uuid, billing_period_id uuid, segment_id uuid, plan_version_id uuid,
-    charge_id uuid, charge_code text, rate_id uuid, item_code text, sac text, description text,
-    period_start date, period_end date, quantity numeric, event_count bigint, unit text,
-    unit_price numeric, currency text, amount numeric, amount_minor bigint, is_recurring boolean,
-    tier_breakdown jsonb
-);
-CREATE TABLE marts.fct_invoice_usage (
-    rating_run_id uuid, invoice_month date, account_id uuid, period_start date, event_type text,
-    channel text, country text, event_count bigint, quantity numeric
-);
-CREATE TABLE marts.fct_unrated_usage (
-    invoice_month date, account_id uuid, event_type text, event_count bigint, quantity numeric,
-    charge_id uuid, country text, channel text, status text, operator text, route text,
-    traffic_type text
-)
-"""
 
 _LINE = text(
     """
@@ -51,7 +31,7 @@ _LINE = text(
 
 def create_marts(session: Session) -> None:
     """Make the tables the pipeline would have made."""
-    session.execute(text(_TABLES))
+    session.execute(text(RATED_MARTS))
 
 
 def make_rating_run(session: Session, month: date, accept_seq: int = 0) -> RatingRun:
